@@ -1,0 +1,128 @@
+"""What each step leaves for the ones after it: one frozen value a step, kept as JSON in the step's record.
+
+Nothing else passes between steps. A field that a step may not have is None, never missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`prepare`: the project at one commit, and the environment of its lock.
+
+    Attributes:
+        tree_digest: the project's folder as one deterministic tar in the artifact store.
+        commit, dirty, diff_digest: as in ``ModelVersion``.
+        lock_digest: of the locked packages.
+        environment: ``EnvironmentRef`` as JSON: the environment layer or image, by digest.
+        project: model.yaml, resolved and validated, as JSON (``project.Project``).
+        config_updates: the Sacred config this run asks for, flat: ``{"model.C": 0.5}``.
+        data_uris: the URI of each declared data set, Params applied.
+        version: the candidate to release without training, or None.
+    """
+
+    tree_digest: str
+    commit: str | None
+    dirty: bool
+    diff_digest: str | None
+    lock_digest: str
+    environment: JSON
+    project: JSON
+    config_updates: JSON
+    data_uris: dict[str, str]
+    version: int | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """`train`: one finished Sacred run, its model and its data, all in the artifact store.
+
+    Attributes:
+        model: ``[ArtifactFile as JSON]`` of the model directory.
+        data: ``[DataFingerprint as JSON]``.
+        artifacts: other files the run kept, by name: ``ArtifactFile`` as JSON.
+    """
+
+    run_id: int
+    model: list[JSON]
+    data: list[JSON]
+    artifacts: dict[str, JSON]
+    package_differences: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Logged:
+    """`log_to_sacred`: the registered version."""
+
+    run_id: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Validated:
+    """`validate`: passed. A refusal is a ``GateFailed`` and leaves its report all the same.
+
+    Attributes:
+        report: ``{"html": digest, "json": digest, "data_docs": digest}`` in the artifact store.
+        gates: ``[{"gate", "expected", "found", "production", "passed"}]``, as in the report's table.
+        compared_with: the version in production that was scored on the same data, or None.
+        compiled: the compiled model's ``[ArtifactFile as JSON]``, or None: served as it is.
+    """
+
+    version: int
+    report: dict[str, str]
+    gates: list[JSON]
+    compared_with: int | None
+    compiled: list[JSON] | None
+
+
+@dataclass(frozen=True)
+class Containerised:
+    """`containerise`: the model image, in the staging repository.
+
+    Attributes:
+        reused: layers that existed already; seconds: for the whole build.
+    """
+
+    version: int
+    repository: str
+    image_digest: str
+    layers: list[JSON]
+    reused: int
+
+
+@dataclass(frozen=True)
+class ImageTested:
+    """`test_image`: the image answers as the model did at training."""
+
+    version: int
+    image_digest: str
+    golden: int
+    critical: int
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """`push`: the same digest in the release repository, under its version tag."""
+
+    version: int
+    image_digest: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """`deploy`: what answers now."""
+
+    version: int
+    image_digest: str
+    environment: str
+    generation: int
+    address: str
+    replaced: int | None

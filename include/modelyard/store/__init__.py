@@ -1,0 +1,1 @@
+"""The model store: versions, aliases, deployments, step records and artifacts."""
