@@ -190,4 +190,4 @@ def pipeline_run_id(installation: str, dag_id: str, run_id: str) -> str:
     """Return the key of a pipeline run: equal for equal arguments, different across Airflow installations."""
     import hashlib
 
-    return hashlib.sha256("\0".join((installation, dag_id, run_id)).encode()).hexdigest()
+    return hashlib.sha256(f"{installation}\0{dag_id}\0{run_id}".encode()).hexdigest()
