@@ -1,0 +1,1 @@
+"""What a training script calls; standard library only, because it runs in the project's own environment."""
