@@ -1,0 +1,228 @@
+"""The embedded database: SecantusDB, a server that speaks MongoDB's protocol, as a process of its own.
+
+For demo, laptop and tests. It is beta software and no place for production data, and it is only ever run, never
+imported. Everything it needs is in one folder: its data, ``server.json`` (process, port and password; readable by its
+owner alone) and ``server.log``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from modelyard.errors import StoreError, Unavailable
+
+_USER = "modelyard"
+_START_SECONDS = 30.0
+_STOP_SECONDS = 15.0
+_DUPLICATE_USER = 51003
+
+
+@dataclass(frozen=True)
+class _Server:
+    """What ``server.json`` holds. ``started`` tells the process from a later one with the same id."""
+
+    password: str
+    user_made: bool = False
+    port: int | None = None
+    pid: int | None = None
+    started: str | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://{_USER}:{self.password}@127.0.0.1:{self.port}/?authSource=admin"
+
+    @property
+    def alive(self) -> bool:
+        return self.pid is not None and _start_time(self.pid) == self.started
+
+
+def start(folder: Path) -> str:
+    """Start the server on ``folder``, or find it running, and return its URI once it answers.
+
+    It listens on 127.0.0.1 only, keeps its port from start to start as long as nobody else has taken it, asks for a
+    password, and survives the end of this process. Two processes that start it at once get the same server.
+
+    Args:
+        folder: made when it is missing; belongs to the server alone.
+
+    Raises:
+        StoreError: the server is not installed.
+        Unavailable: it does not start; the message has the last line of its log.
+    """
+    if importlib.util.find_spec("secantus") is None:
+        raise StoreError("The embedded database is not installed", "pip install 'modelyard[embedded]'")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(folder):
+        server = _read(folder) or _Server(password=secrets.token_urlsafe(24))
+        if server.alive:
+            return server.uri
+        _write(folder, server)
+        if not server.user_made:
+            _make_user(folder, server.password)
+        port = server.port if server.port is not None and _is_free(server.port) else _free_port()
+        process = _spawn(folder, port, "--auth")
+        server = _Server(server.password, user_made=True, port=port, pid=process.pid, started=_start_time(process.pid))
+        _write(folder, server)
+        try:
+            _wait_until_ready(process, server.uri, folder)
+        except BaseException:
+            _end(process.pid)
+            raise
+        return server.uri
+
+
+def stop(folder: Path) -> bool:
+    """End the server of ``folder`` and wait until its process is gone; return whether one was running."""
+    if not folder.is_dir():
+        return False
+    with _locked(folder):
+        server = _read(folder)
+        if server is None or server.pid is None or not server.alive:
+            return False
+        _end(server.pid)
+        _write(folder, _Server(server.password, server.user_made, server.port))
+        return True
+
+
+def uri(folder: Path) -> str | None:
+    """Return the URI of the server last started on ``folder``, running or not; None where there never was one."""
+    server = _read(folder)
+    return None if server is None or server.port is None else server.uri
+
+
+def _make_user(folder: Path, password: str) -> None:
+    """Make the one user.
+
+    The server makes users only while it asks for no password: for that second it listens where nobody knows of it.
+    """
+    import pymongo
+    from pymongo.errors import OperationFailure
+
+    port = _free_port()
+    process = _spawn(folder, port)
+    try:
+        address = f"mongodb://127.0.0.1:{port}/"
+        _wait_until_ready(process, address, folder)
+        with pymongo.MongoClient[dict[str, object]](address) as client:
+            try:
+                client.admin.command("createUser", _USER, pwd=password, roles=["root"])
+            except OperationFailure as error:
+                if error.code != _DUPLICATE_USER:  # otherwise: made by a start that was killed before it was noted
+                    raise
+                client.admin.command("updateUser", _USER, pwd=password)
+    finally:
+        _end(process.pid)
+
+
+def _spawn(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-m", "secantus", "--host", "127.0.0.1", "--port", str(port)]
+    # An empty configuration file of its own, so that none in /etc or a home folder changes this server.
+    configuration = folder / "server.toml"
+    configuration.touch()
+    command += ["--config", str(configuration), "--storage-path", str(folder / "data")]
+    command += ["--sync-on-commit", *options]
+    with (folder / "server.log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            env={"PATH": os.defpath},  # no credential of whoever starts it lives on in a process that stays
+            start_new_session=True,
+        )
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], address: str, folder: Path) -> None:
+    import pymongo
+    from pymongo.errors import PyMongoError
+
+    deadline = time.monotonic() + _START_SECONDS
+    with pymongo.MongoClient[dict[str, object]](address, serverSelectionTimeoutMS=250) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            with suppress(PyMongoError):
+                client.admin.command("ping")
+                return
+            time.sleep(0.02)
+    lines = (folder / "server.log").read_text(errors="replace").splitlines() or ["it wrote nothing"]
+    what = "did not answer" if process.poll() is None else f"ended with code {process.returncode}"
+    raise Unavailable(f"The embedded database {what}: {lines[-1]}", f"read {folder / 'server.log'}")
+
+
+def _end(pid: int) -> None:
+    """End a server and whatever it started: asked first, killed when it takes too long."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(pid, number)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while time.monotonic() < deadline:
+            gone = _start_time(pid) is None
+            with suppress(ChildProcessError):  # it is another process's child
+                os.waitpid(pid, os.WNOHANG)
+            if gone:
+                return
+            time.sleep(0.02)
+    raise Unavailable(f"Process {pid} of the embedded database does not end", "end it by hand")
+
+
+def _start_time(pid: int) -> str | None:
+    """Return when a process was started, in the kernel's ticks; None when there is none, or only its exit code."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *rest = text.rpartition(")")[2].split()  # the name before it may hold spaces and parentheses
+    threads, started = int(rest[16]), rest[18]
+    over = state in "ZX" and threads <= 1  # the first thread may be over while others still write
+    return None if over else started
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read(folder: Path) -> _Server | None:
+    try:
+        return _Server(**json.loads((folder / "server.json").read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def _write(folder: Path, server: _Server) -> None:
+    draft = folder / "server.json.new"
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123
+        json.dump(asdict(server), file)
+    draft.replace(folder / "server.json")
