@@ -1,0 +1,75 @@
+"""Is a project sound, before anything runs: model.yaml and every file it leans on, all problems at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from modelyard.errors import Problem, ProjectError
+from modelyard.project.document import Document, read_document
+from modelyard.project.entry import check_entry
+from modelyard.project.load import LOCK_FILES, MODEL_FILE, load_document
+from modelyard.project.lock import check_lock
+from modelyard.project.model import Project
+from modelyard.project.suites import check_critical, check_suites
+
+
+def check(folder: Path) -> Project:
+    """Return the project in ``folder`` when nothing was found against it.
+
+    What only running can tell is not looked at: whether the entry's imports work, whether the data can be fetched.
+
+    Raises:
+        ProjectError: with every problem of model.yaml, or, once that can be read, of the files beside it.
+    """
+    document = read_document(folder / MODEL_FILE)
+    project = load_document(document, folder)
+    problems = [
+        *_check_entry_file(project, document, folder),
+        *_check_packages(project, document, folder),
+        *_check_data(project, document, folder),
+        *check_suites(folder, project.data or None),
+        *_check_critical_file(project, document, folder),
+    ]
+    problems += check_lock(project, folder) if not problems else []
+    if problems:
+        raise ProjectError(problems)
+    return project
+
+
+def _check_entry_file(project: Project, document: Document, folder: Path) -> list[Problem]:
+    if (folder / project.entry).is_file():
+        return check_entry(folder / project.entry)
+    message = f"There is no {project.entry}."
+    return [document.problem(["entry"], message, "Name the Python file or notebook of the Sacred experiment.")]
+
+
+def _check_packages(project: Project, document: Document, folder: Path) -> list[Problem]:
+    if project.lock is None:
+        remedy = "Pin every package, e.g.: uv pip compile --generate-hashes requirements.in -o requirements.txt"
+        return [document.problem(["lock"], f"There is no lock file: none of {', '.join(LOCK_FILES)}.", remedy)]
+    path = folder / project.lock
+    if not path.is_file():
+        return [document.problem(["lock"], f"There is no {project.lock}.", "Name a lock file that is there.")]
+    if path.name not in LOCK_FILES:
+        remedy = f"Use one of {', '.join(LOCK_FILES)}."
+        return [document.problem(["lock"], f"{path.name} is no lock file that can be read.", remedy)]
+    return []
+
+
+def _check_data(project: Project, document: Document, folder: Path) -> list[Problem]:
+    problems = []
+    for name, data in project.data.items():
+        if not urlsplit(data.uri).scheme and not (folder / data.uri).is_file():
+            message = f"There is no {data.uri}."
+            problems.append(document.problem(["data", name, "uri"], message, "Add the file, or give an address."))
+    return problems
+
+
+def _check_critical_file(project: Project, document: Document, folder: Path) -> list[Problem]:
+    name = project.validation.critical
+    if name is None:
+        return []
+    if not (folder / name).is_file():
+        return [document.problem(["validation", "critical"], f"There is no {name}.", "Add it, or drop the key.")]
+    return check_critical(folder / name, name)

@@ -1,0 +1,286 @@
+"""``model.yaml`` as pydantic models: every key, what it means and what it accepts.
+
+The JSON Schema that editors use (``model.schema.json``) and the reference in the examples' README are made from these
+classes, so a description here is what a user reads. A :class:`Project` is frozen: it is resolved once, by
+:func:`modelyard.project.load`, and never changed.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from modelyard.project.schedule import check_cron, check_timetable
+
+STEPS = (
+    "prepare", "train", "log_to_sacred", "validate", "containerise", "test_image", "push", "deploy",
+)  # fmt: skip
+SCHEMES = ("file", "http", "https", "s3")
+
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
+_FACTORS = {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3)} | {
+    prefix + binary: Decimal((1024 if binary else 1000) ** power)
+    for power, prefix in enumerate("KMGTPE", start=1)
+    for binary in ("", "i")
+    if prefix + binary != "K"
+}
+
+
+def _quantity(text: str) -> Decimal:
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"'{text}' is no Kubernetes quantity")
+    value = Decimal(match[1]) * _FACTORS[match[2] or ""]
+    if value == 0:
+        raise ValueError("it must be more than 0")
+    return value
+
+
+def _check_cpu(text: str) -> str:
+    if _quantity(text) % Decimal("0.001"):
+        raise ValueError(f"'{text}' is finer than a thousandth of a core, which Kubernetes refuses")
+    return text
+
+
+def _check_memory(text: str) -> str:
+    if _quantity(text) < 2**20:
+        raise ValueError(f"'{text}' is less than one mebibyte ('m' means thousandths, 'Mi' mebibytes)")
+    return text
+
+
+def _number_as_text(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+def _check_uri(uri: str) -> str:
+    parts = urlsplit(uri)
+    if parts.scheme and parts.scheme not in SCHEMES:
+        raise ValueError(f"'{parts.scheme}:' cannot be fetched; {', '.join(SCHEMES)} and relative paths can")
+    if parts.scheme and "@" in parts.netloc:
+        raise ValueError("it holds a user or password; credentials belong into an Airflow connection")
+    if parts.scheme in ("http", "https", "s3") and not (parts.netloc and parts.path.strip("/")):
+        raise ValueError(f"'{uri}' names no {'bucket and key' if parts.scheme == 's3' else 'host and path'}")
+    return uri if parts.scheme else check_relative_path(uri)
+
+
+def check_relative_path(path: str) -> str:
+    """Return ``path`` when it stays inside the project's folder, else raise ValueError."""
+    if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"'{path}' is not a path inside the project's folder")
+    return path
+
+
+def _check_tag(tag: str) -> str:
+    if not tag.strip() or len(tag) > 100:  # the length of Airflow's column for a tag
+        raise ValueError("a tag has 1 to 100 characters")
+    return tag
+
+
+ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$")]
+DataName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+RelativePath = Annotated[str, AfterValidator(check_relative_path)]
+Cpu = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_check_cpu)]
+Memory = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_check_memory)]
+
+
+class Section(BaseModel):
+    """A mapping of model.yaml: no unknown keys, no silent casts, no change after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Owner(Section):
+    """Who answers for the model; shown on the DAG."""
+
+    name: str = Field(min_length=1, description="A person's or team's name.", examples=["Data team"])
+    url: str | None = Field(
+        default=None,
+        pattern=r"^(https?://|mailto:)\S+$",
+        description="Where the owner is reached: an http(s) or mailto address.",
+        examples=["mailto:data@example.com"],
+    )
+
+
+class DataSet(Section):
+    """One data set: fetched, fingerprinted and checked before training, handed to the experiment as ``data.<name>``."""
+
+    uri: Annotated[str, AfterValidator(_check_uri)] = Field(
+        description="Where it is: a path inside the project, or a file:, http(s): or s3: address.",
+        examples=["data/houses.csv", "s3://bucket/houses.csv"],
+    )
+    role: Literal["train", "evaluation"] = Field(
+        default="train", description="What it is for: `train`, or `evaluation` (metrics and gates are scored on it)."
+    )
+    target: str | None = Field(
+        default=None, min_length=1, description="The column to predict. Evaluation data need one.", examples=["price"]
+    )
+
+    @model_validator(mode="after")
+    def _evaluation_has_a_target(self) -> Self:
+        if self.role == "evaluation" and self.target is None:
+            raise ValueError("evaluation data without `target` cannot score a model")
+        return self
+
+
+class MetricGate(Section):
+    """What a metric on the evaluation data must reach, or nothing is deployed."""
+
+    min: float | None = Field(default=None, description="The lowest value accepted.", examples=[0.9])
+    max: float | None = Field(default=None, description="The highest value accepted.", examples=[25000.0])
+    tolerance: float | None = Field(
+        default=None,
+        ge=0,
+        description="How much worse than the version in production, scored on the same data, is still accepted.",
+        examples=[0.01],
+    )
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if self.min is None and self.max is None and self.tolerance is None:
+            raise ValueError("the gate has none of `min`, `max` and `tolerance`: it would let everything pass")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("`min` is greater than `max`: nothing can pass")
+        return self
+
+
+class Validation(Section):
+    """What a version must pass before it is packaged."""
+
+    metrics: dict[str, MetricGate] = Field(
+        default_factory=dict, description="Gates by metric name (`accuracy`, `rmse`, …)."
+    )
+    critical: RelativePath | None = Field(
+        default=None,
+        description="A file of predictions that must never change for the worse; `critical.jsonl` when that exists.",
+    )
+
+
+class Serving(Section):
+    """How the model answers."""
+
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that predict side by side.")
+
+
+class Environment(Section):
+    """One place a version is deployed to; the alias of the same name is the version live there."""
+
+    target: Literal["local"] = Field(default="local", description="What runs the service there.")
+    protected: bool = Field(
+        default=False,
+        description="Refuse versions with uncommitted code, other packages than locked, or no evaluation data.",
+    )
+    approval: bool = Field(default=False, description="A person says yes or no in Airflow before each deployment.")
+
+
+class Deployment(Section):
+    """Where versions go."""
+
+    environment: str = Field(default="production", description="Where a version goes when nobody says otherwise.")
+    environments: dict[ModelName, Environment] = Field(
+        default_factory=lambda: {"production": Environment()},
+        min_length=1,
+        description="The environments there are, by name.",
+    )
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> Self:
+        if self.environment not in self.environments:
+            raise ValueError(
+                f"`environment` is '{self.environment}', but `environments` has only {', '.join(self.environments)}"
+            )
+        return self
+
+
+class Resources(Section):
+    """What one step's container asks for and is limited to."""
+
+    cpu: Cpu | None = Field(default=None, description="Cores, as a Kubernetes quantity.", examples=["1", "500m"])
+    memory: Memory | None = Field(default=None, description="Bytes, as a Kubernetes quantity.", examples=["1Gi"])
+
+
+class AssetSchedule(Section):
+    """Train whenever an Airflow asset is updated."""
+
+    asset: str = Field(
+        pattern=r"^[a-z][a-z0-9+.-]*:[^\s]+$", description="The asset's URI.", examples=["s3://bucket/houses.csv"]
+    )
+
+
+class TimetableSchedule(Section):
+    """Train by any of Airflow's timetables, or one of your own."""
+
+    timetable: Annotated[str, AfterValidator(check_timetable)] = Field(
+        description="Import path of the timetable's class.", examples=["airflow.sdk.CronTriggerTimetable"]
+    )
+    arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Its keyword arguments.",
+        examples=[{"cron": "0 3 * * *", "timezone": "Europe/Rome"}],
+    )
+
+
+def _kind_of_schedule(value: Any) -> str:
+    if isinstance(value, dict):
+        return "timetable" if "timetable" in value else "asset"
+    if isinstance(value, AssetSchedule | TimetableSchedule):
+        return "asset" if isinstance(value, AssetSchedule) else "timetable"
+    return "cron"
+
+
+Schedule = Annotated[
+    Annotated[str, AfterValidator(check_cron), Tag("cron")]
+    | Annotated[AssetSchedule, Tag("asset")]
+    | Annotated[TimetableSchedule, Tag("timetable")],
+    Discriminator(_kind_of_schedule),
+]
+
+
+class Project(Section):
+    """A model project: everything its model.yaml says, defaults filled in."""
+
+    name: ModelName = Field(
+        description="Name of the model, its DAG, image and service: 2 to 40 lower-case letters, digits, hyphens.",
+        examples=["wine"],
+    )
+    description: str = Field(default="", description="What the model predicts, in a sentence.")
+    owner: Owner | None = Field(default=None, description="Who answers for the model; shown on the DAG.")
+    tags: tuple[Annotated[str, AfterValidator(_check_tag)], ...] = Field(
+        default=(), strict=False, description="Tags of the DAG and of each version."
+    )
+    entry: Annotated[RelativePath, Field(pattern=r"\.(py|ipynb)$")] = Field(
+        default="train.py", description="The Sacred experiment: a Python file or a notebook."
+    )
+    lock: RelativePath | None = Field(
+        default=None,
+        description="Pipfile.lock, pylock.toml, uv.lock or requirements.txt; found when there is just one of them.",
+    )
+    seed: int = Field(default=42, ge=0, lt=2**32, description="The seed of each run, unless the run is given another.")
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When to train again: a cron expression or preset, an asset, or a timetable. None: when asked.",
+        examples=["0 3 * * *", {"asset": "s3://bucket/houses.csv"}],
+    )
+    data: dict[DataName, DataSet] = Field(
+        default_factory=dict, description="Data sets by name; the experiment finds each one's local path in its config."
+    )
+    validation: Validation = Field(
+        default_factory=Validation, description="What a version must pass before it is packaged."
+    )
+    serving: Serving = Field(default_factory=Serving, description="How the model answers.")
+    deployment: Deployment = Field(default_factory=Deployment, description="Where versions go.")
+    resources: dict[Literal[STEPS], Resources] = Field(  # type: ignore[valid-type]
+        default_factory=dict, description="What single steps may use, by step."
+    )
+    retries: int = Field(
+        default=2, ge=0, le=20, description="How often Airflow tries a step again that failed for a passing reason."
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON types: ``Project.model_validate`` of that gives an equal project."""
+        return self.model_dump(mode="json")
