@@ -1,0 +1,43 @@
+"""What to run: the one value that every execution mode turns into a process, a pod or a container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ImageBeside:
+    """A model image that serves beside a step while it runs, without any credential.
+
+    Attributes:
+        repository, digest: where the image is; always by digest.
+        model: the model's name, as the server answers it.
+        version: told to the server, as a deployment would.
+    """
+
+    repository: str
+    digest: str
+    model: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Command:
+    """One try of one step.
+
+    Attributes:
+        step: its name in ``steps.plan.STEPS``.
+        pipeline_run: the key of the pipeline run; the step reads everything else from the store.
+        try_number: Airflow's, from 1.
+        clear_number: Airflow's count of clears of this DAG run.
+        beside: images that serve while the step runs; the step gets the base URL of each by its name.
+        resources: Kubernetes quantities by name (``{"cpu": "1", "memory": "1Gi"}``); a local process has none.
+    """
+
+    step: str
+    pipeline_run: str
+    try_number: int = 1
+    clear_number: int = 0
+    beside: Mapping[str, ImageBeside] = field(default_factory=dict)
+    resources: Mapping[str, str] = field(default_factory=dict)
