@@ -27,7 +27,7 @@ def _prctl(option: int, argument: int) -> None:
 def die_with_parent(parent: int) -> None:
     """Have the kernel SIGKILL this process when ``parent`` ends; ends at once if it has ended already.
 
-    The kernel watches the *thread* that started this process: start children from a thread that lives as long as the parent.
+    The kernel watches the *thread* that started this process: start children from one that lives as long as the parent.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -35,7 +35,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def hide() -> None:
-    """Make memory and environment of this process unreadable for others of the same user (prctl(2), PR_SET_DUMPABLE)."""
+    """Close memory and environment of this process to others of the same user (prctl(2), PR_SET_DUMPABLE)."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
