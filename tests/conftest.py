@@ -15,11 +15,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from modelyard.store.address import StoreAddress
+
+if TYPE_CHECKING:
+    from modelyard.store import Store
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,15 @@ def store_address(mongo_uri: str, tmp_path: Path) -> Iterator[StoreAddress]:
     yield address
     with pymongo.MongoClient[dict[str, object]](mongo_uri) as client:
         client.drop_database(address.database)
+
+
+@pytest.fixture
+def store(store_address: StoreAddress) -> Iterator[Store]:
+    """The fresh store of ``store_address``, open."""
+    from modelyard.store import Store
+
+    with Store.open(store_address) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

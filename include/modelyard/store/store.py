@@ -1,0 +1,67 @@
+"""The model store: one object that holds its parts."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from modelyard.store.address import StoreAddress
+from modelyard.store.pipelines import Pipelines
+from modelyard.store.step_records import Steps
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
+
+    from modelyard.store.mongo import Database
+
+
+class Store:
+    """A model store, open. Safe for threads; each process opens its own.
+
+    Attributes:
+        address: where it is.
+        pipelines, steps: runs of the pipeline and what their steps left.
+    """
+
+    def __init__(self, address: StoreAddress, database: Database) -> None:
+        self.address = address
+        self._database = database
+        self.pipelines = Pipelines(database)
+        self.steps = Steps(database)
+
+    @classmethod
+    def open(cls, address: StoreAddress) -> Self:
+        """Open a store; nothing is connected until it is first used.
+
+        Raises:
+            StoreError: a part of the address cannot be right.
+        """
+        from modelyard.store.mongo import Database
+
+        return cls(address, Database(address))
+
+    @property
+    def mongo(self) -> MongoClient[dict[str, Any]]:
+        """The client itself, for Sacred's own observer (``address.database`` names the database)."""
+        return self._database.client
+
+    def ping(self) -> None:
+        """Make sure that database and artifacts answer, and let this user in.
+
+        Raises:
+            Unavailable: one of them cannot be reached.
+            StoreError: one of them refuses.
+        """
+        self._database.ping()
+
+    def close(self) -> None:
+        """Close every connection. The same again is no error."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
