@@ -1,0 +1,18 @@
+"""Environments: what a project's lock file says, built, kept as an image layer, and unpacked where it is used."""
+
+from modelyard.environments.ensure import ensure, ensure_server, python_of
+from modelyard.environments.lock import Lock, Pin, differences, find_lock, read_lock
+from modelyard.environments.reference import EnvironmentRef, layer_of
+
+__all__ = [
+    "EnvironmentRef",
+    "Lock",
+    "Pin",
+    "differences",
+    "ensure",
+    "ensure_server",
+    "find_lock",
+    "layer_of",
+    "python_of",
+    "read_lock",
+]

@@ -1,0 +1,143 @@
+"""From a lock to a folder of packages: uv installs exactly what is locked, wheels only, hashes checked.
+
+Wheels only, because building a package would run its code, here, with what this process may reach.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from modelyard.environments.lock import Lock
+from modelyard.errors import EnvironmentBuildError, Unavailable
+from modelyard.images.interpreter import Interpreter
+
+Progress = Callable[[str], None]
+
+_NETWORK = re.compile(r"error sending request|connection|timed? ?out|dns error|server error|code: 5", re.IGNORECASE)
+_HASH = re.compile(r"Hash mismatch for `([^`]+)`")
+_NO_WHEEL = re.compile(r"no usable wheels|no wheels|building from source is disabled", re.IGNORECASE)
+# What uv lays into an environment for people at a terminal, and what the interpreter's own layer brings.
+_LEFT_OUT = ("include", "pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", ".lock", "lib64")
+_SCRIPTS_LEFT_OUT = re.compile(r"activate.*|deactivate.*|pydoc\.bat|python[\d.]*")
+
+
+def build(lock: Lock, interpreter: Interpreter, folder: Path, cache: Path, progress: Progress) -> None:
+    """Install the packages of ``lock`` for ``interpreter`` into ``folder``: a virtual environment that can be moved.
+
+    Args:
+        lock: the packages, all of them and no others.
+        interpreter: the Python they are for.
+        folder: must not exist; what is there after an error is incomplete.
+        cache: uv's, unless its own configuration (``UV_CACHE_DIR``) names another one.
+        progress: given a line now and then.
+
+    Raises:
+        EnvironmentBuildError: the lock is for another Python, or a package has no wheel, another hash, or is nowhere.
+        Unavailable: the package index cannot be reached.
+    """
+    _check_python(lock, interpreter)
+    progress(f"Installing {len(lock.requirements)} locked packages for Python {interpreter.python}")
+    _uv(["venv", "--relocatable", "--python", str(interpreter.executable), str(folder)], folder.parent, cache, lock)
+    pins = folder.with_name(f"{folder.name}.requirements.txt")
+    pins.write_text(lock.to_requirements(), "utf-8")
+    try:
+        _uv(
+            [
+                *("pip", "install", "--python", str(folder / "bin" / "python"), "--only-binary", ":all:", "--no-deps"),
+                *(["--require-hashes"] if lock.hashed else []),
+                *("--requirement", str(pins)),
+            ],
+            folder.parent,
+            cache,
+            lock,
+        )
+    finally:
+        pins.unlink()
+
+
+def compile_bytecode(folder: Path, interpreter: Interpreter, prefix: str) -> None:
+    """Compile all modules in ``folder``, so that a start need not; the same bytes in whatever folder, on any day.
+
+    Args:
+        folder: the environment; byte code in it is replaced.
+        interpreter: whose byte code.
+        prefix: where the folder will lie, as ``/opt/modelyard/environment``.
+
+    Raises:
+        EnvironmentBuildError: the interpreter could not.
+    """
+    for cache in list(folder.rglob("__pycache__")):
+        shutil.rmtree(cache)
+    compiled = subprocess.run(
+        [
+            *(str(interpreter.executable), "-I", "-m", "compileall", "-qq", "-j", str(os.cpu_count() or 1)),
+            *("--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", prefix, str(folder / "lib")),
+        ],
+        env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # 1: some file is no valid Python, as templates and test data in packages are; it is left as it is.
+    if compiled.returncode not in (0, 1):
+        raise EnvironmentBuildError(
+            f"{interpreter.executable} could not compile the environment: {compiled.stderr.strip()[-500:]}",
+            "check that this Python works: python -m compileall",
+        )
+
+
+def is_left_out(path: str) -> bool:
+    """Whether a path in an environment's folder is not part of its layer."""
+    top, _, rest = path.partition("/")
+    return top in _LEFT_OUT or (top == "bin" and "/" not in rest and bool(_SCRIPTS_LEFT_OUT.fullmatch(rest)))
+
+
+def _check_python(lock: Lock, interpreter: Interpreter) -> None:
+    from packaging.specifiers import SpecifierSet
+
+    if lock.python is not None and not SpecifierSet(lock.python).contains(interpreter.version, prereleases=True):
+        raise EnvironmentBuildError(
+            f"{lock.path.name} is for Python {lock.python}, and the interpreter here is {interpreter.version}",
+            "run Modelyard with that Python, or lock the project for this one",
+        )
+
+
+def _uv(arguments: list[str], folder: Path, cache: Path, lock: Lock) -> None:
+    from uv import find_uv_bin
+
+    done = subprocess.run(
+        [find_uv_bin(), "--quiet", "--color", "never", *arguments],
+        cwd=folder,  # not the project's: its pyproject.toml must not change what is installed
+        env={"UV_CACHE_DIR": str(cache), **os.environ, "UV_COMPILE_BYTECODE": "0", "UV_LINK_MODE": "hardlink"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise _explained(re.sub(r"://[^/@\s]+@", "://", done.stderr.strip()), lock)
+
+
+def _explained(said: str, lock: Lock) -> EnvironmentBuildError | Unavailable:
+    name = lock.path.name
+    if found := _HASH.search(said):
+        return EnvironmentBuildError(
+            f"{name}: {found[1]} has other bytes than were locked:\n{said}",
+            "if the package was really published anew, lock again; otherwise somebody has changed it",
+        )
+    if _NO_WHEEL.search(said):
+        return EnvironmentBuildError(
+            f"{name}: a package has no wheel for this Python and platform:\n{said}",
+            "lock a version that has one, or put a wheel that you have built into your package index",
+        )
+    if _NETWORK.search(said):
+        return Unavailable(
+            f"The packages of {name} could not be fetched:\n{said}",
+            "check the network and the package index that uv is configured for",
+        )
+    return EnvironmentBuildError(f"{name} could not be installed:\n{said}", "lock the packages again")

@@ -1,0 +1,52 @@
+"""The name of an environment that is built."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from modelyard.errors import ImageError
+from modelyard.images.layer import Layer
+from modelyard.images.store import ImageStore
+
+
+@dataclass(frozen=True)
+class EnvironmentRef:
+    """An environment in an image store: all that a later step needs to run or to serve by it.
+
+    Attributes:
+        lock_digest: of the locked packages it was built from.
+        python: ``3.11``.
+        platform: ``linux/amd64``.
+        layer_digest, diff_id: of its layer.
+        repository, image_digest: the image that holds the layer.
+        reference: that image's full name in a registry; None when it is in a folder, where nothing can pull it.
+    """
+
+    lock_digest: str
+    python: str
+    platform: str
+    layer_digest: str
+    diff_id: str
+    repository: str
+    image_digest: str
+    reference: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reference as plain JSON; ``EnvironmentRef(**json)`` is the way back."""
+        return asdict(self)
+
+
+def layer_of(ref: EnvironmentRef, images: ImageStore) -> Layer:
+    """Return an environment's layer.
+
+    Raises:
+        ImageError: the store does not have it.
+    """
+    image = images.pull(ref.repository, ref.image_digest)
+    for layer in image.layers:
+        if layer.digest == ref.layer_digest:
+            return layer
+    raise ImageError(
+        f"Image {ref.image_digest} has no layer {ref.layer_digest}", "run the pipeline again from 'prepare'"
+    )

@@ -1,0 +1,10 @@
+"""Where things lie in a model image."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from modelyard.images.layer import Kind
+
+ROOT: Final = "opt/modelyard"  # below it one folder a kind of layer: environment, server, project, model
+SHARED: Final[tuple[Kind, ...]] = ("environment", "server")  # layers of packages, the same in many images

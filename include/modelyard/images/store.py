@@ -1,0 +1,79 @@
+"""What keeps images: a registry, or a folder on disk. The rest of Modelyard cannot tell which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from modelyard.images.compression import Compression
+from modelyard.images.image import Image
+from modelyard.images.layer import Entry, Kind, Layer
+
+
+@dataclass(frozen=True)
+class Referrer:
+    """Something attached to an image: a signature, a bill of materials, where it came from.
+
+    Attributes:
+        digest: of its manifest.
+        artifact_type: what it is, as a media type.
+    """
+
+    digest: str
+    artifact_type: str
+
+
+class ImageStore(Protocol):
+    """Images by repository (``staging/wine``) and digest or tag.
+
+    A tag never moves: it is written once, and the same again is no error. A tag or digest that can be resolved belongs
+    to an image that is there whole. Methods raise ImageError (what was asked for is wrong, refused or not there) or
+    Unavailable (worth another try).
+    """
+
+    compression: Compression
+
+    def pack(self, entries: Iterable[Entry], kind: Kind | None = None) -> Layer:
+        """Make a layer that :meth:`push` can take without copying it."""
+        ...
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether a layer or config is there already."""
+        ...
+
+    def push(self, repository: str, image: Image, tag: str | None = None) -> str:
+        """Keep ``image``, sending only what is not there; return its digest."""
+        ...
+
+    def pull(self, repository: str, reference: str) -> Image:
+        """Return the image of a tag or digest; its layers are read when they are opened."""
+        ...
+
+    def resolve(self, repository: str, tag: str) -> str | None:
+        """Return the digest a tag stands for, None when there is no such tag."""
+        ...
+
+    def copy(self, source: str, destination: str, digest: str) -> None:
+        """Have an image in another repository too; no byte of it is built or moved."""
+        ...
+
+    def tag(self, repository: str, digest: str, tag: str) -> None:
+        """Name an image that is there."""
+        ...
+
+    def attach(self, repository: str, subject: str, artifact_type: str, data: bytes) -> str:
+        """Attach ``data`` to the image ``subject``; return the new manifest's digest. The same again is no error."""
+        ...
+
+    def referrers(self, repository: str, subject: str) -> list[Referrer]:
+        """List what is attached to an image, oldest first."""
+        ...
+
+    def read_referrer(self, repository: str, digest: str) -> bytes:
+        """Return the data that :meth:`attach` was given."""
+        ...
+
+    def reference(self, repository: str, digest: str) -> str:
+        """Return the image's full name, as people and other programs use it."""
+        ...
