@@ -1,0 +1,52 @@
+"""One JSON line a request to standard output, written in batches: a write for each would cost more than the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import BinaryIO
+
+import msgspec
+
+from modelyard.serving.messages import Request, Response
+
+_DELAY = 0.2  # seconds that a line may wait
+
+
+class AccessLog:
+    """Collects lines and writes them every fifth of a second, and when closed."""
+
+    def __init__(self, stream: BinaryIO, version: str) -> None:
+        self._stream = stream
+        self._version = version
+        self._lines: list[bytes] = []
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, request: Request, response: Response, seconds: float) -> None:
+        """Note one answered request. Inputs and outputs are not in it: they may be personal."""
+        if not self._lines:
+            asyncio.get_running_loop().call_later(_DELAY, self.flush)
+        now = time.time()
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z",
+            "request_id": request.id,
+            "method": request.method,
+            "path": request.path,
+            "status": response.status,
+            "milliseconds": round(seconds * 1000, 3),
+            "bytes_in": len(request.body),
+            "bytes_out": len(response.body),
+            "model_version": self._version,
+        }
+        self._lines.append(self._encoder.encode(line))
+
+    def flush(self) -> None:
+        """Write what was collected. A reader that went away is no reason to stop answering."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        try:
+            self._stream.write(b"\n".join(lines) + b"\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            pass

@@ -1,0 +1,115 @@
+"""Batching without delay: an idle worker starts at once; what arrives while it works goes together into the next call.
+
+Nobody waits for a batch to fill, so a lone request is as quick as without batching.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from modelyard.serving.messages import Columns, Outputs, Refused
+
+_MOST_ROWS = 1024  # in one call that merges several requests; a single larger request goes alone
+_MOST_WAITING = 1024  # requests; beyond that a client is told to come back
+
+Ask = Callable[[Columns, int], Awaitable[Outputs]]
+
+
+@dataclass(slots=True)
+class _Item:
+    columns: Columns
+    rows: int
+    answer: asyncio.Future[Outputs]
+
+
+class Batcher:
+    """A bounded queue that any number of workers empty, each with a ``serve`` of its own."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Item] = deque()
+        self._arrived = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no worker has taken up yet."""
+        return len(self._waiting)
+
+    async def predict(self, columns: Columns, rows: int) -> Outputs:
+        """Wait for the answer to checked columns.
+
+        Raises:
+            Refused: 503 when too many wait already; and what ``ask`` raised for these rows.
+        """
+        if len(self._waiting) >= _MOST_WAITING:
+            raise Refused(503, "too many requests are waiting for the model", headers=(("retry-after", "1"),))
+        item = _Item(columns, rows, asyncio.get_running_loop().create_future())
+        self._waiting.append(item)
+        self._arrived.set()
+        return await item.answer
+
+    def refuse(self, reason: Refused) -> None:
+        """Answer everything that waits with ``reason``: there is nobody to take it up."""
+        while self._waiting:
+            _settle(self._waiting.popleft(), reason)
+
+    async def serve(self, ask: Ask) -> None:
+        """Take requests and have ``ask`` answer them, until cancelled or until it raises anything but Refused."""
+        while True:
+            while not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch = self._take()
+            if not batch:
+                continue
+            try:
+                await self._answer(batch, ask)
+            except BaseException:
+                gone = Refused(503, "the model's process ended while it answered", headers=(("retry-after", "1"),))
+                for item in batch:
+                    _settle(item, gone)
+                raise
+
+    def _take(self) -> list[_Item]:
+        batch: list[_Item] = []
+        rows = 0
+        while self._waiting and (not batch or rows + self._waiting[0].rows <= _MOST_ROWS):
+            item = self._waiting.popleft()
+            if not item.answer.done():  # a client that went away has cancelled it
+                batch.append(item)
+                rows += item.rows
+        return batch
+
+    async def _answer(self, batch: list[_Item], ask: Ask) -> None:
+        merged = batch[0].columns if len(batch) == 1 else _merge(batch)
+        try:
+            outputs = await ask(merged, sum(item.rows for item in batch))
+        except Refused as refused:
+            if len(batch) == 1:
+                _settle(batch[0], refused)
+                return
+            for item in batch:  # one of them is to blame: the others must not pay for it
+                await self._answer([item], ask)
+            return
+        start = 0
+        for item in batch:
+            part = outputs
+            if len(batch) > 1:
+                part = {name: values[start : start + item.rows] for name, values in outputs.items()}
+            _settle(item, part)
+            start += item.rows
+
+
+def _merge(batch: list[_Item]) -> Columns:
+    return {name: [value for item in batch for value in item.columns[name]] for name in batch[0].columns}
+
+
+def _settle(item: _Item, result: Outputs | Refused) -> None:
+    if item.answer.done():
+        return
+    if isinstance(result, Refused):
+        item.answer.set_exception(result)
+    else:
+        item.answer.set_result(result)

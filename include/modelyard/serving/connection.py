@@ -1,0 +1,213 @@
+"""One HTTP/1.1 connection: requests in, answers out, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from http import HTTPStatus
+from itertools import count
+from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote
+
+import httptools
+
+from modelyard.serving.application import refusal
+from modelyard.serving.messages import Refused, Request, Response
+
+if TYPE_CHECKING:
+    from modelyard.serving.server import Server
+
+MOST_HEADER_BYTES = 64 * 1024
+MOST_BODY_BYTES = 16 * 1024 * 1024
+_LINGER = 2.0  # seconds that a client has to read the last answer before the connection is cut
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_process = secrets.token_hex(4)
+_numbers = count(1)
+
+
+class Connection(asyncio.Protocol):
+    """Parses requests and has the application answer them one after the other.
+
+    A client may send the next request before it has read the last answer; reading pauses while one waits.
+    """
+
+    def __init__(self, server: Server, *, private: bool) -> None:
+        self._server = server
+        self._private = private
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._waiting: deque[tuple[Request, bool, Response | None]] = deque()
+        self._answering = False
+        self._reading = False  # a request has begun to arrive
+        self._last = False  # whatever comes after this is not read any more
+        self._half_closed = False  # the client has said that it sends no more
+        self._blocked = False  # the client does not read its answers
+        self.since = time.monotonic()  # of what `waits_for` says
+        self._new_message()
+
+    @property
+    def waits_for(self) -> str:
+        """What comes next: "request" (idle), "rest" of one, "answer" of the application, "client" to read it, "end"."""
+        if self._answering or self._waiting:
+            return "client" if self._blocked else "answer"
+        if self._last:
+            return "end"
+        return "rest" if self._reading else "request"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
+        self._transport = cast("asyncio.Transport", transport)
+        self._server.opened(self)
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002, D102
+        self._server.closed(self)
+        self._last = True
+        self._waiting.clear()
+
+    def eof_received(self) -> bool:
+        """Stay open for the answer that a half-closed client still waits for."""
+        self._last = self._half_closed = True
+        return self._answering or bool(self._waiting)
+
+    def pause_writing(self) -> None:  # noqa: D102
+        self._blocked, self.since = True, time.monotonic()
+
+    def resume_writing(self) -> None:  # noqa: D102
+        self._blocked, self.since = False, time.monotonic()
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; it calls the ``on_…`` methods below."""
+        if self._last:
+            return
+        if not self._reading:
+            self._reading, self.since = True, time.monotonic()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._last = True  # what would follow is another protocol, which the answer declines
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"this is no HTTP/1.1 request: {error}")
+
+    def on_url(self, url: bytes) -> None:  # noqa: D102
+        self._url += url
+        self._count_header(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._count_header(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:  # noqa: D102
+        length = self._headers.get("content-length", "0")
+        if length.isdigit() and int(length) > MOST_BODY_BYTES:
+            self._refuse(413, f"the body has {length} bytes, at most {MOST_BODY_BYTES} are taken")
+        elif self._headers.get("expect", "").lower() == "100-continue" and not self._last:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:  # noqa: D102
+        self._body_bytes += len(body)
+        if self._body_bytes > MOST_BODY_BYTES:
+            self._refuse(413, f"the body is larger than the {MOST_BODY_BYTES} bytes that are taken")
+        elif not self._last:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:  # noqa: D102
+        if self._last:
+            return
+        self._enqueue(self._request(), self._parser.should_keep_alive(), None)
+        self._reading = False
+        self._new_message()
+
+    def refuse_slow(self) -> None:
+        """End a request that does not come to its end."""
+        self._refuse(408, "the request did not arrive in time")
+
+    def close(self) -> None:
+        """End the connection without an answer."""
+        self._transport.abort()
+
+    def _new_message(self) -> None:
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._header_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > MOST_HEADER_BYTES:
+            self._refuse(431, f"the headers are larger than the {MOST_HEADER_BYTES} bytes that are taken")
+
+    def _request(self) -> Request:
+        path, _, query = self._url.decode("latin-1").partition("?")
+        given = self._headers.get("x-request-id", "")
+        sane = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
+        method = (self._parser.get_method() or b"").decode("latin-1")
+        return Request(
+            method=method,
+            path=unquote(path) if "%" in path else path,
+            query=query,
+            headers=self._headers,
+            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            id=given if sane else f"{_process}-{next(_numbers):x}",
+            private=self._private,
+        )
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer what is not even a request, in its turn, and read no more."""
+        if not self._last:
+            self._enqueue(self._request(), False, refusal(Refused(status, message)))
+
+    def _enqueue(self, request: Request, keep: bool, response: Response | None) -> None:
+        self._last = not keep
+        self._waiting.append((request, keep, response))
+        if self._answering or self._blocked:
+            self._transport.pause_reading()
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        """Take up the next request, if there is one and nothing is in its way."""
+        if self._answering or self._blocked or not self._waiting:
+            return
+        request, keep, response = self._waiting.popleft()
+        if not self._waiting:
+            self._transport.resume_reading()
+        if response is not None:
+            self._server.application.note(request, response, time.monotonic() - self.since)
+            self._send(request, keep, response)
+            return
+        self._answering = True
+        self._server.run(self._answer(request, keep))
+
+    async def _answer(self, request: Request, keep: bool) -> None:
+        response = await self._server.application.answer(request)
+        self._answering = False
+        self._send(request, keep, response)
+        self._next()
+
+    def _send(self, request: Request, keep: bool, response: Response) -> None:
+        if self._transport.is_closing():
+            return
+        keep = keep and not self._server.draining and not (self._half_closed and not self._waiting)
+        head = (
+            f"HTTP/1.1 {response.status} {_REASONS[response.status]}\r\n"
+            f"content-type: {response.content_type}\r\ncontent-length: {len(response.body)}\r\n"
+            f"x-request-id: {request.id}\r\nconnection: {'keep-alive' if keep else 'close'}\r\n"
+        ) + "".join(f"{name}: {value}\r\n" for name, value in response.headers)
+        body = b"" if request.method == "HEAD" else response.body
+        self._transport.write(head.encode("latin-1") + self._server.headers + b"\r\n" + body)
+        self.since = time.monotonic()
+        if not keep:
+            self._end()
+
+    def _end(self) -> None:
+        """Close so that the client gets the last answer: first our side, the whole when it has closed its own."""
+        self._last = True
+        self._waiting.clear()
+        self._transport.resume_reading()  # unread bytes would make the kernel reset the connection, and lose the answer
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER, self._transport.abort)

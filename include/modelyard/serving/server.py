@@ -1,0 +1,111 @@
+"""Accepting connections, and ending without a failed request."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Coroutine
+from email.utils import formatdate
+
+from modelyard.serving.application import Application
+from modelyard.serving.connection import Connection
+
+_IDLE = 620.0  # seconds a connection may rest; load balancers keep theirs up to 600 and must be the first to let go
+_IDLE_DRAINING = 15.0  # the same while draining, so that a client's next request still finds an answer
+_REST = 30.0  # seconds for the rest of a request that has begun to arrive
+_CLIENT = 60.0  # seconds for a client to read what it asked for
+
+
+class Server:
+    """All connections of this process.
+
+    Attributes:
+        headers: what every answer carries, as bytes.
+    """
+
+    def __init__(self, application: Application, headers: tuple[tuple[str, str], ...]) -> None:
+        self.application = application
+        self._connections: set[Connection] = set()
+        self._none_open = asyncio.Event()
+        self._none_open.set()
+        self._draining_since: float | None = None
+        self._fixed = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper = asyncio.create_task(self._sweep())
+        self._accepting: asyncio.Server | None = None
+        self._set_date()
+
+    @property
+    def draining(self) -> bool:
+        """Every further answer ends its connection."""
+        return self._draining_since is not None
+
+    async def accept(self, listening: socket.socket) -> None:
+        """Take connections from ``listening`` from now on; it stays the caller's."""
+        if self._accepting is None:
+            loop = asyncio.get_running_loop()
+            self._accepting = await loop.create_server(lambda: Connection(self, private=False), sock=listening.dup())
+
+    async def pause(self) -> None:
+        """Take no new connections; what comes waits in the socket's queue for whoever accepts next."""
+        if self._accepting is not None:
+            self._accepting.close()
+            self._accepting = None
+
+    async def control(self, path: str) -> None:
+        """Answer at a Unix socket as well, with the private routes."""
+        await asyncio.get_running_loop().create_unix_server(lambda: Connection(self, private=True), path)
+
+    async def drain(self, *, accepting_for: float) -> None:
+        """End every connection at a moment when its client expects it, and return when there are none.
+
+        Args:
+            accepting_for: seconds to go on taking new connections. Zero when another process has the same socket; more
+                when load balancers must first learn that this one goes.
+        """
+        self._draining_since = time.monotonic()
+        await asyncio.sleep(accepting_for)
+        await self.pause()
+        # Twice, since a connection that was just accepted is not in the set before the loop's next turn.
+        for _ in range(2):
+            await asyncio.sleep(0.05)
+            await self._none_open.wait()
+        self._sweeper.cancel()
+
+    def opened(self, connection: Connection) -> None:
+        """Look after a connection from now on."""
+        self._connections.add(connection)
+        self._none_open.clear()
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._none_open.set()
+
+    def run(self, answer: Coroutine[None, None, None]) -> None:
+        """Run one answer; keeps the task alive."""
+        task = asyncio.create_task(answer)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sweep(self) -> None:
+        """Once a second, end connections that wait too long: one timer for all is cheaper than one for each request."""
+        while True:
+            await asyncio.sleep(1)
+            self._set_date()
+            limits = {"request": _IDLE_DRAINING if self.draining else _IDLE, "rest": _REST, "client": _CLIENT}
+            for connection in list(self._connections):
+                state = connection.waits_for
+                # Who has rested for long may be about to ask again: it gets the whole time from the drain's start.
+                since = max(connection.since, self._draining_since or 0)
+                if time.monotonic() - since <= limits.get(state, float("inf")):
+                    continue
+                if state == "rest":
+                    connection.refuse_slow()
+                else:
+                    connection.close()
+
+    def _set_date(self) -> None:
+        self.headers = self._fixed + f"date: {formatdate(usegmt=True)}\r\n".encode()

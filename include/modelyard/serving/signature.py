@@ -1,0 +1,246 @@
+"""Inputs against the signature: every value is what the model was trained on, or the request is refused.
+
+No value is changed on the way: an integer may come as 3.0 and a float as 3, since these are the same number; text that
+looks like a number, a fraction for an integer, a number that the type cannot hold are refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from modelyard.serving.messages import JSON, Columns, Refused
+
+_MOST_PROBLEMS = 10
+_INTEGERS = {f"{sign}INT{bits}": bits for sign in ("", "U") for bits in (8, 16, 32, 64)}
+_FLOATS = {"FP16": "<e", "FP32": "<f", "FP64": "<d"}
+DATATYPES = frozenset({*_INTEGERS, *_FLOATS, "BOOL", "BYTES"})
+
+
+class _MismatchError(Exception):
+    """A value that is not what the signature says; holds the offending part of it."""
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+        super().__init__()
+
+
+def _integer(datatype: str) -> tuple[Callable[[Any], Any], str]:
+    bits = _INTEGERS[datatype]
+    low, high = (0, 2**bits - 1) if datatype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+    def convert(value: Any) -> int:
+        if type(value) is int and low <= value <= high:
+            return value
+        if type(value) is float and value.is_integer() and low <= value <= high:
+            return int(value)
+        raise _MismatchError(value)
+
+    return convert, "an integer (INT64)" if datatype == "INT64" else f"an integer from {low} to {high} ({datatype})"
+
+
+def _float(datatype: str) -> tuple[Callable[[Any], Any], str]:
+    form = _FLOATS[datatype]
+
+    def convert(value: Any) -> float:
+        if type(value) is float:
+            if form == "<d":
+                return value
+            try:
+                struct.pack(
+                    form, value
+                )  # a fraction is rounded, as it would be in any client; what is too large is not
+            except OverflowError:
+                raise _MismatchError(value) from None
+            return value
+        if type(value) is int:
+            try:
+                number = float(struct.unpack(form, struct.pack(form, value))[0])
+            except (OverflowError, struct.error):
+                raise _MismatchError(value) from None
+            if number == value:
+                return number
+        raise _MismatchError(value)
+
+    return convert, f"a number that {datatype} holds exactly" if form != "<d" else "a number (FP64)"
+
+
+def _exactly(kind: type, expected: str) -> tuple[Callable[[Any], Any], str]:
+    def convert(value: Any) -> Any:
+        if type(value) is kind:
+            return value
+        raise _MismatchError(value)
+
+    return convert, expected
+
+
+def _scalar(datatype: str) -> tuple[Callable[[Any], Any], str]:
+    if datatype in _INTEGERS:
+        return _integer(datatype)
+    if datatype in _FLOATS:
+        return _float(datatype)
+    if datatype == "BOOL":
+        return _exactly(bool, "true or false (BOOL)")
+    if datatype == "BYTES":
+        return _exactly(str, "text (BYTES)")
+    raise ValueError(f"the signature names datatype {datatype!r}; known are {', '.join(sorted(DATATYPES))}")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input or output.
+
+    Attributes:
+        shape: of one row: () for a plain column, (13,) for a vector; -1 is any length.
+        convert: one scalar to the value the worker gets; raises when it is not of the datatype.
+        expected: the same for people.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    nullable: bool
+    convert: Callable[[Any], Any]
+    expected: str
+
+    @classmethod
+    def from_json(cls, field: JSON) -> Field:
+        """Read one entry of the signature's ``inputs`` or ``outputs``; its first dimension is the rows."""
+        convert, expected = _scalar(field["datatype"])
+        shape = tuple(field["shape"][1:])
+        if shape:
+            sizes = "×".join("any" if size < 0 else str(size) for size in shape)
+            expected = f"a list of shape {sizes}, each {expected}"
+        if nullable := bool(field.get("nullable", False)):
+            expected += " or null"
+        return cls(field["name"], field["datatype"], shape, nullable, convert, expected)
+
+    def entry(self, value: Any, depth: int = 0) -> Any:
+        """Return one row's entry as the worker gets it; raise ``_MismatchError`` with the part that is wrong."""
+        if depth < len(self.shape):
+            size = self.shape[depth]
+            if type(value) is not list or (size >= 0 and len(value) != size):
+                raise _MismatchError(value)
+            return [self.entry(part, depth + 1) for part in value]
+        if value is None and self.nullable:
+            return None
+        return self.convert(value)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What goes in and what comes out."""
+
+    kind: str
+    inputs: tuple[Field, ...]
+    outputs: tuple[Field, ...]
+    names: frozenset[str]
+
+    @classmethod
+    def from_json(cls, signature: JSON) -> Signature:
+        """Read ``modelyard.json``'s signature; ValueError when it is none."""
+        inputs = tuple(Field.from_json(field) for field in signature["inputs"])
+        outputs = tuple(Field.from_json(field) for field in signature["outputs"])
+        if signature["kind"] not in {"columns", "tensor"} or (signature["kind"] == "tensor" and len(inputs) != 1):
+            raise ValueError("the signature's kind is neither columns nor tensor of one input")
+        return cls(signature["kind"], inputs, outputs, frozenset(field.name for field in inputs))
+
+    def columns_of(self, rows: Any) -> Columns:
+        """Turn rows into one list an input: objects by name; for a tensor nested lists.
+
+        Raises:
+            Refused: with each row and field that is missing or unknown.
+        """
+        if type(rows) is not list or not rows:
+            raise Refused(400, f"expected a list with at least one row, found {shown(rows)}")
+        if self.kind == "tensor":
+            name = self.inputs[0].name
+            return {name: [row[name] if type(row) is dict and row.keys() == {name} else row for row in rows]}
+        problems: list[JSON] = []
+        for number, row in enumerate(rows):
+            if type(row) is not dict or row.keys() != self.names:
+                problems += self._row_problems(number, row)
+                if len(problems) >= _MOST_PROBLEMS:
+                    break
+        if problems:
+            raise Refused(422, _message(problems), problems)
+        return {field.name: [row[field.name] for row in rows] for field in self.inputs}
+
+    def positional(self, rows: Any, names: list[Any] | None = None) -> Any:
+        """Turn rows that are lists into objects, by ``names`` or in the signature's order; leave others alone."""
+        if self.kind == "tensor" or type(rows) is not list:
+            return rows
+        names = [field.name for field in self.inputs] if names is None else names
+        for number, row in enumerate(rows):
+            if type(row) is list and len(row) != len(names):
+                raise Refused(422, f"row {number}: expected {len(names)} values ({', '.join(names)}), found {len(row)}")
+        return [dict(zip(names, row, strict=True)) if type(row) is list else row for row in rows]
+
+    def rows_of(self, columns: Columns) -> list[Any]:
+        """Turn columns back into rows, the opposite of ``columns_of``."""
+        if self.kind == "tensor":
+            return columns[self.inputs[0].name]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def check(self, columns: Columns) -> Columns:
+        """Return the columns as the worker gets them.
+
+        Raises:
+            Refused: 422 with row, field, what was expected and what was found, ten at most.
+        """
+        problems: list[JSON] = []
+        checked: Columns = {}
+        for field in self.inputs:
+            entries = checked[field.name] = []
+            for number, value in enumerate(columns[field.name]):
+                try:
+                    entries.append(field.entry(value))
+                except _MismatchError as mismatch:
+                    problems.append(
+                        {"row": number, "field": field.name, "expected": field.expected, "found": shown(mismatch.found)}
+                    )
+                    if len(problems) == _MOST_PROBLEMS:
+                        raise Refused(422, _message(problems), problems) from None
+        if problems:
+            raise Refused(422, _message(problems), problems)
+        return checked
+
+    def _row_problems(self, number: int, row: Any) -> list[JSON]:
+        names = [field.name for field in self.inputs]
+        if type(row) is not dict:
+            expected = f"an object with {', '.join(names)}"
+            return [{"row": number, "field": None, "expected": expected, "found": shown(row)}]
+        problems = [
+            {"row": number, "field": field.name, "expected": field.expected, "found": "nothing"}
+            for field in self.inputs
+            if field.name not in row
+        ]
+        for name in row:
+            if name not in self.names:
+                near = difflib.get_close_matches(name, names, n=1)
+                expected = f"no field of this name; did you mean {near[0]!r}?" if near else "no field of this name"
+                problems.append({"row": number, "field": name, "expected": expected, "found": shown(row[name])})
+        return problems
+
+
+def shown(value: Any) -> str:
+    """Return a value as JSON, cut short: for messages."""
+    if type(value) in (list, dict) and len(value) > 10:
+        return f"{'a list' if type(value) is list else 'an object'} of {len(value)}"
+    try:
+        text = msgspec.json.encode(value).decode()
+    except RecursionError:
+        return "a deeply nested value"
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _message(problems: list[JSON]) -> str:
+    first = problems[0]
+    field = f", field {first['field']!r}" if first["field"] is not None else ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"row {first['row']}{field}: expected {first['expected']}, found {first['found']}{more}"

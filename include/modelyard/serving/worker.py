@@ -1,0 +1,209 @@
+"""The model in a process of its own, in the project's environment: frames of 4-byte length + JSON on a socket pair."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from modelyard.serving.batching import Batcher
+from modelyard.serving.messages import JSON, Columns, Outputs, Refused
+from modelyard.serving.model import Model
+
+# Lends the model's process our client without putting the server's own packages on its path: these are not the
+# project's business. The kernel ends the process with its server, whatever it is doing (prctl(2): PR_SET_PDEATHSIG is
+# 1, SIGKILL is 9).
+_START = """\
+import ctypes, importlib.util, runpy, sys
+ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+ours, sys.path[0], *sys.argv[1:] = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("modelyard", ours + "/__init__.py", submodule_search_locations=[ours])
+sys.modules["modelyard"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["modelyard"])
+runpy.run_module("modelyard.client.worker", run_name="__main__", alter_sys=True)
+"""
+_PACKAGE = Path(__file__).resolve().parents[1]
+_LONGEST_WAIT = 10.0  # seconds between two starts of a worker that keeps ending
+
+# JSON has no NaN; a model may answer it all the same, and people get null.
+_decode = json.JSONDecoder(parse_constant=lambda _: None).decode
+
+
+class WorkerEndedError(Exception):
+    """The model's process is gone, or answers nonsense."""
+
+
+class Worker:
+    """One process with the model loaded; it takes one call at a time."""
+
+    def __init__(self, root: Path, model: Model) -> None:
+        self._root = root
+        self._model = model
+
+    async def start(self) -> None:
+        """Start the process and have it answer the golden rows: what is slow the first time is over before anyone asks.
+
+        Raises:
+            WorkerEndedError: it does not start, or cannot answer them.
+        """
+        ours, theirs = socket.socketpair()
+        project = self._root / "project"
+        with theirs:
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    self._root / "environment" / "bin" / "python",
+                    *("-c", _START, _PACKAGE, project),
+                    *(self._root / "model", "--fd", str(theirs.fileno())),
+                    pass_fds=[theirs.fileno()],
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=sys.stderr,  # standard output is the access log's
+                    cwd=project if project.is_dir() else self._root,
+                )
+            except OSError as error:
+                ours.close()
+                raise WorkerEndedError(f"the model's process cannot be started: {error}") from error
+        self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        rows = len(next(iter(self._model.golden.values())))
+        try:
+            await self.ask(self._model.golden, rows)
+        except BaseException as error:
+            await self.stop()
+            if isinstance(error, Refused):
+                raise WorkerEndedError(f"the model cannot answer its own golden rows: {error.message}") from error
+            raise
+
+    async def ask(self, columns: Columns, rows: int) -> Outputs:
+        """Send checked columns and wait for the answer.
+
+        Raises:
+            Refused: 422, the model itself raised for these rows.
+            WorkerEndedError: there will be no answer.
+        """
+        message: JSON = {"columns": columns}
+        if self._model.signature.kind == "tensor":
+            field = self._model.signature.inputs[0]
+            data = columns[field.name]
+            message = {"tensor": {"data": data, "shape": [rows, *_inner_shape(data[0])]}}
+        body = msgspec.json.encode(message)
+        try:
+            self._writer.write(len(body).to_bytes(4, "big") + body)
+            await self._writer.drain()
+            size = int.from_bytes(await self._reader.readexactly(4), "big")
+            answer = _decode((await self._reader.readexactly(size)).decode())
+        except (OSError, asyncio.IncompleteReadError, ValueError) as error:
+            raise WorkerEndedError(f"the model's process ended ({await self._ending()})") from error
+        if "error" in answer:
+            raise Refused(422, f"the model cannot answer this input: {answer['error']}")
+        outputs: Outputs = answer["outputs"]
+        if any(len(values) != rows for values in outputs.values()):
+            raise WorkerEndedError(f"the model answered {rows} rows with another number of values")
+        return outputs
+
+    async def stop(self) -> None:
+        """End the process and wait until it has."""
+        self._writer.close()
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    async def _ending(self) -> str:
+        try:
+            code = await asyncio.wait_for(self._process.wait(), 1)
+        except TimeoutError:
+            return "it closed its socket"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _inner_shape(row: object) -> list[int]:
+    shape = []
+    while isinstance(row, list):
+        shape.append(len(row))
+        row = row[0] if row else None
+    return shape
+
+
+class Pool:
+    """``count`` workers behind one queue; one that ends is started again."""
+
+    def __init__(self, root: Path, model: Model, count: int, log: Callable[[str], None]) -> None:
+        self._root = root
+        self._model = model
+        self._count = count
+        self._log = log
+        self._batcher = Batcher()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._alive = 0
+        self.restarts = 0
+
+    @property
+    def ready(self) -> bool:
+        """At least one worker answers."""
+        return self._alive > 0
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no worker has taken up yet."""
+        return self._batcher.waiting
+
+    async def predict(self, columns: Columns, rows: int) -> Outputs:
+        """Have any worker answer checked columns; raises Refused: 503 while there is none."""
+        if not self._alive:
+            raise _no_worker()
+        return await self._batcher.predict(columns, rows)
+
+    async def start(self) -> None:
+        """Start all workers and return when each has answered the golden rows.
+
+        Raises:
+            WorkerEndedError: one does not come up; the others are stopped.
+        """
+        workers = [Worker(self._root, self._model) for _ in range(self._count)]
+        started = await asyncio.gather(*(worker.start() for worker in workers), return_exceptions=True)
+        errors = [result for result in started if isinstance(result, BaseException)]
+        if errors:
+            for worker, result in zip(workers, started, strict=True):
+                if result is None:
+                    await worker.stop()
+            raise errors[0]
+        self._alive = self._count
+        self._tasks = [asyncio.create_task(self._keep(worker)) for worker in workers]
+
+    async def stop(self) -> None:
+        """End all workers."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep(self, worker: Worker) -> None:
+        while True:
+            wait = 0.0
+            try:
+                await self._batcher.serve(worker.ask)
+            except WorkerEndedError as ended:
+                self._alive -= 1
+                self.restarts += 1
+                self._log(f"{ended}; starting it again")
+                if not self._alive:
+                    self._batcher.refuse(_no_worker())
+            finally:
+                await worker.stop()
+            while True:
+                await asyncio.sleep(wait)
+                wait = min(_LONGEST_WAIT, wait * 2 or 0.5)
+                worker = Worker(self._root, self._model)
+                try:
+                    await worker.start()
+                except WorkerEndedError as ended:
+                    self._log(f"{ended}; trying again in {wait:g} s")
+                else:
+                    self._alive += 1
+                    break
+
+
+def _no_worker() -> Refused:
+    return Refused(503, "the model's process is being started again", headers=(("retry-after", "1"),))

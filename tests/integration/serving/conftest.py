@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.image_roots import make_root
+
+FACTS = {
+    "MODELYARD_MODEL_NAME": "sum",
+    "MODELYARD_MODEL_VERSION": "3",
+    "MODELYARD_RUN_ID": "17",
+    "MODELYARD_IMAGE_DIGEST": "sha256:" + "a" * 64,
+}
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Running:
+    """A server process that answers on ``port``."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+    access_log: Path
+
+    def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+            connection.request(method, path, data, headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def post(self, path: str, body: Any, **headers: str) -> Answer:
+        return self.request("POST", path, body, headers)
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                if self.get("/readyz").status == 200:
+                    return
+            except ConnectionRefusedError:
+                if self.process.poll() is not None:
+                    break
+            time.sleep(0.02)
+        pytest.fail(f"the server did not get ready:\n{self.log.read_text()}")
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start servers: ``start(root, *arguments, ready=True, environment=FACTS)``; all are gone afterwards."""
+    processes = []
+
+    def starter(root: Path, *arguments: str, ready: bool = True, environment: dict[str, str] = FACTS) -> Running:
+        folder = tmp_path_factory.mktemp("server")
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
+            if not arguments:
+                arguments = ("--fd", str(listening.fileno()))
+            else:
+                port = int(arguments[-1])
+            command = [sys.executable, "-I", "-m", "modelyard.serving", "--root", str(root), *arguments]
+            with (folder / "err").open("wb") as err, (folder / "out").open("wb") as out:
+                process = subprocess.Popen(
+                    command,
+                    stdout=out,
+                    stderr=err,
+                    pass_fds=[listening.fileno()],
+                    env={"PATH": os.environ["PATH"], **environment},
+                )
+        processes.append(process)
+        running = Running(process, port, folder / "err", folder / "out")
+        if ready:
+            running.wait_ready()
+        return running
+
+    yield starter
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Running:
+    """One server of the summing model for the tests that leave it as it is."""
+    return start(make_root(tmp_path_factory.mktemp("image") / "root"))
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
