@@ -12,8 +12,6 @@ import importlib.util
 import json
 import os
 import secrets
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from modelyard.background import Session, free_port, last_line, spawn
 from modelyard.errors import StoreError, Unavailable
 
 _USER = "modelyard"
@@ -45,8 +44,12 @@ class _Server:
         return f"mongodb://{_USER}:{self.password}@127.0.0.1:{self.port}/?authSource=admin"
 
     @property
+    def session(self) -> Session | None:
+        return None if self.pid is None or self.started is None else Session(self.pid, self.started)
+
+    @property
     def alive(self) -> bool:
-        return self.pid is not None and _start_time(self.pid) == self.started
+        return self.session is not None and self.session.alive
 
 
 def start(folder: Path) -> str:
@@ -72,14 +75,15 @@ def start(folder: Path) -> str:
         _write(folder, server)
         if not server.user_made:
             _make_user(folder, server.password)
-        port = server.port if server.port is not None and _is_free(server.port) else _free_port()
+        port = free_port() if server.port is None else free_port(server.port)
         process = _spawn(folder, port, "--auth")
-        server = _Server(server.password, user_made=True, port=port, pid=process.pid, started=_start_time(process.pid))
+        session = Session.of(process)
+        server = _Server(server.password, user_made=True, port=port, pid=session.pid, started=session.started)
         _write(folder, server)
         try:
             _wait_until_ready(process, server.uri, folder)
         except BaseException:
-            _end(process.pid)
+            session.end(_STOP_SECONDS)
             raise
         return server.uri
 
@@ -90,9 +94,8 @@ def stop(folder: Path) -> bool:
         return False
     with _locked(folder):
         server = _read(folder)
-        if server is None or server.pid is None or not server.alive:
+        if server is None or server.session is None or not server.session.end(_STOP_SECONDS):
             return False
-        _end(server.pid)
         _write(folder, _Server(server.password, server.user_made, server.port))
         return True
 
@@ -111,8 +114,9 @@ def _make_user(folder: Path, password: str) -> None:
     import pymongo
     from pymongo.errors import OperationFailure
 
-    port = _free_port()
+    port = free_port()
     process = _spawn(folder, port)
+    session = Session.of(process)
     try:
         address = f"mongodb://127.0.0.1:{port}/"
         _wait_until_ready(process, address, folder)
@@ -124,7 +128,7 @@ def _make_user(folder: Path, password: str) -> None:
                     raise
                 client.admin.command("updateUser", _USER, pwd=password)
     finally:
-        _end(process.pid)
+        session.end(_STOP_SECONDS)
 
 
 def _spawn(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
@@ -134,16 +138,8 @@ def _spawn(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
     configuration.touch()
     command += ["--config", str(configuration), "--storage-path", str(folder / "data")]
     command += ["--sync-on-commit", *options]
-    with (folder / "server.log").open("ab") as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            env={"PATH": os.defpath},  # no credential of whoever starts it lives on in a process that stays
-            start_new_session=True,
-        )
+    # No credential of whoever starts it lives on in a process that stays.
+    return spawn(command, folder / "server.log", folder, {"PATH": os.defpath})
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], address: str, folder: Path) -> None:
@@ -157,54 +153,10 @@ def _wait_until_ready(process: subprocess.Popen[bytes], address: str, folder: Pa
                 client.admin.command("ping")
                 return
             time.sleep(0.02)
-    lines = (folder / "server.log").read_text(errors="replace").splitlines() or ["it wrote nothing"]
     what = "did not answer" if process.poll() is None else f"ended with code {process.returncode}"
-    raise Unavailable(f"The embedded database {what}: {lines[-1]}", f"read {folder / 'server.log'}")
-
-
-def _end(pid: int) -> None:
-    """End a server and whatever it started: asked first, killed when it takes too long."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(pid, number)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while time.monotonic() < deadline:
-            gone = _start_time(pid) is None
-            with suppress(ChildProcessError):  # it is another process's child
-                os.waitpid(pid, os.WNOHANG)
-            if gone:
-                return
-            time.sleep(0.02)
-    raise Unavailable(f"Process {pid} of the embedded database does not end", "end it by hand")
-
-
-def _start_time(pid: int) -> str | None:
-    """Return when a process was started, in the kernel's ticks; None when there is none, or only its exit code."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, *rest = text.rpartition(")")[2].split()  # the name before it may hold spaces and parentheses
-    threads, started = int(rest[16]), rest[18]
-    over = state in "ZX" and threads <= 1  # the first thread may be over while others still write
-    return None if over else started
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+    raise Unavailable(
+        f"The embedded database {what}: {last_line(folder / 'server.log')}", f"read {folder / 'server.log'}"
+    )
 
 
 @contextmanager

@@ -68,6 +68,7 @@ def test_a_port_that_somebody_has_taken_meanwhile_is_left_to_them(folder: Path):
     embedded.stop(folder)
     taken = server(folder)["port"]
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # its last connection may linger
         other.bind(("127.0.0.1", taken))
         other.listen()
         uri = embedded.start(folder)
