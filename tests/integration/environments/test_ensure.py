@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.environments import EnvironmentRef, ensure, layer_of, python_of, read_lock
+from modelyard.environments.lock import Lock
+from modelyard.errors import EnvironmentBuildError, Unavailable
+from modelyard.images import validate
+from modelyard.images.layout import Layout
+from modelyard.images.unpack import unpack
+
+HELLO = "NAMES = {'one', 'two', 'three'}\ndef main():\n    print('hello from', __name__, sorted(NAMES))\n"
+
+
+def locked(tmp_path: Path, *pins: str) -> Lock:
+    path = tmp_path / "requirements.txt"
+    path.write_text("".join(pins))
+    return read_lock(path)
+
+
+def test_an_environment_is_built_once_and_runs(index: Any, tmp_path: Path) -> None:
+    lock = locked(tmp_path, index.wheel("hello", "1.0", {"hello.py": HELLO}))
+    images, home = Layout(tmp_path / "images"), tmp_path / "home"
+    said: list[str] = []
+
+    ref = ensure(lock, images, home, said.append)
+    python = python_of(ref, images, home)
+
+    assert subprocess.check_output([python, "-I", "-m", "hello"], text=True) == ""
+    assert subprocess.check_output([python.with_name("hello")], text=True).startswith("hello from hello ['one'")
+    (index.folder / "hello-1.0-py3-none-any.whl").unlink()
+    assert ensure(lock, images, tmp_path / "another home", said.append) == ref
+    assert "built already" in said[-1]
+    assert EnvironmentRef(**ref.to_json()) == ref
+    assert list((home / "cache").glob("build-*")) == []
+
+
+def test_two_builds_in_different_folders_are_the_same_layer(index: Any, tmp_path: Path) -> None:
+    files = {
+        f"many/m{number}.py": f"import os\nX = {{'a', 'b', {number}}}\ndef f(self): return os\n" for number in range(50)
+    }
+    lock = locked(tmp_path, index.wheel("hello", "1.0", {"hello.py": HELLO}), index.wheel("many", "1", files))
+    refs = []
+    for folder in (tmp_path / "one", tmp_path / "a" / "much" / "longer" / "name"):
+        refs.append(ensure(lock, Layout(folder / "images"), folder / "home", lambda _: None))
+        time.sleep(1)  # so that times in files would differ
+
+    assert refs[0] == refs[1]
+
+
+def test_the_layer_holds_packages_and_scripts_and_compiled_modules_alone(index: Any, tmp_path: Path) -> None:
+    lock = locked(tmp_path, index.wheel("hello", "1.0", {"hello.py": HELLO}))
+    images = Layout(tmp_path / "images")
+    ref = ensure(lock, images, tmp_path / "home", lambda _: None)
+    image = images.pull(ref.repository, ref.image_digest)
+    validate(image)
+
+    unpack(image, tmp_path / "tree")
+
+    prefix = tmp_path / "tree" / "opt" / "modelyard" / "environment"
+    assert sorted(path.name for path in prefix.iterdir()) == ["bin", "lib"]
+    assert [path.name for path in (prefix / "bin").iterdir()] == ["hello"]
+    files = [path for path in prefix.rglob("*") if path.is_file()]
+    assert [path.name.split(".")[0] for path in files if path.suffix == ".pyc"].count("hello") == 1
+    assert not any(str(tmp_path).encode() in path.read_bytes() for path in files)
+    assert layer_of(ref, images).diff_id == ref.diff_id
+
+
+def test_a_wheel_with_other_bytes_is_refused(index: Any, tmp_path: Path) -> None:
+    pin = index.wheel("hello", "1.0", {"hello.py": HELLO})
+    index.wheel("hello", "1.0", {"hello.py": "import os  # changed"})
+
+    with pytest.raises(EnvironmentBuildError, match=r"hello==1\.0 has other bytes than were locked"):
+        ensure(locked(tmp_path, pin), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
+
+
+def test_a_package_without_a_wheel_is_named_and_never_built(index: Any, tmp_path: Path) -> None:
+    pins = [index.sdist("source", "1.0"), index.wheel("other", "2.0", {"other.py": ""}, tag="cp27-none-win32")]
+    for pin in pins:
+        name = pin.partition("==")[0]
+        with pytest.raises(EnvironmentBuildError, match=f"(?s)no wheel for this Python.*{name}"):
+            ensure(locked(tmp_path, pin), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
+    assert list(tmp_path.rglob("BUILT")) == []
+
+
+def test_a_package_that_is_nowhere_is_named(index: Any, tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentBuildError, match=r"(?s)requirements\.txt could not be installed.*missing"):
+        ensure(locked(tmp_path, "missing==1.0\n"), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
+
+
+def test_an_index_that_cannot_be_reached_is_worth_another_try(
+    index: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.configure("index-url = 'http://name:secret@127.0.0.1:9/simple'")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with pytest.raises(Unavailable, match="could not be fetched") as caught:
+        ensure(locked(tmp_path, "missing==1.0\n"), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_lock_for_another_python_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "Pipfile.lock"
+    path.write_text('{"_meta": {"requires": {"python_version": "3.8"}}, "default": {}}')
+
+    with pytest.raises(EnvironmentBuildError, match=r"Pipfile\.lock is for Python ==3\.8\.\*"):
+        ensure(read_lock(path), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
