@@ -1,0 +1,88 @@
+"""The task that asks a person before a version is deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from model_store.hook import ModelStoreHook
+from model_store.run import PipelineStep, task_failure
+from modelyard.errors import ModelyardError
+from modelyard.steps import plan
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from modelyard.store import ModelVersion, PipelineRun, StepRecord
+
+
+class ReleaseApprovalOperator(ApprovalOperator):
+    """Shows the version's figures against production's, and waits for a yes or no; skipped where nobody is to be asked.
+
+    Args:
+        pipeline_step: of step ``deploy``, which this task guards.
+    """
+
+    template_fields: Sequence[str] = ()
+
+    def __init__(self, *, pipeline_step: PipelineStep, **kwargs: Any) -> None:
+        super().__init__(subject="Deploy this version?", **kwargs)
+        self.pipeline_step = pipeline_step
+
+    def execute(self, context: Context) -> Any:
+        """Write the question with this run's figures, and park the task until it is answered."""
+        params = context["params"]
+        project = self.pipeline_step.project_of(params).project
+        reason = plan.skipped_because("deploy", params)
+        try:
+            settings = plan.settings(project, params)
+            if reason is None and not _is_wanted(settings, params.get("approve")):
+                reason = f"'{settings['environment']}' needs no approval."
+            if reason is not None:
+                raise AirflowSkipException(reason)
+            with ModelStoreHook(self.pipeline_step.conn_id) as store:
+                run, _ = self.pipeline_step.begin(context, store)
+                validated, pushed = store.steps.get(run.id, "validate"), store.steps.get(run.id, "push")
+                if pushed is None or pushed.result is None:
+                    raise AirflowSkipException("Nothing was pushed by this run.")
+                version = store.versions.get(run.model, pushed.result["version"])
+        except ModelyardError as error:
+            raise task_failure(error) from error
+        self.subject = f"Deploy {run.model} version {version.version} to {run.settings['environment']}?"
+        self.body = _figures(run, version, validated)
+        return super().execute(context)
+
+
+def _is_wanted(settings: dict[str, Any], asked: bool | None) -> bool:
+    if settings["approval"] and settings["protected"]:
+        return True  # no Param takes away what protects an environment
+    return bool(settings["approval"] if asked is None else asked)
+
+
+def _figures(run: PipelineRun, version: ModelVersion, validated: StepRecord | None) -> str:
+    """Return the question's body, in Markdown: what was found, what was expected, what production has."""
+    result = validated.result if validated is not None else None
+    gates = [] if result is None else result["gates"]
+    compared = None if result is None else result["compared_with"]
+    production = "Nothing is live there yet" if compared is None else f"Version {compared}"
+    lines = [
+        f"Asked for by **{run.started_by}**. {run.params.get('reason') or ''}",
+        "",
+        f"| Gate | Expected | This version ({version.version}) | {production} | |",
+        "|---|---|---|---|---|",
+    ]
+    for gate in gates:
+        cells = (_cell(gate[name]) for name in ("gate", "expected", "found", "production"))
+        lines.append(f"| {' | '.join(cells)} | {'passed' if gate['passed'] else 'failed'} |")
+    if not gates:
+        lines += [f"| {name} | | {_cell(value)} | | |" for name, value in sorted(version.metrics.items())]
+    return "\n".join([*lines, "", f"Commit {version.commit or 'none'}, image {version.image_digest}"])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "–" if value is None else str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,136 @@
+"""Operators for DAGs of your own: register a run as a version, move an alias, fetch a version's model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from model_store.hook import ModelStoreHook
+from model_store.run import task_failure
+from modelyard.errors import ModelyardError, NotFound
+from modelyard.provider_info import CONNECTION_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.sdk import Context
+
+    from modelyard.store import ModelVersion, Store
+
+
+class _StoreOperator(BaseOperator):
+    """Opens the model store for its task; the library's errors end the task, for good where a retry can't help."""
+
+    def __init__(self, *, model_store_conn_id: str = CONNECTION_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model_store_conn_id = model_store_conn_id
+
+    @contextmanager
+    def _store(self) -> Iterator[Store]:
+        try:
+            with ModelStoreHook(self.model_store_conn_id) as store:
+                yield store
+        except ModelyardError as error:
+            raise task_failure(error) from error
+
+
+class PromoteVersionOperator(_StoreOperator):
+    """Moves an alias of a model to a version, and returns that version.
+
+    For aliases that are yours: ``champion``, ``candidate``, ``reviewed``. The alias of an environment follows what is
+    deployed there, so it is refused here: release the version by the model's own DAG, or roll back.
+
+    Args:
+        model: the model's name. Templated.
+        alias: the alias to move; made when it's not there. Templated.
+        version: the version it shall point to. Templated.
+        why: kept in the alias's history. Templated.
+        expected: refuse when it points to another version than this one; None leaves that open. Templated.
+    """
+
+    template_fields: Sequence[str] = ("model", "alias", "version", "why", "expected")
+
+    def __init__(
+        self, *, model: str, alias: str, version: int | str, why: str, expected: int | str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.alias = alias
+        self.version = version
+        self.why = why
+        self.expected = expected
+
+    def execute(self, context: Context) -> int:
+        """Move the alias; doing it twice is one move."""
+        to = _number(self.version)
+        with self._store() as store:
+            if store.deployments.live(self.model, self.alias) is not None:
+                raise AirflowFailException(
+                    f"'{self.alias}' is an environment of '{self.model}': its alias says what is live there\n"
+                    f"  → release version {to} by the DAG '{self.model}', or roll back by 'modelyard-rollback'"
+                )
+            dag_run = context["dag_run"]
+            store.aliases.move(
+                self.model,
+                self.alias,
+                to=to,
+                by=dag_run.triggering_user_name or dag_run.dag_id,
+                why=self.why,
+                expected="any" if self.expected is None else _number(self.expected),
+            )
+        return to
+
+
+class FetchVersionOperator(_StoreOperator):
+    """Downloads a version's model files into a folder of the worker and returns the version's number.
+
+    A model file is code: load it only in a process that may run it, never in Airflow's own.
+
+    Args:
+        model: the model's name. Templated.
+        version: its number, or an alias such as ``production``. Templated.
+        folder: made when it's not there; files that are there and have the right content are not fetched again.
+            Templated.
+    """
+
+    template_fields: Sequence[str] = ("model", "version", "folder")
+
+    def __init__(self, *, model: str, version: int | str, folder: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+        self.folder = folder
+
+    def execute(self, context: Context) -> int:  # noqa: ARG002
+        """Fetch the files; each is verified against its digest before it gets its name."""
+        with self._store() as store:
+            found = version_of(store, self.model, self.version)
+            store.artifacts.fetch_tree(found.model, Path(self.folder))
+        self.log.info("%s version %s: %s files in %s", self.model, found.version, len(found.model), self.folder)
+        return found.version
+
+
+def version_of(store: Store, model: str, reference: int | str) -> ModelVersion:
+    """Return the version that a number or an alias names.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if isinstance(reference, int) or reference.isdecimal():
+        return store.versions.get(model, int(reference))
+    alias = store.aliases.get(model, reference)
+    if alias is None or alias.version is None:
+        raise NotFound(f"No version of '{model}' has the alias '{reference}'", "give a version's number, or an alias")
+    return store.versions.get(model, alias.version)
+
+
+def _number(text: int | str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise AirflowFailException(f"'{text}' is no version's number") from error

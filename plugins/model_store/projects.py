@@ -1,0 +1,135 @@
+"""The projects that get a DAG: model.lock.json files of folders, and of Git repositories as one file lists them.
+
+Read at every parse, so it reads JSON and nothing else: no network, no import of a project, no schema library.
+
+A Git project is an entry of ``git-projects.json``, which ``modelyard lock --git`` writes::
+
+    [{"git": "https://git.example.com/team/wine", "ref": "main", "subfolder": "models/wine",
+      "connection": "git_default", "lock": {…its model.lock.json…}}]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LOCK_FILE = "model.lock.json"
+GIT_FILE = "git-projects.json"
+FORMAT = 1
+
+JSON = dict[str, Any]
+
+
+def configured_folders(setting: str, default: Path) -> list[Path]:
+    """Return the folders that ``[modelyard] projects`` names, separated by commas; ``default`` when it names none."""
+    return [Path(name.strip()) for name in setting.split(",") if name.strip()] or [default]
+
+
+@dataclass(frozen=True)
+class LockedProject:
+    """A model project as its lock shows it.
+
+    Attributes:
+        name: the model's name, which is the DAG's id.
+        project: model.yaml, resolved.
+        config: the Sacred experiment's configuration: ``[{"path", "type", "default", "doc"}]``.
+        source: ``{"folder": path}`` or ``{"git": url, "ref": ref, "subfolder": path}``, as the pipeline run records it.
+        git_conn_id: the connection with the repository's credentials.
+    """
+
+    name: str
+    project: JSON
+    config: list[JSON]
+    source: JSON
+    git_conn_id: str | None = None
+
+    @property
+    def environments(self) -> dict[str, JSON]:
+        """The places it is deployed to, by name."""
+        environments: dict[str, JSON] = self.project["deployment"]["environments"]
+        return environments
+
+
+@dataclass(frozen=True)
+class BrokenProject:
+    """A project whose lock cannot be read: shown as a DAG that says so, so that it harms no other.
+
+    Attributes:
+        name: its folder's name.
+        error: what is wrong with it, and the remedy.
+    """
+
+    name: str
+    error: str
+
+
+def find(folders: Iterable[Path], wanted: str | None = None) -> Iterator[LockedProject | BrokenProject]:
+    """Yield each project of ``folders`` once, in the order of their names' folders.
+
+    Args:
+        folders: each a project, or a folder of projects, with a ``git-projects.json`` beside them if there are any.
+        wanted: the one DAG that a worker is about to run. Only files that can hold it are read.
+    """
+    found: dict[str, str] = {}
+    for path, read in _sources(folders, wanted):
+        for project in read(path):
+            if wanted is not None and project.name != wanted:
+                continue
+            if project.name in found:
+                message = f"Two projects are named '{project.name}': {found[project.name]} and {path}"
+                yield BrokenProject(f"{path.parent.name}-duplicate", f"{message}\n  → rename one in its model.yaml")
+                continue
+            found[project.name] = str(path)
+            yield project
+            if wanted is not None:
+                return
+
+
+def _sources(folders: Iterable[Path], wanted: str | None) -> Iterator[tuple[Path, Any]]:
+    folders = list(folders)
+    if wanted is not None:  # by convention a project's folder has its name: then nothing else is read
+        for folder in folders:
+            if (path := folder / wanted / LOCK_FILE).is_file():
+                yield path, _read_folder
+    for folder in folders:
+        if (folder / LOCK_FILE).is_file():
+            yield folder / LOCK_FILE, _read_folder
+            continue
+        for path in sorted(folder.glob(f"*/{LOCK_FILE}")):
+            if path.parent.name != wanted:
+                yield path, _read_folder
+        if (folder / GIT_FILE).is_file():
+            yield folder / GIT_FILE, _read_git
+
+
+def _read_folder(path: Path) -> Iterator[LockedProject | BrokenProject]:
+    folder = path.parent
+    try:
+        yield _locked(json.loads(path.read_bytes()), {"folder": str(folder.resolve())}, None)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield BrokenProject(folder.name, f"{path}: {_told(error)}\n  → write it anew with: modelyard lock {folder}")
+
+
+def _read_git(path: Path) -> Iterator[LockedProject | BrokenProject]:
+    try:
+        entries = json.loads(path.read_bytes())
+        for entry in entries:
+            source = {"git": entry["git"], "ref": entry.get("ref"), "subfolder": entry.get("subfolder") or ""}
+            yield _locked(entry["lock"], source, entry.get("connection"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = "each entry is {git, ref, subfolder, connection, lock}"
+        yield BrokenProject(f"{path.parent.name}-git-projects", f"{path}: {_told(error)}\n  → {remedy}")
+
+
+def _locked(lock: JSON, source: JSON, git_conn_id: str | None) -> LockedProject:
+    if lock["format"] != FORMAT:
+        raise ValueError(f"format {lock['format']} is not the one this Modelyard reads ({FORMAT})")
+    project = lock["project"]
+    return LockedProject(project["name"], project, lock["config"], source, git_conn_id)
+
+
+def _told(error: Exception) -> str:
+    return f"the key {error} is missing" if isinstance(error, KeyError) else str(error)

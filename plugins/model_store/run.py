@@ -1,0 +1,157 @@
+"""One step of one DAG run: what comes before and after its command, whichever way that is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from model_store.links import addresses
+from model_store.projects import LockedProject
+from modelyard.errors import ModelyardError
+from modelyard.steps import plan
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from modelyard.execution import Command
+    from modelyard.store import PipelineRun, Store
+
+_REFUSED = ModelyardError.exit_code
+_DEPLOYING = ("deploy", "rollback")
+
+# Where a version went is known only when the step has run, and an asset among the outlets would always get an event.
+_DEPLOYMENTS = AssetAlias("modelyard-deployments")
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PipelineStep:
+    """A step of a model's pipeline, as an operator of any execution mode runs it: ``begin``, the command, ``end``.
+
+    Attributes:
+        step: its name in :data:`modelyard.steps.plan.BY_NAME`.
+        project_of: the project that a run with these Params is about.
+        conn_id: the model store's connection.
+    """
+
+    step: str
+    project_of: Callable[[Mapping[str, Any]], LockedProject]
+    conn_id: str
+
+    def begin(self, context: Context, store: Store) -> tuple[PipelineRun, Command]:
+        """Write down the pipeline run, and return it with what to run for this try.
+
+        Raises:
+            AirflowSkipException: the run's Params leave this step out.
+            ModelyardError: the store cannot be reached, or the Params ask for what the project doesn't have.
+        """
+        from modelyard.execution import Command
+
+        params = context["params"]
+        if reason := plan.skipped_because(self.step, params):
+            raise AirflowSkipException(reason)
+        locked = self.project_of(params)
+        run = store.pipelines.open(pipeline_run(context, locked, store.address.installation))
+        resources = locked.project["resources"].get(self.step, {})
+        return run, Command(
+            step=self.step,
+            pipeline_run=run.id,
+            try_number=context["ti"].try_number,
+            clear_number=run.clear_number,
+            beside=plan.beside(self.step, run, store),
+            resources={name: value for name, value in resources.items() if value},
+        )
+
+    def end(self, context: Context, store: Store, run: PipelineRun, exit_code: int) -> JSON:
+        """Return the ids and digests that the step left, and tell Airflow of new versions and deployments.
+
+        Raises:
+            AirflowFailException: the step was refused: another try cannot help.
+            AirflowException: another try may help.
+        """
+        record = store.steps.get(run.id, self.step)
+        if exit_code != 0:
+            error = record.error if record is not None and record.try_number == context["ti"].try_number else None
+            raise _failure(self.step, exit_code, error)
+        if record is None or record.result is None:
+            raise AirflowException(f"Step '{self.step}' ended well and left no record in the store")
+        _emit_events(self.step, context, run, record.result)
+        return {name: value for name, value in record.result.items() if not isinstance(value, dict | list)}
+
+    def links(self, store: Store, run: PipelineRun) -> dict[str, str]:
+        """Return where the buttons of this step's task lead, after it has ended, well or not."""
+        record = store.steps.get(run.id, self.step)
+        if record is not None and record.result is not None:
+            return addresses(run.model, record.result)
+        logged = store.steps.get(run.id, "log_to_sacred")
+        if self.step != "validate" or logged is None or logged.result is None:
+            return {}
+        return addresses(run.model, logged.result)  # a refusal leaves its report all the same
+
+    def outlets(self, model: str | None = None) -> list[Asset | AssetAlias]:
+        """Return what Airflow is told of when this step has ended well, of ``model`` if it is one model's step."""
+        if self.step == "log_to_sacred" and model is not None:
+            return [versions_asset(model)]
+        return [_DEPLOYMENTS] if self.step in _DEPLOYING else []
+
+
+def pipeline_run(context: Context, locked: LockedProject, installation: str) -> PipelineRun:
+    """Return the record of a DAG run, as it was asked for."""
+    from modelyard.store import PipelineRun, pipeline_run_id
+
+    dag_run, params = context["dag_run"], dict(context["params"])
+    return PipelineRun(
+        id=pipeline_run_id(installation, dag_run.dag_id, dag_run.run_id),
+        installation=installation,
+        dag_id=dag_run.dag_id,
+        run_id=dag_run.run_id,
+        model=locked.name,
+        project=locked.source,
+        params=params,
+        settings=plan.settings(locked.project, params),
+        started_by=dag_run.triggering_user_name or str(dag_run.run_type.value),
+        clear_number=dag_run.clear_number or 0,
+        created_at=datetime.now(UTC),
+    )
+
+
+def versions_asset(model: str) -> Asset:
+    """Return the asset that gets an event for each new version of a model."""
+    return Asset(f"modelyard://{model}/versions")
+
+
+def deployments_asset(model: str, environment: str) -> Asset:
+    """Return the asset that gets an event whenever another version of a model is live in an environment."""
+    return Asset(f"modelyard://{model}/deployments/{environment}")
+
+
+def _emit_events(step: str, context: Context, run: PipelineRun, result: JSON) -> None:
+    events = context["outlet_events"]
+    if step == "log_to_sacred":
+        extra = {"version": result["version"], "sacred_run": result["run_id"], "pipeline_run": run.id}
+        events[versions_asset(run.model)].extra.update(extra)
+    elif step in _DEPLOYING:
+        extra = {name: result[name] for name in ("version", "image_digest", "generation", "address")}
+        asset = deployments_asset(run.model, result["environment"])
+        events[_DEPLOYMENTS].add(asset, extra=extra | {"pipeline_run": run.id})
+
+
+def _failure(step: str, exit_code: int, error: JSON | None) -> AirflowException:
+    """Return the failure of a step as the exception that makes Airflow try again, or not."""
+    if error is None:
+        what = f"was ended by signal {-exit_code}" if exit_code < 0 else f"ended with code {exit_code}"
+        message = f"Step '{step}' {what}: the lines above say why"
+    else:
+        message = error["message"] + (f"\n  → {error['remedy']}" if error["remedy"] else "")
+    return AirflowFailException(message) if exit_code == _REFUSED else AirflowException(message)
+
+
+def task_failure(error: ModelyardError) -> AirflowException:
+    """Return an error of the library as the exception that makes Airflow try again, or not."""
+    return AirflowException(str(error)) if error.transient else AirflowFailException(str(error))
