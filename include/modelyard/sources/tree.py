@@ -1,0 +1,148 @@
+"""A project's files as one tar that is the same, byte for byte, for the same files.
+
+Left out are what Git would leave out (``.gitignore``, the repository's own folder) and Python's byte code, which
+differs from machine to machine. A file that Git tracks counts even where a rule would ignore it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from dulwich.errors import NotGitRepository
+from dulwich.ignore import IgnoreFilterManager
+from dulwich.repo import Repo
+
+from modelyard.errors import RequestError
+
+
+def project_files(folder: Path) -> list[PurePosixPath]:
+    """Return the project's files and symbolic links, sorted, relative to ``folder``."""
+    folder = folder.resolve()
+    repo = open_repository(folder)
+    if repo is None:
+        return sorted(_walk(folder, folder, frozenset()))
+    with repo:
+        top = Path(repo.path).resolve()
+        tracked = frozenset(os.fsdecode(path) for path in repo.open_index())
+        return sorted(_walk(folder, top, tracked))
+
+
+def write_tree(folder: Path, file: BinaryIO) -> str:
+    """Write the project's files to ``file`` as a tar and return its digest (``sha256:…``).
+
+    Times, owners and all of the mode but "may be executed" are left out, so that two clones give the same bytes.
+
+    Raises:
+        RequestError: a symbolic link leads out of the folder, or something is neither file, folder nor link.
+    """
+    folder = folder.resolve()
+    hashing = _HashingWriter(file)
+    with tarfile.open(fileobj=hashing, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        folders: set[PurePosixPath] = set()
+        for name in project_files(folder):
+            for parent in reversed(name.parents[:-1]):
+                if parent not in folders:
+                    folders.add(parent)
+                    tar.addfile(_entry(parent, tarfile.DIRTYPE, 0o755))
+            _add(tar, folder, name)
+    return f"sha256:{hashing.sha256.hexdigest()}"
+
+
+def tree_hash(folder: Path) -> str:
+    """Return the digest that :func:`write_tree` would return, writing nothing."""
+    with Path(os.devnull).open("wb") as nowhere:
+        return write_tree(folder, nowhere)
+
+
+def unpack_tree(file: BinaryIO, folder: Path) -> None:
+    """Unpack what :func:`write_tree` wrote into an empty folder; nothing is ever written outside of it.
+
+    Raises:
+        RequestError: it is no such tar.
+    """
+    try:
+        with tarfile.open(fileobj=file, mode="r|") as tar:
+            tar.extractall(folder, filter="data")
+    except tarfile.TarError as error:
+        raise RequestError(f"The project's files cannot be unpacked: {error}") from error
+
+
+def open_repository(folder: Path) -> Repo | None:
+    """Return the Git repository around ``folder``, or None."""
+    try:
+        return Repo.discover(str(folder))
+    except NotGitRepository:
+        return None
+
+
+def _walk(folder: Path, top: Path, tracked: frozenset[str]) -> Iterator[PurePosixPath]:
+    ignores = IgnoreFilterManager(str(top), [], ignorecase=False)
+    # Folders on the way to a tracked file are entered even if a rule ignores them.
+    kept = {str(parent) for path in tracked for parent in PurePosixPath(path).parents}
+
+    def left_out(path: Path) -> bool:
+        name = path.relative_to(top).as_posix()
+        is_folder = path.is_dir() and not path.is_symlink()
+        if path.name == ".git" or path.name == "__pycache__" or path.suffix == ".pyc":
+            return True
+        if name in (kept if is_folder else tracked):
+            return False
+        return bool(ignores.is_ignored(f"{name}/" if is_folder else name))
+
+    for parent, folders, files in os.walk(folder):
+        here = Path(parent)
+        links = [name for name in folders if (here / name).is_symlink()]
+        folders[:] = sorted(name for name in folders if name not in links and not left_out(here / name))
+        for name in [*files, *links]:
+            if not left_out(here / name):
+                yield PurePosixPath((here / name).relative_to(folder).as_posix())
+
+
+def _add(tar: tarfile.TarFile, folder: Path, name: PurePosixPath) -> None:
+    path = folder / name
+    if path.is_symlink():
+        target = path.readlink()
+        if target.is_absolute() or not Path(os.path.normpath(path.parent / target)).is_relative_to(folder):
+            raise RequestError(
+                f"{name} is a link out of the project's folder, to {target}.",
+                "Copy the file into the project, or declare it as data in model.yaml.",
+            )
+        entry = _entry(name, tarfile.SYMTYPE, 0o777)
+        entry.linkname = target.as_posix()
+        tar.addfile(entry)
+    elif path.is_file():
+        with path.open("rb") as content:
+            stat = os.fstat(content.fileno())
+            entry = _entry(name, tarfile.REGTYPE, 0o755 if stat.st_mode & 0o100 else 0o644)
+            entry.size = stat.st_size
+            tar.addfile(entry, content)
+    else:
+        raise RequestError(f"{name} is neither a file nor a folder.", "Delete it, or ignore it in .gitignore.")
+
+
+def _entry(name: PurePosixPath, kind: bytes, mode: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(str(name))
+    entry.type, entry.mode = kind, mode
+    return entry
+
+
+class _HashingWriter(io.RawIOBase):
+    """Passes bytes on to a file, and hashes them on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self.sha256.update(data)
+        self._file.write(data)
+        return len(data)

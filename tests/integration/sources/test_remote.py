@@ -1,0 +1,195 @@
+"""Against real repositories: files on disk, and Git's own server behind HTTP with a login."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from modelyard.errors import RequestError, Unavailable
+from modelyard.sources import Credentials, checkout, resolve
+
+LOGIN = Credentials("robot", "s3cr3t-token")
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "A",
+    "GIT_AUTHOR_EMAIL": "a@example.com",
+    "GIT_COMMITTER_NAME": "A",
+    "GIT_COMMITTER_EMAIL": "a@example.com",
+}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **IDENTITY}
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, check=True, stdout=-1, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("git") / "models"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    (folder / "wine").mkdir()
+    (folder / "wine/train.py").write_text("version = 1\n")
+    (folder / "wine/run.sh").write_text("#!/bin/sh\n")
+    (folder / "wine/run.sh").chmod(0o755)
+    (folder / "wine/link.py").symlink_to("train.py")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "1")
+    git(folder, "tag", "-a", "v1", "-m", "first")
+    git(folder, "tag", "light")
+    (folder / "wine/train.py").write_text("version = 2\n")
+    git(folder, "commit", "-qam", "2")
+    git(folder, "checkout", "-qb", "topic/x")
+    (folder / "wine/train.py").write_text("version = 3\n")
+    git(folder, "commit", "-qam", "3")
+    git(folder, "checkout", "-q", "main")
+    return folder
+
+
+class GitServer(BaseHTTPRequestHandler):
+    """Git's own http-backend, as a web server would run it."""
+
+    root: Path
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        expected = "Basic " + base64.b64encode(f"{LOGIN.username}:{LOGIN.token}".encode()).decode()
+        if self.headers.get("Authorization") != expected:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        path, _, query = self.path.partition("?")
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        environment = {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": str(self.root),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+        }
+        command = ["git", "-c", "safe.directory=*", "http-backend"]
+        answer = subprocess.run(command, env=environment, input=body, capture_output=True).stdout
+        head, _, content = answer.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        self.send_response(int(headers.pop("Status", "200").split()[0]))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *arguments: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path) -> Iterator[str]:
+    handler = type("Handler", (GitServer,), {"root": repository.parent})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}/models/.git"
+        http.shutdown()
+
+
+@pytest.fixture(params=["file", "http"])
+def url(request: pytest.FixtureRequest, repository: Path, server: str) -> str:
+    return server if request.param == "http" else repository.as_uri()
+
+
+@pytest.mark.parametrize(
+    ("ref", "commit"),
+    [
+        (None, "main"),
+        ("main", "main"),
+        ("topic/x", "topic/x"),
+        ("refs/heads/topic/x", "topic/x"),
+        ("v1", "main~1"),
+        ("light", "main~1"),
+    ],
+)
+def test_a_ref_is_one_commit(url: str, repository: Path, ref: str | None, commit: str) -> None:
+    source = resolve(url, ref, LOGIN)
+    assert source.commit == git(repository, "rev-parse", commit)
+    assert not source.dirty
+
+
+def test_a_commit_may_be_shortened(url: str, repository: Path) -> None:
+    full = git(repository, "rev-parse", "main~1")
+    assert resolve(url, full[:8], LOGIN).commit == full
+    assert resolve(url, full, LOGIN).commit == full
+
+
+@pytest.mark.parametrize("ref", ["main~1", "main", "topic/x"])
+def test_the_files_of_a_commit(url: str, repository: Path, tmp_path: Path, ref: str) -> None:
+    commit = git(repository, "rev-parse", ref)
+    checkout(url, commit, tmp_path, subfolder="wine", credentials=LOGIN)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.py", "run.sh", "train.py"]
+    assert (tmp_path / "train.py").read_text() == git(repository, "show", f"{ref}:wine/train.py") + "\n"
+    assert (tmp_path / "run.sh").stat().st_mode & 0o100
+    assert (tmp_path / "link.py").readlink() == Path("train.py")
+
+
+def test_a_commit_that_no_branch_has_any_more_is_told(url: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="has no commit 1234"):
+        checkout(url, "1234" * 10, tmp_path, credentials=LOGIN)
+    assert not any(tmp_path.iterdir())
+
+
+def test_no_such_ref_names_those_there_are(url: str) -> None:
+    with pytest.raises(RequestError, match=r"no branch, tag or commit 'mian'(.|\n)*light, main, topic/x, v1"):
+        resolve(url, "mian", LOGIN)
+    with pytest.raises(RequestError, match="no commit '1234567'"):
+        resolve(url, "1234567", LOGIN)
+
+
+def test_no_such_subfolder(url: str, repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no folder 'beer'"):
+        checkout(url, git(repository, "rev-parse", "main"), tmp_path, subfolder="beer", credentials=LOGIN)
+
+
+@pytest.mark.parametrize("credentials", [None, Credentials("robot", "wr0ng-token")])
+def test_refused_credentials_are_told_and_not_repeated(server: str, credentials: Credentials | None) -> None:
+    with pytest.raises(RequestError, match="asks for other credentials") as caught:
+        resolve(server, "main", credentials)
+    assert "wr0ng" not in str(caught.value)
+    assert "wr0ng" not in repr(credentials)
+
+
+def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(RequestError, match="holds a user or password") as caught:
+        resolve("https://robot:hunter2@127.0.0.1/models.git", "main")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["git@example.com:models.git", "ssh://git@example.com/models.git", "models"])
+def test_an_address_of_another_kind_is_refused(address: str) -> None:
+    with pytest.raises(RequestError, match="no address Modelyard can fetch from"):
+        resolve(address, "main")
+
+
+def test_no_repository_there(server: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no Git repository"):
+        resolve(server.replace("models", "others"), "main", LOGIN)
+    with pytest.raises(RequestError, match="no Git repository"):
+        resolve(tmp_path.as_uri(), "main")
+
+
+def test_a_server_that_is_away_is_worth_another_try() -> None:
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        resolve("http://127.0.0.1:9/models.git", "main")
