@@ -6,13 +6,14 @@ session never hits a stranger, and finds what its leader left behind.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +111,22 @@ def free_port(*preferred: int) -> int:
 def last_line(log: Path) -> str:
     """Return the last line a process wrote, for the message that tells of its end."""
     return next((line for line in reversed(log.read_text(errors="replace").splitlines()) if line.strip()), "no output")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder of a background process for oneself: of two that start it at once, one waits."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    draft = file.with_name(f"{file.name}.new")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:  # noqa: PTH123
+        handle.write(text)
+    draft.replace(file)
 
 
 def _sessions() -> Iterator[tuple[int, int]]:

@@ -7,7 +7,6 @@ owner alone) and ``server.log``.
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
 import os
@@ -15,12 +14,11 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from modelyard.background import Session, free_port, last_line, spawn
+from modelyard.background import Session, free_port, last_line, locked, spawn, write_private
 from modelyard.errors import StoreError, Unavailable
 
 _USER = "modelyard"
@@ -68,7 +66,7 @@ def start(folder: Path) -> str:
     if importlib.util.find_spec("secantus") is None:
         raise StoreError("The embedded database is not installed", "pip install 'modelyard[embedded]'")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         server = _read(folder) or _Server(password=secrets.token_urlsafe(24))
         if server.alive:
             return server.uri
@@ -92,7 +90,7 @@ def stop(folder: Path) -> bool:
     """End the server of ``folder`` and wait until its process is gone; return whether one was running."""
     if not folder.is_dir():
         return False
-    with _locked(folder):
+    with locked(folder):
         server = _read(folder)
         if server is None or server.session is None or not server.session.end(_STOP_SECONDS):
             return False
@@ -159,13 +157,6 @@ def _wait_until_ready(process: subprocess.Popen[bytes], address: str, folder: Pa
     )
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _read(folder: Path) -> _Server | None:
     try:
         return _Server(**json.loads((folder / "server.json").read_text()))
@@ -174,7 +165,4 @@ def _read(folder: Path) -> _Server | None:
 
 
 def _write(folder: Path, server: _Server) -> None:
-    draft = folder / "server.json.new"
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123
-        json.dump(asdict(server), file)
-    draft.replace(folder / "server.json")
+    write_private(folder / "server.json", json.dumps(asdict(server)))
