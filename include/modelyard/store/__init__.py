@@ -15,6 +15,7 @@ from modelyard.store.records import (
     ModelVersion,
     PipelineRun,
     StepRecord,
+    VersionPage,
     pipeline_run_id,
 )
 from modelyard.store.step_records import Claim
@@ -32,5 +33,6 @@ __all__ = [
     "StepRecord",
     "Store",
     "StoreAddress",
+    "VersionPage",
     "pipeline_run_id",
 ]

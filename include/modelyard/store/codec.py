@@ -39,12 +39,15 @@ def encode(hint: Any, value: Any) -> Any:
         return json.dumps(value, sort_keys=True)
     if kind is tuple:
         return [asdict(one) if is_dataclass(item) else one for one in value]
-    return value
+    return _milliseconds(value) if isinstance(value, datetime) else value
 
 
 def now() -> datetime:
     """Return the time in UTC, as precise as the database keeps it."""
-    time = datetime.now(UTC)
+    return _milliseconds(datetime.now(UTC))
+
+
+def _milliseconds(time: datetime) -> datetime:
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 

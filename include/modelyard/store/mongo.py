@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from bson.errors import BSONError
@@ -66,9 +66,10 @@ class Database:
             ) from None
         self._database = self.client.get_database(address.database, read_preference=ReadPreference.PRIMARY)
 
-    def collection(self, name: str, indexes: Sequence[IndexModel | Order] = ()) -> Documents:
+    def collection(self, name: str, *, indexes: Sequence[Order] = (), unique: Sequence[Order] = ()) -> Documents:
         """Return a collection; its indexes are made when a process first inserts into it."""
-        models = [index if isinstance(index, IndexModel) else IndexModel(list(index)) for index in indexes]
+        models = [IndexModel(list(index)) for index in indexes]
+        models += [IndexModel(list(index), unique=True) for index in unique]
         return Documents(self, self._database[name], models)
 
     def ping(self) -> None:
@@ -125,12 +126,17 @@ class Documents:
         self._collection = collection
         self._indexes = indexes
 
+    def make_indexes(self) -> None:
+        """Make the collection's indexes, unless this process has; what is there already costs one question."""
+        if self._indexes:
+            with self._database.errors():
+                self._collection.create_indexes(self._indexes)
+            self._indexes = []
+
     def insert(self, document: Document) -> bool:
         """Add a document; False when another one has its ``_id`` or one of its unique keys."""
+        self.make_indexes()
         with self._database.errors():
-            if self._indexes:
-                self._collection.create_indexes(self._indexes)
-                self._indexes = []
             try:
                 self._collection.insert_one(document)
             except DuplicateKeyError:
@@ -161,18 +167,16 @@ class Documents:
             return self._collection.update_many(query, change).matched_count
 
     def increment(self, key: str) -> int:
-        """Add one to a counter, made at 0 when it is missing, and return what it is then."""
+        """Add one to a counter, which begins at 0, and return what it is then: to each caller another number."""
         with self._database.errors():
-            try:
-                return self._add_one(key)
-            except DuplicateKeyError:  # two made it at once, as the manual says can happen: now it is there
-                return self._add_one(key)
-
-    def _add_one(self, key: str) -> int:
-        counter: Any = self._collection.find_one_and_update(
-            {"_id": key}, {"$inc": {"value": 1}}, upsert=True, return_document=ReturnDocument.AFTER
-        )
-        return int(counter["value"])
+            while True:
+                counter: Any = self._collection.find_one_and_update(
+                    {"_id": key}, {"$inc": {"value": 1}}, return_document=ReturnDocument.AFTER
+                )
+                if counter is not None:
+                    return int(counter["value"])
+                with suppress(DuplicateKeyError):  # somebody else made it at the same time
+                    self._collection.insert_one({"_id": key, "value": 0})
 
 
 def _brief(error: Exception) -> str:

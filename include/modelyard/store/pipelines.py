@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelyard.errors import NotFound
@@ -17,14 +18,19 @@ class Pipelines:
 
     def __init__(self, database: Database) -> None:
         self._runs = database.collection("pipelines")
+        self._counters = database.collection("counters")
 
     def open(self, run: PipelineRun) -> PipelineRun:
         """Write down a run before its first step, or return it as it was first written.
 
-        What it was asked for never changes; only a higher ``clear_number`` is taken over.
+        What it was asked for never changes; only a higher ``clear_number`` is taken over. The store gives it its
+        ``sequence``.
         """
+        if self._runs.update({"_id": run.id}, {"$max": {"clear_number": run.clear_number}}):
+            return self.get(run.id)
+        run = replace(run, sequence=self._counters.increment(f"pipelines/{run.model}"))
         if not self._runs.insert({"_id": run.id, **to_document(run)}):
-            self._runs.update({"_id": run.id}, {"$max": {"clear_number": run.clear_number}})
+            return self.open(run)  # another process was quicker
         return self.get(run.id)
 
     def get(self, pipeline_run: str) -> PipelineRun:

@@ -58,6 +58,8 @@ class PipelineRun:
         settings: what configuration resolved to for this run (target environment's section, execution mode, …).
         started_by: the person or the schedule, as Airflow knows it.
         clear_number: Airflow's count of how often a person cleared tasks of this run.
+        sequence: its place among all runs of this model, given by the store; a later run's is higher. A deployment's
+            generation: the newer run wins.
     """
 
     id: str
@@ -71,6 +73,7 @@ class PipelineRun:
     started_by: str
     clear_number: int
     created_at: datetime
+    sequence: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """An immutable version of a model. Only ``image_digest`` and ``report`` are filled in later, once.
+    """An immutable version of a model. Only ``image_digest`` and ``report`` are filled in later.
 
     Attributes:
         version: 1, 2, 3, … without gaps being promised.
@@ -140,6 +143,18 @@ class ModelVersion:
 
 
 @dataclass(frozen=True)
+class VersionPage:
+    """Versions found, newest first.
+
+    Attributes:
+        after: what to hand to ``find`` for the next page; None on the last one.
+    """
+
+    versions: tuple[ModelVersion, ...]
+    after: str | None
+
+
+@dataclass(frozen=True)
 class AliasMove:
     """One entry of an alias's history."""
 
@@ -165,7 +180,7 @@ class Deployment:
     """One attempt to put a version live in an environment; the newest ``live`` one is what serves.
 
     Attributes:
-        generation: grows with each attempt on this (model, environment); the target is fenced by it.
+        generation: the pipeline run's ``sequence``; the target is fenced by it, so that the newest run wins.
         state: ``rolling_out`` → ``live`` → ``replaced``; or ``failed`` (the previous one came back), ``superseded``.
         address: where the service answers (``http://127.0.0.1:18000``).
     """

@@ -23,7 +23,7 @@ class Steps:
     """Step records by (pipeline run, step)."""
 
     def __init__(self, database: Database) -> None:
-        self._records = database.collection("steps", [[("pipeline_run", 1)]])
+        self._records = database.collection("steps", indexes=[[("pipeline_run", 1)]])
 
     def claim(self, pipeline_run: str, step: str, try_number: int, clear_number: int) -> Claim | StepRecord:
         """Take over a step, or learn that it is done.

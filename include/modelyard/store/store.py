@@ -6,8 +6,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from modelyard.store.address import StoreAddress
+from modelyard.store.aliases import Aliases
+from modelyard.store.artifacts import open_artifacts
+from modelyard.store.deployments import Deployments
 from modelyard.store.pipelines import Pipelines
+from modelyard.store.runs import Runs
 from modelyard.store.step_records import Steps
+from modelyard.store.versions import Versions
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -21,6 +26,9 @@ class Store:
     Attributes:
         address: where it is.
         pipelines, steps: runs of the pipeline and what their steps left.
+        versions, aliases, deployments: models, the names that point to them, and where they serve.
+        runs: Sacred's own records.
+        artifacts: files by their digest.
     """
 
     def __init__(self, address: StoreAddress, database: Database) -> None:
@@ -28,6 +36,11 @@ class Store:
         self._database = database
         self.pipelines = Pipelines(database)
         self.steps = Steps(database)
+        self.versions = Versions(database)
+        self.aliases = Aliases(database, self.versions)
+        self.deployments = Deployments(database)
+        self.runs = Runs(database)
+        self.artifacts = open_artifacts(address)
 
     @classmethod
     def open(cls, address: StoreAddress) -> Self:
@@ -53,6 +66,7 @@ class Store:
             StoreError: one of them refuses.
         """
         self._database.ping()
+        self.artifacts.ping()
 
     def close(self) -> None:
         """Close every connection. The same again is no error."""

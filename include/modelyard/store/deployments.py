@@ -1,0 +1,147 @@
+"""Deployments: every attempt to put a version live, and what is live now.
+
+The truth is in the target itself, which refuses an older generation; this is the record that people and pages read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from modelyard.errors import Conflict, NotFound
+from modelyard.store.codec import Document, from_document, now, to_document
+from modelyard.store.records import Deployment
+
+if TYPE_CHECKING:
+    from modelyard.store.mongo import Database
+
+_NEWEST = (("generation", -1),)
+
+
+class Deployments:
+    """Deployments by (model, environment, generation)."""
+
+    def __init__(self, database: Database) -> None:
+        self._deployments = database.collection(
+            "deployments", indexes=[[("model", 1), ("environment", 1), ("generation", -1)], [("state", 1)]]
+        )
+
+    def begin(
+        self,
+        *,
+        model: str,
+        environment: str,
+        generation: int,
+        version: int,
+        image_digest: str,
+        target: str,
+        by: str,
+        why: str,
+        pipeline_run: str | None,
+    ) -> Deployment:
+        """Write down that a version is about to go live, before anything is touched.
+
+        The same generation again is the same deployment: one that failed is rolling out once more, one that is live or
+        was replaced stays so.
+
+        Args:
+            model: the model's name.
+            environment: where it goes.
+            generation: the pipeline run's ``sequence``: the newer run wins at the target.
+            version: what goes live.
+            image_digest: of its image.
+            target: ``local``, ``kubernetes``, …
+            by: who asked for it.
+            why: what people read later.
+            pipeline_run: the run's id.
+
+        Raises:
+            Conflict: this generation deploys another image.
+        """
+        deployment = Deployment(
+            model=model,
+            environment=environment,
+            generation=generation,
+            version=version,
+            image_digest=image_digest,
+            target=target,
+            state="rolling_out",
+            address=None,
+            by=by,
+            why=why,
+            pipeline_run=pipeline_run,
+            created_at=now(),
+        )
+        key = _key(deployment)
+        if self._deployments.insert({"_id": key, **to_document(deployment)}):
+            return deployment
+        restart = {"state": "rolling_out", "error": None, "finished_at": None}
+        self._deployments.update({"_id": key, "state": "failed", "image_digest": image_digest}, {"$set": restart})
+        kept = self._get(deployment)
+        if kept.image_digest != image_digest:
+            raise Conflict(
+                f"Generation {generation} of '{model}' in '{environment}' deploys {kept.image_digest}, "
+                f"not {image_digest}",
+                "start a new pipeline run: one run deploys one image",
+            )
+        return kept
+
+    def finish(
+        self,
+        deployment: Deployment,
+        state: Literal["live", "replaced", "failed", "superseded"],
+        *,
+        address: str | None = None,
+        error: str | None = None,
+    ) -> Deployment:
+        """Write down how a deployment ended, and when it is live, that older ones are so no more.
+
+        The same again is no error, and neither is a late word on one that was replaced meanwhile.
+
+        Raises:
+            Conflict: it ended otherwise before.
+        """
+        ends = {"state": state, "address": address, "error": error, "finished_at": now()}
+        before = ["rolling_out", "live"] if state == "replaced" else ["rolling_out"]
+        self._deployments.update({"_id": _key(deployment), "state": {"$in": before}}, {"$set": ends})
+        kept = self._get(deployment)
+        if kept.state not in {state, "replaced", "superseded"}:
+            raise Conflict(
+                f"Generation {kept.generation} of '{kept.model}' in '{kept.environment}' is {kept.state}, not {state}",
+                "start a new pipeline run",
+            )
+        if kept.state != "live":
+            return kept
+        others = {"model": kept.model, "environment": kept.environment, "state": "live"}
+        older = others | {"generation": {"$lt": kept.generation}}
+        self._deployments.update_all(older, {"$set": {"state": "replaced"}})
+        if self._deployments.first(others | {"generation": {"$gt": kept.generation}}) is not None:
+            self._deployments.update({"_id": _key(kept)}, {"$set": {"state": "replaced"}})
+        return self._get(kept)
+
+    def live(self, model: str, environment: str) -> Deployment | None:
+        """Return what serves, as far as the record knows."""
+        found = self._deployments.first({"model": model, "environment": environment, "state": "live"}, _NEWEST)
+        return None if found is None else from_document(Deployment, found)
+
+    def all_live(self) -> list[Deployment]:
+        """Return what serves of every model in every environment, by model and environment."""
+        found = self._deployments.find({"state": "live"}, [("model", 1), ("environment", 1), ("generation", 1)])
+        newest = {(document["model"], document["environment"]): document for document in found}
+        return [from_document(Deployment, document) for document in newest.values()]
+
+    def history(self, model: str, environment: str, limit: int = 50) -> list[Deployment]:
+        """Return the deployments of a model in an environment, newest first."""
+        found = self._deployments.find({"model": model, "environment": environment}, _NEWEST, limit)
+        return [from_document(Deployment, document) for document in found]
+
+    def _get(self, deployment: Deployment) -> Deployment:
+        document: Document | None = self._deployments.get(_key(deployment))
+        if document is None:
+            raise NotFound(
+                f"Generation {deployment.generation} of '{deployment.model}' was never begun", "begin it before it ends"
+            )
+        return from_document(Deployment, document)
+
+
+def _key(deployment: Deployment) -> str:
+    return f"{deployment.model}:{deployment.environment}:{deployment.generation}"

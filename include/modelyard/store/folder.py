@@ -1,0 +1,96 @@
+"""Artifacts in a folder of this machine, safe against crashes at any moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from modelyard.errors import NotFound, StoreError
+
+_CHUNK = 1024 * 1024
+_INCOMING = "incoming"
+
+
+class Folder:
+    """A ``Backend`` of plain files, read-only once they are there.
+
+    A file is written to ``incoming/``, synced, renamed, and its folder synced: it is there whole or not at all. What a
+    crash leaves in ``incoming/`` is nobody's and may be deleted.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def size(self, path: str) -> int | None:
+        """Return the size of a file, None when there is none."""
+        with self._errors():
+            try:
+                return (self._root / path).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def write(self, path: str, source: BinaryIO, size: int) -> None:  # noqa: ARG002 - S3 needs it
+        """Keep all of ``source`` at ``path``, or nothing."""
+        target = self._root / path
+        incoming = self._root / _INCOMING
+        with self._errors():
+            _make_folder(target.parent)
+            _make_folder(incoming)
+            descriptor, name = tempfile.mkstemp(dir=incoming)
+            try:
+                with open(descriptor, "wb") as draft:  # noqa: PTH123 - a descriptor
+                    shutil.copyfileobj(source, draft, _CHUNK)
+                    draft.flush()
+                    os.fchmod(descriptor, 0o444)
+                    os.fsync(descriptor)
+                Path(name).replace(target)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+            _sync(target.parent)
+
+    def open(self, path: str) -> BinaryIO:
+        """Return a file, open for reading."""
+        with self._errors():
+            try:
+                return (self._root / path).open("rb")
+            except FileNotFoundError as error:
+                raise NotFound(f"There is no file {self._root / path}") from error
+
+    def ping(self) -> None:
+        """Make sure that the folder is there and can be written to."""
+        with self._errors():
+            _make_folder(self._root / _INCOMING)
+            tempfile.TemporaryFile(dir=self._root / _INCOMING).close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"The artifacts in {self._root} cannot be used: {error.strerror or error}",
+                "make room, or make the folder writable for the user that runs this",
+            ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder with its parents so that it is there after a crash."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,198 @@
+"""Artifacts in a bucket of any S3 server: AWS, Ceph, MinIO."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any, BinaryIO
+
+from modelyard.errors import NotFound, StoreError, Unavailable
+from modelyard.store.address import StoreAddress
+
+_PART = 16 * 1024 * 1024
+_MOST_PARTS = 10_000
+_THERE_ALREADY = {"PreconditionFailed", "ConditionalRequestConflict"}
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+_REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
+_LATER = {"SlowDown", "RequestTimeout", "TooManyRequests", "Throttling", "InternalError", "ServiceUnavailable"}
+
+
+class Bucket:
+    """A ``Backend`` of objects below a prefix of one bucket.
+
+    Objects up to one part long are written by one conditional put: where the server honors the condition, what is
+    there stays untouched. Longer ones are multipart uploads, which show nothing before they are complete; one that a
+    crash left behind takes room until the bucket's lifecycle rule (``AbortIncompleteMultipartUpload``) removes it.
+    """
+
+    def __init__(self, bucket: str, prefix: str, address: StoreAddress) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._address = address
+        self._where = f"Bucket '{bucket}' at {address.s3_endpoint_url or 'AWS'}"
+
+    def size(self, path: str) -> int | None:
+        """Return the size of an object, None when there is none."""
+        try:
+            with self._errors():
+                head = self._client.head_object(**self._object(path))
+        except NotFound:
+            return None
+        size: int = head["ContentLength"]
+        return size
+
+    def write(self, path: str, source: BinaryIO, size: int) -> None:
+        """Keep all of ``source`` at ``path``, or nothing."""
+        if size <= _PART:
+            self._put(path, source.read())
+        else:
+            self._upload(path, source, max(_PART, -(-size // _MOST_PARTS)))
+
+    def open(self, path: str) -> BinaryIO:
+        """Return an object's bytes as they come."""
+        with self._errors():
+            body = self._client.get_object(**self._object(path))["Body"]
+        return io.BufferedReader(_Body(body, self))
+
+    def ping(self) -> None:
+        """Make sure that the bucket is there and lets this user in."""
+        with self._errors():
+            self._client.head_bucket(Bucket=self._bucket)
+
+    def _put(self, path: str, data: bytes) -> None:
+        from botocore.exceptions import ClientError
+
+        with self._errors():
+            try:
+                self._client.put_object(
+                    **self._object(path), **self._encryption, Body=data, ContentMD5=_md5(data), IfNoneMatch="*"
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _THERE_ALREADY:
+                    raise
+
+    def _upload(self, path: str, source: BinaryIO, part_size: int) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        with self._errors():
+            upload = self._client.create_multipart_upload(**self._object(path), **self._encryption)
+            target = self._object(path) | {"UploadId": upload["UploadId"]}
+            try:
+                parts: list[dict[str, Any]] = []
+                while data := source.read(part_size):
+                    number = len(parts) + 1
+                    answer = self._client.upload_part(**target, PartNumber=number, Body=data, ContentMD5=_md5(data))
+                    parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+                self._client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+            except BaseException:
+                with suppress(BotoCoreError, ClientError):  # the first error is the one to tell
+                    self._client.abort_multipart_upload(**target)
+                raise
+
+    def _object(self, path: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + path}
+
+    @cached_property
+    def _encryption(self) -> dict[str, str]:
+        """Return what asks for encryption: ``AES256``, ``aws:kms`` or ``aws:kms:KEY``."""
+        wanted = self._address.s3_encryption
+        if not wanted:
+            return {}
+        if wanted.startswith("aws:kms:"):
+            return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": wanted.removeprefix("aws:kms:")}
+        return {"ServerSideEncryption": wanted}
+
+    @cached_property
+    def _client(self) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        address = self._address
+        config = Config(
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            # AWS's newer checksums are ignored or refused by others; ours are MD5 on the way and SHA-256 at rest.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path" if address.s3_endpoint_url else "auto"},
+        )
+        session = boto3.session.Session(
+            aws_access_key_id=address.s3_access_key,
+            aws_secret_access_key=address.s3_secret_key,
+            region_name=address.s3_region or ("us-east-1" if address.s3_endpoint_url else None),
+        )
+        return session.client("s3", endpoint_url=address.s3_endpoint_url, verify=address.s3_ca_bundle, config=config)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn the client's errors into Modelyard's."""
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            HTTPClientError,
+            NoCredentialsError,
+            PartialCredentialsError,
+        )
+
+        try:
+            yield
+        except ClientError as error:
+            raise self._refusal(error) from error
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            raise StoreError(
+                f"{self._where} needs an access key, and none was found",
+                "set MODELYARD_S3_ACCESS_KEY and MODELYARD_S3_SECRET_KEY, or give this process a role",
+            ) from error
+        except HTTPClientError as error:
+            raise Unavailable(
+                f"{self._where} cannot be reached: {error}",
+                "check the endpoint's address and certificates from where this process runs",
+            ) from error
+        except BotoCoreError as error:
+            raise StoreError(f"{self._where} cannot be used: {error}") from error
+
+    def _refusal(self, error: Any) -> Exception:
+        code = str(error.response["Error"]["Code"])
+        status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+        if code == "NoSuchBucket":
+            return StoreError(f"{self._where} does not exist", "create it, or correct the address of the artifacts")
+        if code in _MISSING:
+            return NotFound(f"{self._where} has no such object")
+        if code in _REFUSED:
+            return StoreError(
+                f"{self._where} refuses this access key ({code})",
+                "check access key and secret key, and that they may get, put and list in this bucket",
+            )
+        if status >= 500 or code in _LATER:
+            return Unavailable(f"{self._where} cannot answer now ({code})", "try again later")
+        return StoreError(f"{self._where} refuses: {error}")
+
+
+class _Body(io.RawIOBase):
+    """An answer's body, its errors turned into Modelyard's."""
+
+    def __init__(self, body: Any, bucket: Bucket) -> None:
+        self._body = body
+        self._bucket = bucket
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with self._bucket._errors():
+            data = self._body.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._body.close()
+        super().close()
+
+
+def _md5(data: bytes) -> str:
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
