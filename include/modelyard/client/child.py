@@ -1,0 +1,73 @@
+"""How a process that runs a project's code is started: the project's interpreter, no credential, confined."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelyard.client import confine
+
+# What a program may need to know of the machine, and nothing that could hold a credential: proxies can.
+_PASSED_ON = (
+    "CUDA_VISIBLE_DEVICES",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "NVIDIA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "TZ",
+)
+
+
+def environment(python: Path, home: Path, *, code: Sequence[Path], **more: str) -> dict[str, str]:
+    """Return the environment of a project's process.
+
+    Args:
+        python: the project's interpreter.
+        home: an empty folder of the process's own, its HOME and place for temporary files.
+        code: folders to import from, beside the interpreter's own: the client's, the project's.
+        more: further variables.
+    """
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {
+        "LANG": "C.UTF-8",
+        **passed_on,
+        "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PYTHONPATH": ":".join(map(str, code)),
+        # The same order of sets, so the same bytes, for the same model.
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Sacred dies without a git binary otherwise; the commit is recorded by its parent.
+        "GIT_PYTHON_REFRESH": "quiet",
+        **more,
+    }
+
+
+def confined(command: Sequence[str | Path], parent: int | None = None) -> list[str]:
+    """Return the command that starts another one confined.
+
+    Args:
+        command: the project's interpreter, with its arguments.
+        parent: the process it ends with; this one when not given.
+    """
+    script = str(Path(confine.__file__))
+    return [sys.executable, "-I", "-S", script, str(os.getpid() if parent is None else parent), *map(str, command)]
+
+
+def lay_client(folder: Path) -> Path:
+    """Make a folder to import the client from, and nothing else of Modelyard or of the environment it lives in."""
+    source = Path(__file__).parent
+    package = folder / "modelyard"
+    package.mkdir(parents=True)
+    (package / "__init__.py").symlink_to(source.parent / "__init__.py")
+    (package / "client").symlink_to(source)
+    return folder

@@ -1,0 +1,74 @@
+"""Messages over a local socket: a 4-byte big-endian length, then that many bytes of JSON; a file may ride along.
+
+A file is passed as an open descriptor, never as a path: the receiver reads what the sender could open, nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from typing import Any
+
+Message = dict[str, Any]
+
+_LENGTH = struct.Struct(">I")
+_LIMIT = 256 * 1024 * 1024
+
+
+class FrameError(OSError):
+    """What arrived is no message: it ends in the middle, or is longer than any message may be."""
+
+
+def send(connection: socket.socket, message: Message, file: int | None = None) -> None:
+    """Send one message, and the open file with it if one is given."""
+    body = json.dumps(message, separators=(",", ":")).encode()
+    if len(body) > _LIMIT:
+        raise FrameError(f"a message of {len(body)} bytes is too long: keep large values in a file")
+    header = _LENGTH.pack(len(body))
+    if file is not None:
+        sent = socket.send_fds(connection, [header], [file])
+        header = header[sent:]
+    connection.sendall(header + body)
+
+
+def receive(connection: socket.socket) -> Message | None:
+    """Return the next message, None when the other side has ended."""
+    message, file = receive_with_file(connection)
+    if file is not None:
+        os.close(file)
+        raise FrameError("a file came with a message that takes none")
+    return message
+
+
+def receive_with_file(connection: socket.socket) -> tuple[Message | None, int | None]:
+    """Return the next message (None at the end) and the open file that came with it; the caller closes that."""
+    header, files, _, _ = socket.recv_fds(connection, _LENGTH.size, 1)
+    file = files[0] if files else None
+    try:
+        if not header:
+            return None, file
+        header += _exactly(connection, _LENGTH.size - len(header))
+        (length,) = _LENGTH.unpack(header)
+        if length > _LIMIT:
+            raise FrameError(f"a message of {length} bytes is announced: too long")
+        message = json.loads(_exactly(connection, length))
+        if not isinstance(message, dict):
+            raise FrameError("a message is not a JSON object")
+    except BaseException:
+        if file is not None:
+            os.close(file)
+        raise
+    return message, file
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = bytearray(size)
+    view, filled = memoryview(data), 0
+    while filled < size:
+        count = connection.recv_into(view[filled:])
+        if count == 0:
+            raise FrameError("the other side ended in the middle of a message")
+        filled += count
+    return bytes(data)
