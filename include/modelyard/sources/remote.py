@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from dulwich.client import HTTPUnauthorized, get_transport_and_path_from_url
 from dulwich.config import StackedConfig
-from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
+from dulwich.errors import GitProtocolError, NotGitRepository
 from dulwich.object_store import iter_tree_contents, tree_lookup_path
 from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree
 from dulwich.repo import Repo
@@ -35,86 +35,107 @@ class Credentials:
     token: str = field(repr=False)
 
 
-def resolve_ref(url: str, ref: str | None, credentials: Credentials | None = None) -> str:
-    """Return the full hash of the commit that ``ref`` is now.
+class Repository:
+    """A repository at an https, http or file address.
 
     Args:
-        url: https, http or file; without credentials in it.
-        ref: branch, tag, full name (``refs/…``) or commit (7 digits or more); None is the default branch.
+        url: without credentials in it.
         credentials: for a server that asks.
 
     Raises:
-        RequestError: no such repository or ref, or refused credentials.
-        Unavailable: the server cannot be reached.
+        RequestError: Modelyard cannot fetch from such an address, or it holds credentials.
     """
-    with _talking_to(url):
-        client, path = _client(url, credentials)
-        listed = client.get_refs(os.fsencode(path))
-        refs = {name.decode(): value.decode() for name, value in listed.refs.items() if value is not None}
-    name = ref or "HEAD"
-    for candidate in (name, f"refs/tags/{name}", f"refs/heads/{name}"):
-        if candidate in refs:
-            return _commit_of(url, refs[candidate], candidate, credentials)
-    if _COMMIT.fullmatch(name):
-        return name if len(name) == 40 else _full_hash(url, name, credentials)
-    raise RequestError(f"{url} has no branch, tag or commit '{name}'.", _known(refs))
 
+    def __init__(self, url: str, credentials: Credentials | None = None) -> None:
+        _check_address(url)
+        self.url = url
+        self._login = None if urlsplit(url).scheme == "file" else credentials
 
-def checkout(
-    url: str, commit: str, folder: Path, *, subfolder: str = "", credentials: Credentials | None = None
-) -> None:
-    """Write the files of a commit, or of one of its folders, into the empty folder ``folder``.
+    def __repr__(self) -> str:
+        return f"Repository({self.url!r})"
 
-    Raises:
-        RequestError: no such commit or subfolder, or refused credentials.
-        Unavailable: the server cannot be reached.
-    """
-    with _fetched(url, commit, credentials) as repo:
-        tree = _tree(repo, url, commit, subfolder)
-        for entry in iter_tree_contents(repo.object_store, tree.id):
-            if entry.path is not None and entry.mode is not None and entry.sha is not None:
-                _write(repo, folder, os.fsdecode(entry.path), entry.mode, entry.sha)
+    def resolve(self, ref: str | None) -> str:
+        """Return the full hash of the commit that ``ref`` is now.
 
+        Args:
+            ref: branch, tag, full name (``refs/…``) or commit (7 digits or more); None is the default branch.
 
-def _commit_of(url: str, object_id: str, ref: str, credentials: Credentials | None) -> str:
-    """Return the commit that an object is or points to: a tag may be an object of its own."""
-    if not ref.startswith("refs/tags/"):
-        return object_id
-    with _fetched(url, object_id, credentials) as repo:
-        found = repo.object_store[ObjectID(object_id.encode())]
-        while isinstance(found, Tag):
-            found = repo.object_store[found.object[1]]
-        return found.id.decode()
+        Raises:
+            RequestError: no such repository or ref, or refused credentials.
+            Unavailable: the server cannot be reached.
+        """
+        with _talking_to(self.url):
+            client, path = self._connect()
+            listed = client.get_refs(os.fsencode(path)).refs
+        refs = {name.decode(): value.decode() for name, value in listed.items() if value is not None}
+        name = ref or "HEAD"
+        for candidate in (name, f"refs/tags/{name}", f"refs/heads/{name}"):
+            if candidate in refs:
+                is_tag = candidate.startswith("refs/tags/")
+                return self._commit_of_tag(refs[candidate]) if is_tag else refs[candidate]
+        if _COMMIT.fullmatch(name):
+            return name if len(name) == 40 else self._full_hash(name)
+        raise RequestError(f"{self.url} has no branch, tag or commit '{name}'.", _known(refs))
 
+    def checkout(self, commit: str, subfolder: str, folder: Path) -> None:
+        """Write the files of a commit, or of one of its folders, into the empty folder ``folder``.
 
-def _full_hash(url: str, prefix: str, credentials: Credentials | None) -> str:
-    with _fetched(url, None, credentials) as repo:
-        store = repo.object_store
-        found = [one for one in store.iter_prefix(prefix.encode()) if isinstance(store[one], Commit)]
-    if len(found) == 1:
-        return found[0].decode()
-    what = "no commit" if not found else f"{len(found)} commits"
-    raise RequestError(f"{url} has {what} '{prefix}'.", "Give the full hash, a branch or a tag.")
+        Raises:
+            RequestError: no such commit or subfolder, an unsafe file, or refused credentials.
+            Unavailable: the server cannot be reached.
+        """
+        with self._fetched(commit) as repo:
+            tree = _tree(repo, self.url, commit, subfolder)
+            for entry in iter_tree_contents(repo.object_store, tree.id):
+                if entry.path is not None and entry.mode is not None and entry.sha is not None:
+                    _write(repo, folder, os.fsdecode(entry.path), entry.mode, entry.sha)
 
+    def _connect(self) -> tuple[Any, str]:
+        return get_transport_and_path_from_url(
+            self.url,
+            config=StackedConfig.default(),  # the user's own: proxies, certificates
+            username=None if self._login is None else self._login.username,
+            password=None if self._login is None else self._login.token,
+        )
 
-@contextmanager
-def _fetched(url: str, object_id: str | None, credentials: Credentials | None) -> Iterator[Repo]:
-    """Yield a temporary repository that holds one commit without its history, or all branches and tags."""
-    with tempfile.TemporaryDirectory(prefix="modelyard-git-") as temporary, Repo.init_bare(temporary) as repo:
-        with _talking_to(url):
-            client, path = _client(url, credentials)
-            if object_id is not None:
-                wanted = ObjectID(object_id.encode())
-                try:
-                    client.fetch(path, repo, determine_wants=lambda *_, **__: [wanted], depth=1)
-                except (GitProtocolError, HangupException, KeyError):
-                    # A server may give only what a branch or tag points to; then the commit is in one's history.
+    def _commit_of_tag(self, object_id: str) -> str:
+        """Return the commit that a tag points to, as a tag may be an object of its own."""
+        with self._fetched(object_id) as repo:
+            found = repo.object_store[ObjectID(object_id.encode())]
+            while isinstance(found, Tag):
+                found = repo.object_store[found.object[1]]
+            return found.id.decode()
+
+    def _full_hash(self, prefix: str) -> str:
+        with self._fetched(None) as repo:
+            store = repo.object_store
+            found = [one for one in store.iter_prefix(prefix.encode()) if isinstance(store[one], Commit)]
+        if len(found) == 1:
+            return found[0].decode()
+        what = "no commit" if not found else f"{len(found)} commits"
+        raise RequestError(f"{self.url} has {what} '{prefix}'.", "Give the full hash, a branch or a tag.")
+
+    @contextmanager
+    def _fetched(self, object_id: str | None) -> Iterator[Repo]:
+        """Yield a temporary repository that holds one object without its history, or all branches and tags."""
+        with tempfile.TemporaryDirectory(prefix="modelyard-git-") as temporary, Repo.init_bare(temporary) as repo:
+            with _talking_to(self.url):
+                client, path = self._connect()
+                if object_id is None:
                     client.fetch(path, repo, determine_wants=_branches_and_tags)
-                if wanted not in repo.object_store:
-                    raise RequestError(f"{url} has no commit {object_id}.", "Was its branch deleted or rewritten?")
-            else:
-                client.fetch(path, repo, determine_wants=_branches_and_tags)
-        yield repo
+                else:
+                    self._fetch_one(client, path, repo, ObjectID(object_id.encode()))
+            yield repo
+
+    def _fetch_one(self, client: Any, path: str, repo: Repo, wanted: ObjectID) -> None:
+        try:
+            client.fetch(path, repo, determine_wants=lambda *_, **__: [wanted], depth=1)
+        except (GitProtocolError, KeyError):
+            # A server may give only what a branch or tag points to; then the commit is in one's history.
+            client.fetch(path, repo, determine_wants=_branches_and_tags)
+        if wanted not in repo.object_store:
+            message = f"{self.url} has no commit {wanted.decode()}."
+            raise RequestError(message, "Was its branch deleted or rewritten?")
 
 
 def _branches_and_tags(refs: Mapping[Any, Any], *_: Any, **__: Any) -> list[ObjectID]:
@@ -161,23 +182,16 @@ def _write(repo: Repo, folder: Path, name: str, mode: int, object_id: ObjectID) 
         path.chmod(0o755)
 
 
-def _client(url: str, credentials: Credentials | None) -> tuple[Any, str]:
+def _check_address(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         shown = re.sub(r"//[^/@]*@", "//", url)
         raise RequestError(f"'{shown}' is no address Modelyard can fetch from.", f"Use {', '.join(SCHEMES)}: …")
-    if parts.scheme != "file" and "@" in parts.netloc:
+    if "@" in parts.netloc:
         raise RequestError(
             f"The address of the repository on {parts.hostname} holds a user or password.",
             "Give the address without them, and put them into an Airflow connection.",
         )
-    login = None if parts.scheme == "file" else credentials
-    return get_transport_and_path_from_url(
-        url,
-        config=StackedConfig.default(),  # the user's own: proxies, certificates
-        username=None if login is None else login.username,
-        password=None if login is None else login.token,
-    )
 
 
 @contextmanager

@@ -22,21 +22,22 @@ from modelyard.errors import RequestError
 
 
 def project_files(folder: Path) -> list[PurePosixPath]:
-    """Return the project's files and symbolic links, sorted, relative to ``folder``."""
+    """Return the files and symbolic links of a folder that Git would keep, sorted, relative to it."""
     folder = folder.resolve()
     repo = open_repository(folder)
     if repo is None:
-        return sorted(_walk(folder, folder, frozenset()))
+        return sorted(_walk(folder, _Ignores(folder, frozenset())))
     with repo:
         top = Path(repo.path).resolve()
         tracked = frozenset(os.fsdecode(path) for path in repo.open_index())
-        return sorted(_walk(folder, top, tracked))
+        return sorted(_walk(folder, _Ignores(top, tracked)))
 
 
-def write_tree(folder: Path, file: BinaryIO) -> str:
-    """Write the project's files to ``file`` as a tar and return its digest (``sha256:…``).
+def tree_tar(folder: Path, file: BinaryIO) -> str:
+    """Write all files of a checked-out project to ``file`` as a tar and return its digest (``sha256:…``).
 
-    Times, owners and all of the mode but "may be executed" are left out, so that two clones give the same bytes.
+    Nothing is ignored but byte code, as ``checkout`` has done that. Times, owners and all of the mode but "may be
+    executed" are left out, so that two clones give the same bytes.
 
     Raises:
         RequestError: a symbolic link leads out of the folder, or something is neither file, folder nor link.
@@ -45,7 +46,7 @@ def write_tree(folder: Path, file: BinaryIO) -> str:
     hashing = _HashingWriter(file)
     with tarfile.open(fileobj=hashing, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         folders: set[PurePosixPath] = set()
-        for name in project_files(folder):
+        for name in sorted(_walk(folder, None)):
             for parent in reversed(name.parents[:-1]):
                 if parent not in folders:
                     folders.add(parent)
@@ -55,13 +56,13 @@ def write_tree(folder: Path, file: BinaryIO) -> str:
 
 
 def tree_hash(folder: Path) -> str:
-    """Return the digest that :func:`write_tree` would return, writing nothing."""
+    """Return the digest that :func:`tree_tar` would return, writing nothing."""
     with Path(os.devnull).open("wb") as nowhere:
-        return write_tree(folder, nowhere)
+        return tree_tar(folder, nowhere)
 
 
 def unpack_tree(file: BinaryIO, folder: Path) -> None:
-    """Unpack what :func:`write_tree` wrote into an empty folder; nothing is ever written outside of it.
+    """Unpack what :func:`tree_tar` wrote into a folder, which may not exist yet; nothing is ever written outside of it.
 
     Raises:
         RequestError: it is no such tar.
@@ -81,26 +82,37 @@ def open_repository(folder: Path) -> Repo | None:
         return None
 
 
-def _walk(folder: Path, top: Path, tracked: frozenset[str]) -> Iterator[PurePosixPath]:
-    ignores = IgnoreFilterManager(str(top), [], ignorecase=False)
-    # Folders on the way to a tracked file are entered even if a rule ignores them.
-    kept = {str(parent) for path in tracked for parent in PurePosixPath(path).parents}
+class _Ignores:
+    """What ``.gitignore`` leaves out below ``top``, except what Git tracks all the same."""
 
-    def left_out(path: Path) -> bool:
-        name = path.relative_to(top).as_posix()
-        is_folder = path.is_dir() and not path.is_symlink()
-        if path.name == ".git" or path.name == "__pycache__" or path.suffix == ".pyc":
-            return True
-        if name in (kept if is_folder else tracked):
-            return False
-        return bool(ignores.is_ignored(f"{name}/" if is_folder else name))
+    def __init__(self, top: Path, tracked: frozenset[str]) -> None:
+        self._top = top
+        self._rules = IgnoreFilterManager(str(top), [], ignorecase=False)
+        self._files = tracked
+        # Folders on the way to a tracked file are entered even if a rule ignores them.
+        self._folders = {str(parent) for path in tracked for parent in PurePosixPath(path).parents}
 
+    def file(self, path: Path) -> bool:
+        name = path.relative_to(self._top).as_posix()
+        return name not in self._files and bool(self._rules.is_ignored(name))
+
+    def folder(self, path: Path) -> bool:
+        name = path.relative_to(self._top).as_posix()
+        return name not in self._folders and bool(self._rules.is_ignored(f"{name}/"))
+
+
+def _walk(folder: Path, ignores: _Ignores | None) -> Iterator[PurePosixPath]:
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
         links = [name for name in folders if (here / name).is_symlink()]
-        folders[:] = sorted(name for name in folders if name not in links and not left_out(here / name))
-        for name in [*files, *links]:
-            if not left_out(here / name):
+        folders[:] = [
+            name
+            for name in folders
+            if name not in (*links, ".git", "__pycache__") and not (ignores and ignores.folder(here / name))
+        ]
+        for name in (*files, *links):
+            is_kept = name != ".git" and not name.endswith(".pyc")  # a linked work tree's .git is a file
+            if is_kept and not (ignores and ignores.file(here / name)):
                 yield PurePosixPath((here / name).relative_to(folder).as_posix())
 
 

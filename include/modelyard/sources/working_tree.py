@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dulwich.object_store import iter_tree_contents
@@ -13,42 +12,35 @@ from dulwich.objects import Blob, Commit, ObjectID
 from dulwich.patch import write_blob_diff
 from dulwich.repo import Repo
 
+from modelyard.errors import RequestError
+from modelyard.sources.source import Source
 from modelyard.sources.tree import open_repository, project_files
 
 
-@dataclass(frozen=True)
-class Source:
-    """What a project's code is, as far as Git can tell.
-
-    Attributes:
-        commit: full hash; None when the folder is in no Git repository, or nothing of it was ever committed.
-        dirty: the folder's files differ from the commit's.
-        diff: that difference, as ``git diff`` shows it, new files included; None when there is none.
-    """
-
-    commit: str | None
-    dirty: bool
-    diff: bytes | None
-
-
 def read_folder(folder: Path) -> Source:
-    """Return the state of a project's folder; what else is in the repository around it does not count."""
+    """Return the state of a project's folder; what else is in the repository around it does not count.
+
+    Raises:
+        RequestError: there is no such folder.
+    """
     folder = folder.resolve()
+    if not folder.is_dir():
+        raise RequestError(f"There is no folder {folder}.", "Name the folder that holds the project's model.yaml.")
     repo = open_repository(folder)
     if repo is None:
-        return Source(None, dirty=False, diff=None)
+        return Source(None, dirty=False, diff=None, origin=folder)
     with repo:
         try:
             commit = repo[repo.head()]
         except KeyError:  # a repository without a commit
-            return Source(None, dirty=False, diff=None)
+            return Source(None, dirty=False, diff=None, origin=folder)
         assert isinstance(commit, Commit)  # noqa: S101
         prefix = PurePosixPath(folder.relative_to(Path(repo.path).resolve()).as_posix())
         committed = _committed(repo, commit, prefix)
         if not committed:
-            return Source(None, dirty=False, diff=None)
+            return Source(None, dirty=False, diff=None, origin=folder)
         diff = _difference(repo, folder, prefix, committed)
-    return Source(commit.id.decode(), dirty=bool(diff), diff=diff or None)
+    return Source(commit.id.decode(), dirty=bool(diff), diff=diff or None, origin=folder)
 
 
 Committed = dict[PurePosixPath, tuple[int, ObjectID]]
@@ -64,7 +56,7 @@ def _committed(repo: Repo, commit: Commit, prefix: PurePosixPath) -> Committed:
     return found
 
 
-def _difference(repo: Repo, folder: Path, prefix: PurePosixPath, committed: Committed) -> bytes:
+def _difference(repo: Repo, folder: Path, prefix: PurePosixPath, committed: Committed) -> str:
     text = io.BytesIO()
     normalizer = repo.get_blob_normalizer()  # line endings as .gitattributes and core.autocrlf say
     present = set(project_files(folder))
@@ -82,7 +74,7 @@ def _difference(repo: Repo, folder: Path, prefix: PurePosixPath, committed: Comm
             continue
         assert old is None or isinstance(old, Blob)  # noqa: S101
         write_blob_diff(text, (path if old else None, old_mode, old), (path if new else None, new_mode, new))
-    return text.getvalue()
+    return text.getvalue().decode(errors="replace")
 
 
 def _is_submodule(mode: int) -> bool:

@@ -9,7 +9,8 @@ import pytest
 from dulwich import porcelain
 
 from modelyard.errors import RequestError
-from modelyard.sources import project_files, tree_hash, unpack_tree, write_tree
+from modelyard.sources import checkout, resolve, tree_hash, tree_tar, unpack_tree
+from modelyard.sources.tree import project_files
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -49,6 +50,21 @@ def test_a_tracked_file_counts_even_if_a_rule_ignores_it(tmp_path: Path) -> None
     assert names(tmp_path / "a/model") == ["data/kept.csv", "train.py"]
 
 
+def test_a_checked_out_project_is_kept_whole(tmp_path: Path) -> None:
+    write(tmp_path / "a", {"data/kept.csv": "", "train.py": ""})
+    porcelain.init(tmp_path / "a")
+    identity = b"A <a@example.com>"
+    porcelain.add(tmp_path / "a", paths=[str(tmp_path / "a/data/kept.csv"), str(tmp_path / "a/train.py")])
+    porcelain.commit(tmp_path / "a", message=b"x", author=identity, committer=identity)
+    write(tmp_path / "a", {".gitignore": "data/\n", "data/other.csv": ""})
+    checkout(resolve({"folder": str(tmp_path / "a")}), tmp_path / "b")
+    packed = io.BytesIO()
+    tree_tar(tmp_path / "b", packed)
+    packed.seek(0)
+    with tarfile.open(fileobj=packed) as tar:
+        assert tar.getnames() == [".gitignore", "data", "data/kept.csv", "train.py"]
+
+
 def test_the_tar_depends_on_content_alone(tmp_path: Path) -> None:
     files = {"b/c.py": "1", "a.py": "2"}
     one, two = write(tmp_path / "one", files), write(tmp_path / "two", dict(reversed(files.items())))
@@ -64,8 +80,7 @@ def test_pack_and_unpack(tmp_path: Path) -> None:
     (folder / "run.sh").chmod(0o755)
     (folder / "lib/link").symlink_to("deep/a.py")
     packed = io.BytesIO()
-    digest = write_tree(folder, packed)
-    (tmp_path / "there").mkdir()
+    digest = tree_tar(folder, packed)
     unpack_tree(io.BytesIO(packed.getvalue()), tmp_path / "there")
     assert tree_hash(tmp_path / "there") == digest
     assert (tmp_path / "there/lib/link").readlink() == Path("deep/a.py")
@@ -90,7 +105,6 @@ def test_a_tar_of_another_kind_writes_nothing_outside(tmp_path: Path) -> None:
     with tarfile.open(fileobj=packed, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("../escaped"))
     packed.seek(0)
-    (tmp_path / "there").mkdir()
     with pytest.raises(RequestError):
         unpack_tree(packed, tmp_path / "there")
     assert not (tmp_path / "escaped").exists()

@@ -29,7 +29,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_a_clean_folder_is_at_its_commit(project: Path, tmp_path: Path) -> None:
     head = commit(tmp_path)
-    source = resolve(project)
+    source = resolve({"folder": str(project)})
     assert (source.commit, source.dirty, source.diff) == (head, False, None)
 
 
@@ -37,7 +37,7 @@ def test_what_is_beside_the_project_does_not_count(project: Path, tmp_path: Path
     commit(tmp_path)
     (tmp_path / "other.txt").write_text("2")
     (tmp_path / "new.txt").write_text("2")
-    assert not resolve(project).dirty
+    assert not resolve({"folder": str(project)}).dirty
 
 
 def test_the_difference_holds_changed_new_and_deleted_files(project: Path, tmp_path: Path) -> None:
@@ -46,10 +46,10 @@ def test_the_difference_holds_changed_new_and_deleted_files(project: Path, tmp_p
     (project / "train.py").write_text("a = 2\n")
     (project / "new.py").write_text("b = 3\n")
     (project / "old.py").unlink()
-    source = resolve(project)
+    source = resolve({"folder": str(project)})
     assert source.dirty
     assert source.diff is not None
-    text = source.diff.decode()
+    text = source.diff
     assert "-a = 1\n+a = 2\n" in text
     assert "+++ b/models/wine/new.py" in text
     assert "+b = 3" in text
@@ -61,10 +61,10 @@ def test_git_itself_applies_the_difference(project: Path, tmp_path: Path) -> Non
     (project / "train.py").write_text("a = 2\n")
     (project / "sub").mkdir()
     (project / "sub/new.py").write_text("b = 3\n")
-    diff = resolve(project).diff
+    diff = resolve({"folder": str(project)}).diff
     (project / "train.py").write_text("a = 1\n")
     (project / "sub/new.py").unlink()
-    subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=diff, check=True)
+    subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=diff, check=True, text=True)
     assert (project / "train.py").read_text() == "a = 2\n"
     assert (project / "sub/new.py").read_text() == "b = 3\n"
 
@@ -72,23 +72,23 @@ def test_git_itself_applies_the_difference(project: Path, tmp_path: Path) -> Non
 def test_a_mode_that_changed_is_a_difference(project: Path, tmp_path: Path) -> None:
     commit(tmp_path)
     (project / "train.py").chmod(0o755)
-    assert resolve(project).dirty
+    assert resolve({"folder": str(project)}).dirty
 
 
 def test_line_endings_are_as_the_repository_says(project: Path, tmp_path: Path) -> None:
     (tmp_path / ".gitattributes").write_text("*.py text=auto\n")
     commit(tmp_path)
     (project / "train.py").write_bytes(b"a = 1\r\n")
-    assert not resolve(project).dirty
+    assert not resolve({"folder": str(project)}).dirty
 
 
 def test_no_repository(project: Path, tmp_path: Path) -> None:
-    assert resolve(project).commit is None  # nothing committed yet
+    assert resolve({"folder": str(project)}).commit is None  # nothing committed yet
     (tmp_path / "other.txt").write_text("1")
     porcelain.add(tmp_path, paths=[str(tmp_path / "other.txt")])
     identity = b"A <a@example.com>"
     porcelain.commit(tmp_path, message=b"x", author=identity, committer=identity)
-    assert resolve(project).commit is None  # in somebody's repository, but no part of it
+    assert resolve({"folder": str(project)}).commit is None  # in somebody's repository, but no part of it
 
 
 def test_a_linked_work_tree(project: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -96,7 +96,7 @@ def test_a_linked_work_tree(project: Path, tmp_path: Path, tmp_path_factory: pyt
     linked = tmp_path_factory.mktemp("linked") / "tree"
     subprocess.run(["git", "worktree", "add", "-q", str(linked)], cwd=tmp_path, check=True)
     (linked / "models/wine/train.py").write_text("a = 2\n")
-    source = resolve(linked / "models/wine")
+    source = resolve({"folder": str(linked / "models/wine")})
     assert source.commit == head
     assert source.dirty
     with Repo(str(tmp_path)) as repo:
