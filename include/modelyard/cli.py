@@ -41,5 +41,98 @@ def check(folder: Path) -> None:
     click.secho(f"{project.name} is sound.", fg="green")
 
 
+@main.command()
+@click.argument("folder", type=FOLDER, default=".")
+@click.argument("updates", nargs=-1)
+def train(folder: Path, updates: tuple[str, ...]) -> None:
+    """Train the project in FOLDER in its locked environment and register a candidate version.
+
+    UPDATES are values of the training config, as Sacred takes them: lr=0.1 model.C=2
+    """
+    _pipeline(folder, {"release": False, **_conf(updates, prefix="config.")})
+
+
+@main.command()
+@click.argument("folder", type=FOLDER, default=".")
+@click.argument("conf", nargs=-1)
+def run(folder: Path, conf: tuple[str, ...]) -> None:
+    """Take the project in FOLDER through the whole pipeline on this machine, without Airflow.
+
+    CONF are Params of its DAG: config.lr=0.1 data.houses=file:///new.csv version=3 environment=staging
+    """
+    _pipeline(folder, _conf(conf))
+
+
+def _conf(pairs: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+    import yaml
+
+    conf = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"'{pair}' is not KEY=VALUE")
+        conf[prefix + key] = yaml.safe_load(value)
+    return conf
+
+
+def _pipeline(folder: Path, params: dict[str, Any]) -> None:
+    import os
+
+    from modelyard.project.lock import read_lock
+    from modelyard.steps.local_run import run_pipeline
+    from modelyard.store.address import StoreAddress, home_folder
+
+    def emit(step: str, line: str) -> None:
+        click.echo(f"{click.style(f'{step:>13}', fg='cyan')}  {line}")
+
+    lock = read_lock(folder) | {"source": {"folder": str(folder.resolve())}}
+    address = StoreAddress.from_environment(os.environ)
+    _, code = run_pipeline(lock, params, address, home_folder(os.environ), emit)
+    if code != 0:
+        click.get_current_context().exit(code)
+
+
+@main.command(hidden=True)
+@click.argument("name")
+@click.option("--pipeline-run", required=True, help="Key of the pipeline run.")
+@click.option("--try-number", type=int, default=1)
+@click.option("--clear-number", type=int, default=0)
+@click.option("--beside", multiple=True, metavar="NAME=URL", help="An image that serves beside this step.")
+@click.option("--address", default="", help="'-': read the store's address, one line of JSON, from standard input.")
+def step(
+    name: str, pipeline_run: str, try_number: int, clear_number: int, beside: tuple[str, ...], address: str
+) -> None:
+    """Run one try of step NAME: what an execution mode starts."""
+    import json
+    import os
+    import sys
+
+    from modelyard.process import hide
+    from modelyard.steps.entry import run_step
+    from modelyard.store.address import StoreAddress, home_folder
+
+    hide()
+    home = home_folder(os.environ)
+    if address == "-":
+        given = json.loads(sys.stdin.readline())
+        where, git = StoreAddress.from_json(given["address"]), given["git"]
+    else:
+        where = StoreAddress.from_environment(os.environ)
+        user, token = os.environ.get("MODELYARD_GIT_USERNAME", ""), os.environ.get("MODELYARD_GIT_PASSWORD")
+        git = None if token is None else (user, token)
+    sys.exit(
+        run_step(
+            name,
+            pipeline_run,
+            where,
+            home,
+            try_number=try_number,
+            clear_number=clear_number,
+            beside=dict(pair.split("=", 1) for pair in beside),
+            git=None if git is None else (git[0], git[1]),
+        )
+    )
+
+
 if __name__ == "__main__":
     main()

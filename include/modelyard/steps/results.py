@@ -87,14 +87,13 @@ class Containerised:
     """`containerise`: the model image, in the staging repository.
 
     Attributes:
-        reused: layers that existed already; seconds: for the whole build.
+        layers: ``[{"kind", "digest", "size"}]``, size in bytes as they are kept.
     """
 
     version: int
     repository: str
     image_digest: str
     layers: list[JSON]
-    reused: int
 
 
 @dataclass(frozen=True)

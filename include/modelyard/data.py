@@ -1,0 +1,128 @@
+"""Declared data: fetched from their URI, fingerprinted, and read again as a table."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from modelyard.errors import ModelyardError, RequestError, Unavailable
+from modelyard.store.address import StoreAddress
+from modelyard.store.records import DataFingerprint
+
+_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_TIMEOUT_SECONDS = 60
+
+
+def fetch(uri: str, project: Path, folder: Path, name: str, address: StoreAddress) -> Path:
+    """Copy what a URI names into ``folder`` and return the file; its suffix is the URI's.
+
+    Args:
+        uri: a path relative to the project, ``file://``, ``http(s)://``, or ``s3://`` (by the store's S3 account).
+        project: the project's folder; a relative path may not leave it.
+        folder: where the file goes.
+        name: the data set's name, for the file and for errors.
+        address: of the store, for S3.
+
+    Raises:
+        RequestError: there is nothing at the URI, or its scheme is not known.
+        NotFound, StoreError: S3 has no such object, or refuses it.
+        Unavailable: the server cannot be reached.
+    """
+    parts = urlsplit(uri)
+    to = folder / f"{name}{Path(parts.path).suffix}"
+    if parts.scheme in {"", "file"}:
+        source = Path(parts.path) if parts.scheme else (project / uri).resolve()
+        if not parts.scheme and not source.is_relative_to(project.resolve()):
+            raise RequestError(
+                f"data.{name}: '{uri}' lies outside the project", "name it by file:///…, http(s):// or s3://"
+            )
+        if not source.is_file():
+            raise RequestError(
+                f"data.{name}: there is no file '{uri}'", f"correct data.{name}.uri in model.yaml, or the Param"
+            )
+        shutil.copyfile(source, to)
+    elif parts.scheme in {"http", "https"}:
+        _download(uri, to, name)
+    elif parts.scheme == "s3":
+        _fetch_s3(parts.netloc, parts.path.lstrip("/"), to, address)
+    else:
+        raise RequestError(
+            f"data.{name}: '{parts.scheme}://' is not understood",
+            "use a path in the project, file://, http(s):// or s3://",
+        )
+    return to
+
+
+def _download(uri: str, to: Path, name: str) -> None:
+    # The user's own proxy and CA settings hold: urllib reads them from the environment.
+    shown = urlsplit(uri)._replace(query="").geturl().rpartition("@")[2]
+    try:
+        with urllib.request.urlopen(uri, timeout=_TIMEOUT_SECONDS) as answer, to.open("wb") as file:  # noqa: S310 - checked by the caller
+            shutil.copyfileobj(answer, file)
+    except urllib.error.HTTPError as error:
+        kind: type[ModelyardError] = Unavailable if error.code >= 500 or error.code == 429 else RequestError
+        raise kind(
+            f"data.{name}: {shown} answered {error.code} {error.reason}", "check the address and its access"
+        ) from error
+    except OSError as error:
+        raise Unavailable(
+            f"data.{name}: {shown} cannot be reached: {error}", "check the address and the network"
+        ) from error
+
+
+def _fetch_s3(bucket: str, key: str, to: Path, address: StoreAddress) -> None:
+    from modelyard.store.s3 import Bucket
+
+    with Bucket(bucket, "", address).open(key) as source, to.open("wb") as file:
+        shutil.copyfileobj(source, file)
+
+
+def fingerprint(
+    file: Path, *, name: str, role: Literal["train", "evaluation"], uri: str, target: str | None
+) -> DataFingerprint:
+    """Return sha256, size and, where the file is a table, rows and columns.
+
+    Raises:
+        RequestError: the file has a table's suffix and is not one, or lacks its target column.
+    """
+    with file.open("rb") as stream:
+        digest = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+    form = _FORMATS.get(file.suffix.lower(), file.suffix.lstrip(".").lower() or "file")
+    try:
+        rows, columns = _shape(file, form)
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise RequestError(f"data.{name}: {uri} is not readable as {form}: {error}", "check the file") from error
+    if target is not None and columns is not None and target not in columns:
+        raise RequestError(
+            f"data.{name}: {uri} has no column '{target}' (it has {', '.join(columns[:20])})",
+            f"correct data.{name}.target in model.yaml, or the file",
+        )
+    return DataFingerprint(name, role, uri, digest, file.stat().st_size, rows, columns, target, form)
+
+
+def _shape(file: Path, form: str) -> tuple[int | None, tuple[str, ...] | None]:
+    if form == "csv":
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            header = next(reader, None)
+            if not header:
+                raise ValueError("it is empty")
+            return sum(1 for row in reader if row), tuple(header)
+    if form == "jsonl":
+        rows, columns = 0, dict[str, None]()
+        with file.open(encoding="utf-8") as stream:
+            for line in filter(str.strip, stream):
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"line {rows + 1} is not a JSON object")  # noqa: TRY004 - the file is wrong, not a type
+                columns.update(dict.fromkeys(row))
+                rows += 1
+        return rows, tuple(columns)
+    return None, None

@@ -1,0 +1,145 @@
+"""Execution mode `local`: a step as a process of this machine that ends with its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from modelyard.execution.command import Command, ImageBeside
+from modelyard.process import die_with_parent
+from modelyard.store import StoreAddress
+
+Emit = Callable[[str], None]
+
+_STOP_SECONDS = 10.0
+
+
+class LocalStep:
+    """One try of a step on this machine.
+
+    ``kill()`` may be called from another thread or a signal handler.
+    """
+
+    def __init__(
+        self, command: Command, address: StoreAddress, home: Path, emit: Emit, git: tuple[str, str] | None = None
+    ) -> None:
+        self._command = command
+        self._address = address
+        self._git = git
+        self._home = home
+        self._emit = emit
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self) -> int:
+        """Start the images beside the step, then the step; return its exit code. Its lines go to ``emit``."""
+        with ExitStack() as stack:
+            beside = {
+                name: stack.enter_context(self._serving(name, image)) for name, image in self._command.beside.items()
+            }
+            return self._step(beside)
+
+    def kill(self) -> None:
+        """End the step: SIGTERM, and SIGKILL when it does not leave."""
+        if self._process is not None and self._process.poll() is None:
+            _end(self._process)
+
+    def _step(self, beside: dict[str, str]) -> int:
+        command = self._command
+        arguments = [sys.executable, "-m", "modelyard", "step", command.step, "--pipeline-run", command.pipeline_run]
+        arguments += ["--try-number", str(command.try_number), "--clear-number", str(command.clear_number)]
+        arguments += [part for name, url in beside.items() for part in ("--beside", f"{name}={url}")]
+        arguments += ["--address", "-"]
+        # The address goes through a pipe: an environment can be read by every process of the same user.
+        with subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=_environment(self._home),
+            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - prctl alone, loaded before
+        ) as process:
+            self._process = process
+            assert process.stdin is not None  # noqa: S101
+            assert process.stdout is not None  # noqa: S101
+            try:
+                with process.stdin as pipe:
+                    pipe.write(json.dumps({"address": self._address.to_json(), "git": self._git}) + "\n")
+                for line in process.stdout:
+                    self._emit(line.rstrip("\n"))
+                return process.wait()
+            finally:
+                _end(process)
+
+    @contextmanager
+    def _serving(self, name: str, image: ImageBeside) -> Iterator[str]:
+        """Serve ``image`` on a free loopback port while the block runs; yields its base URL at once, ready or not."""
+        from modelyard.images import open_images
+        from modelyard.images.unpack import unpack_model_image
+
+        root = unpack_model_image(open_images(self._address, self._home), image.repository, image.digest, self._home)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.set_inheritable(True)
+            process = subprocess.Popen(
+                [
+                    root / "server" / "bin" / "python",
+                    *("-I", "-m", "modelyard.serving", "--root", root, "--fd", str(listener.fileno())),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                cwd=root / "project",
+                pass_fds=[listener.fileno()],
+                env={
+                    "PATH": os.defpath,
+                    "LANG": "C.UTF-8",
+                    "MODELYARD_MODEL_NAME": image.model,
+                    "MODELYARD_MODEL_VERSION": str(image.version),
+                    "MODELYARD_IMAGE_DIGEST": image.digest,
+                },
+                preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - prctl alone, loaded before
+            )
+            assert process.stdout is not None  # noqa: S101
+            reader = threading.Thread(target=self._relay, args=(name, process.stdout), daemon=True)
+            reader.start()
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            finally:
+                _end(process)
+                reader.join()
+
+    def _relay(self, name: str, output: IO[str]) -> None:
+        for line in output:
+            if '"path"' not in line:  # access log: a line a request would bury the step's own
+                self._emit(f"[{name}] {line.rstrip()}")
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Return this process's environment without what is Airflow's or a credential of Modelyard's."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.lstrip("_").startswith(("AIRFLOW", "MODELYARD"))
+    }
+    return kept | {"MODELYARD_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

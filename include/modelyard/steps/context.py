@@ -1,0 +1,86 @@
+"""What a step's function is given, and nothing else: it reads its inputs from here and returns its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from modelyard.environments import EnvironmentRef, python_of
+from modelyard.errors import RequestError
+from modelyard.images import ImageStore
+from modelyard.sources import unpack_tree
+from modelyard.steps import results
+from modelyard.store import Claim, ModelVersion, PipelineRun, Store
+
+Result = TypeVar("Result")
+
+_STEP_OF: dict[type[Any], str] = {
+    results.Prepared: "prepare",
+    results.Trained: "train",
+    results.Logged: "log_to_sacred",
+    results.Validated: "validate",
+    results.Containerised: "containerise",
+    results.ImageTested: "test_image",
+    results.Pushed: "push",
+    results.Deployed: "deploy",
+}
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """One try of one step.
+
+    Attributes:
+        claim: ``claim.check()`` before a write that cannot be taken back: it raises Fenced when a newer try runs.
+        workdir: an empty folder of this try's own, gone afterwards.
+        home: this machine's folder for caches and local services.
+        beside: base URL (``http://127.0.0.1:40111``) of each image that serves beside this step, by its name.
+        git: user name and token of the project's Git repository, for `prepare` alone.
+        log: one line for the task's log.
+    """
+
+    store: Store
+    images: ImageStore
+    run: PipelineRun
+    claim: Claim
+    workdir: Path
+    home: Path
+    beside: Mapping[str, str]
+    git: tuple[str, str] | None
+    log: Callable[[str], None]
+
+    def result(self, of: type[Result]) -> Result:
+        """Return what an earlier step of this pipeline run left.
+
+        Raises:
+            RequestError: that step has not finished.
+        """
+        step = _STEP_OF[of]
+        record = self.store.steps.get(self.run.id, step)
+        if record is None or record.state != "done" or record.result is None:
+            raise RequestError(
+                f"Step '{step}' of this run has left no result",
+                f"run '{step}' first: clear it in Airflow, or start the pipeline again",
+            )
+        return of(**record.result)
+
+    def version(self) -> ModelVersion:
+        """Return the version this run is about: the one it registered, or the candidate it was asked to release."""
+        number = self.result(results.Prepared).version
+        if number is None:
+            number = self.result(results.Logged).version
+        return self.store.versions.get(self.run.model, number)
+
+    def python(self, environment: dict[str, Any]) -> Path:
+        """Return the interpreter of a project's environment, unpacked on this machine when it was not yet."""
+        return python_of(EnvironmentRef(**environment), self.images, self.home)
+
+    def unpack_project(self, tree_digest: str) -> Path:
+        """Unpack the project's tree into a folder of this try's own and return it."""
+        folder = self.workdir / "project"
+        folder.mkdir()
+        with self.store.artifacts.open(tree_digest) as tree:
+            unpack_tree(tree, folder)
+        return folder

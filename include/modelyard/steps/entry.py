@@ -1,0 +1,133 @@
+"""The process of one step: claim its record, run its function, keep the result or the error.
+
+The exit code tells the operator what happened: 0 done, 65 refused (another try cannot help), 75 transient; another
+one is a fault of Modelyard's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from modelyard.errors import Fenced, ModelyardError, Unavailable
+from modelyard.steps.plan import BY_NAME
+from modelyard.store import Claim, Store, StoreAddress
+
+HEARTBEAT_SECONDS = 5.0
+
+
+def run_step(
+    name: str,
+    pipeline_run: str,
+    address: StoreAddress,
+    home: Path,
+    *,
+    try_number: int = 1,
+    clear_number: int = 0,
+    beside: Mapping[str, str] | None = None,
+    git: tuple[str, str] | None = None,
+) -> int:
+    """Run one try of a step to its end and return the exit code of its process.
+
+    Doing it again after it has finished returns at once with the record that is there.
+    """
+    if name not in BY_NAME:
+        print(f"There is no step '{name}'.\n  → one of: {', '.join(BY_NAME)}", flush=True)
+        return 64  # EX_USAGE
+    # A pod is stopped by SIGTERM: leave by way of every `finally`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with Store.open(address) as store:
+            claim = store.steps.claim(pipeline_run, name, try_number=try_number, clear_number=clear_number)
+            if not isinstance(claim, Claim):
+                _log(f"Step '{name}' was done already by try {claim.try_number}; its result stands.")
+                return 0
+            try:
+                result = _run_claimed(name, claim, store, address, home, beside or {}, git)
+            except Fenced:
+                raise
+            except Exception as error:
+                claim.fail(error)
+                raise
+            claim.finish(result)
+    except ModelyardError as error:
+        if error.__cause__ is not None and isinstance(error, Unavailable):
+            _log(f"({type(error.__cause__).__name__}: {error.__cause__})")
+        _log(f"Step '{name}' failed: {error}")
+        return error.exit_code
+    except Exception:  # noqa: BLE001 - the last stop of a process: its trace, then its exit code
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _run_claimed(
+    name: str,
+    claim: Claim,
+    store: Store,
+    address: StoreAddress,
+    home: Path,
+    beside: Mapping[str, str],
+    git: tuple[str, str] | None,
+) -> dict[str, object]:
+    from modelyard.images import open_images
+    from modelyard.steps.context import StepContext
+
+    run = store.pipelines.get(claim.pipeline_run)
+    workdir = home / "work" / f"{run.id[:16]}-{name}"
+    shutil.rmtree(workdir, ignore_errors=True)  # of a try that was killed
+    workdir.mkdir(parents=True)
+    try:
+        context = StepContext(
+            store=store,
+            images=open_images(address, home),
+            run=run,
+            claim=claim,
+            workdir=workdir,
+            home=home,
+            beside=beside,
+            git=git,
+            log=_log,
+        )
+        function = importlib.import_module(f"modelyard.steps.{name}").run
+        with _heartbeat(claim):
+            return asdict(function(context))
+    finally:
+        shutil.rmtree(workdir, ignore_errors=True)
+
+
+@contextmanager
+def _heartbeat(claim: Claim) -> Iterator[None]:
+    """Beat until the block ends; once the claim is taken over, end this whole process, so that it writes no more."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            try:
+                claim.heartbeat()
+            except Fenced as error:
+                _log(str(error))
+                os._exit(error.exit_code)
+            except Unavailable as error:
+                _log(f"Heartbeat missed: {error.message}")
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _log(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,69 @@
+"""`modelyard run`: the whole pipeline on this machine, step by step, without Airflow."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from modelyard.execution import Command
+from modelyard.execution.local import LocalStep
+from modelyard.steps import plan
+from modelyard.store import PipelineRun, Store, StoreAddress, pipeline_run_id
+
+
+def run_pipeline(
+    project: Mapping[str, Any],
+    params: Mapping[str, Any],
+    address: StoreAddress,
+    home: Path,
+    emit: Callable[[str, str], None],
+    run_id: str | None = None,
+) -> tuple[str, int]:
+    """Run every step that these Params ask for and return the pipeline run's key and 0, or the first failing exit code.
+
+    Args:
+        project: content of the project's model.lock.json, with the project's folder or repository as its ``source``.
+        params: the run's Params; one that is not named has its default.
+        address: of the store.
+        home: this machine's folder.
+        emit: called with the step's name and each line it prints.
+        run_id: of a run to go on with: what it has finished is not done again.
+    """
+    started = datetime.now(UTC)
+    run_id = run_id or f"local__{started:%Y-%m-%dT%H:%M:%S.%f}"
+    name = project["project"]["name"]
+    run = PipelineRun(
+        id=pipeline_run_id(address.installation, name, run_id),
+        installation=address.installation,
+        dag_id=name,
+        run_id=run_id,
+        model=name,
+        project=project["source"],
+        params=dict(params),
+        settings=plan.settings(project["project"], params),
+        started_by=getpass.getuser(),
+        clear_number=0,
+        created_at=started,
+    )
+    with Store.open(address) as store:
+        run = store.pipelines.open(run)
+        for step in plan.STEPS:
+            reason = plan.skipped_because(step.name, params)
+            if reason is not None:
+                emit(step.name, f"skipped: {reason}")
+                continue
+            record = store.steps.get(run.id, step.name)
+            command = Command(
+                step=step.name,
+                pipeline_run=run.id,
+                try_number=1 if record is None else record.try_number + 1,
+                beside=plan.beside(step.name, run, store),
+            )
+            code = LocalStep(command, address, home, partial(emit, step.name)).run()
+            if code != 0:
+                return run.id, code
+    return run.id, 0

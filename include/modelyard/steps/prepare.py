@@ -1,0 +1,130 @@
+"""`prepare`: from what was asked for to a project at one commit and the environment of its lock.
+
+Whatever can be refused is refused here, before anything runs: unknown Params, a stale lock, a candidate or a tree
+that a protected environment does not take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard import sources
+from modelyard.environments import ensure, find_lock
+from modelyard.errors import ProjectError, RequestError
+from modelyard.project import Project, load
+from modelyard.project.load import nearest
+from modelyard.project.lock import check_lock, read_lock
+from modelyard.steps.context import StepContext
+from modelyard.steps.results import Prepared
+from modelyard.store import ModelVersion
+
+_PARAMS = ("ref", "version", "release", "environment", "approve", "reason")
+
+
+def run(context: StepContext) -> Prepared:
+    """Resolve, check and keep the project; build its environment or find it built.
+
+    Raises:
+        RequestError: the run asks for what it cannot have; ProjectError: the project is not sound.
+        EnvironmentBuildError: its lock cannot be installed.
+    """
+    params = context.run.params
+    number = params.get("version")
+    candidate = None if number is None else context.store.versions.get(context.run.model, int(number))
+    code = _fetch(context) if candidate is None else _of_candidate(context, candidate)
+    folder = context.unpack_project(code.tree_digest)
+    project = load(folder)
+    if project.name != context.run.model:
+        raise RequestError(
+            f"model.yaml names '{project.name}', this pipeline is of '{context.run.model}'",
+            "give the project its own DAG: run `modelyard lock` on it",
+        )
+    if candidate is None and (stale := check_lock(project, folder)):
+        raise ProjectError(stale)
+    config = read_lock(folder)["config"]
+    _refuse_unknown(params, [entry["path"] for entry in config], project)
+    _refuse_unprotected(context, code, candidate)
+
+    lock = find_lock(folder, project.lock)
+    context.log(f"Environment of {lock.path.name} ({lock.digest[7:19]})")
+    environment = ensure(lock, context.images, context.home, context.log)
+    defaults = {entry["path"]: entry["default"] for entry in config}
+    updates = {key.removeprefix("config."): value for key, value in params.items() if key.startswith("config.")}
+    return Prepared(
+        tree_digest=code.tree_digest,
+        commit=code.commit,
+        dirty=code.dirty,
+        diff_digest=code.diff_digest,
+        lock_digest=lock.digest,
+        environment=environment.to_json(),
+        project=project.to_json(),
+        config_updates={path: value for path, value in updates.items() if value != defaults.get(path)},
+        data_uris={name: params.get(f"data.{name}") or data.uri for name, data in project.data.items()},
+        version=None if candidate is None else candidate.version,
+    )
+
+
+@dataclass(frozen=True)
+class _Code:
+    tree_digest: str
+    commit: str | None
+    dirty: bool
+    diff_digest: str | None
+
+
+def _fetch(context: StepContext) -> _Code:
+    """Put the project's files and the difference to their commit into the store: the same ones for every step."""
+    credentials = None if context.git is None else sources.Credentials(*context.git)
+    source = sources.resolve(context.run.project, context.run.params.get("ref"), credentials)
+    context.log(f"Project at {source.commit or 'no commit'}{' with uncommitted changes' if source.dirty else ''}")
+    folder, file = context.workdir / "checkout", context.workdir / "project.tar"
+    sources.checkout(source, folder)
+    with file.open("wb") as stream:
+        sources.tree_tar(folder, stream)
+    context.claim.check()
+    diff = None
+    if source.diff:
+        diff = context.store.artifacts.put_bytes(
+            source.diff.encode(errors="surrogateescape"), "uncommitted.diff"
+        ).digest
+    return _Code(context.store.artifacts.put_file(file).digest, source.commit, source.dirty, diff)
+
+
+def _of_candidate(context: StepContext, candidate: ModelVersion) -> _Code:
+    context.log(f"Candidate {candidate.name}:{candidate.version} of Sacred run {candidate.run_id}")
+    return _Code(candidate.project_digest, candidate.commit, candidate.dirty, candidate.diff_digest)
+
+
+def _refuse_unknown(params: dict[str, Any], config: list[str], project: Project) -> None:
+    known = [*_PARAMS, *(f"config.{path}" for path in config), *(f"data.{name}" for name in project.data)]
+    unknown = [key for key in params if key not in known]
+    if unknown:
+        raise RequestError(
+            f"The run's conf has keys that this model does not know: {', '.join(unknown)}",
+            " ".join(f"{key}: {nearest(key, known)}" for key in unknown),
+        )
+
+
+def _refuse_unprotected(context: StepContext, code: _Code, candidate: ModelVersion | None) -> None:
+    """Refuse what a protected environment does not take, with everything it lacks at once."""
+    settings = context.run.settings
+    if not settings["protected"] or context.run.params.get("release") is False:
+        return
+    lacks = []
+    if code.commit is None:
+        lacks.append("Its code is in no Git commit.")
+    if code.dirty:
+        lacks.append("Its code has uncommitted changes:")
+    if code.dirty and code.diff_digest is not None:
+        lacks.append(context.store.artifacts.read(code.diff_digest).decode(errors="replace").rstrip())
+    if candidate is not None:
+        lacks += [f"Its packages are not as locked: {difference}." for difference in candidate.package_differences]
+        if not any(file.path == "modelyard.json" for file in candidate.model):
+            lacks.append("It has no golden predictions: it was not saved by modelyard.log_model.")
+    if lacks:
+        what = "This project" if candidate is None else f"{candidate.name}:{candidate.version}"
+        raise RequestError(
+            f"{what} cannot be released to '{settings['environment']}', which is protected:\n" + "\n".join(lacks),
+            "commit the code and have the pipeline train it, or release to an environment that is not protected",
+        )

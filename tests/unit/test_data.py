@@ -1,0 +1,104 @@
+import functools
+import http.server
+import threading
+from pathlib import Path
+
+import pytest
+
+from modelyard import data
+from modelyard.errors import RequestError, Unavailable
+from modelyard.store import StoreAddress
+
+CSV = "rooms,price\n3,100\n4,150\n"
+
+
+@pytest.fixture
+def address(tmp_path):
+    return StoreAddress.from_environment(
+        {"MODELYARD_MONGO_URI": "mongodb://127.0.0.1:1", "MODELYARD_HOME": str(tmp_path)}
+    )
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "houses.csv").write_text(CSV)
+    return folder
+
+
+@pytest.fixture
+def to(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def web(project):
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(project))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_path_of_the_project(project, to, address):
+    assert data.fetch("houses.csv", project, to, "houses", address).read_text() == CSV
+
+
+def test_a_file_uri(project, to, address):
+    path = data.fetch((project / "houses.csv").as_uri(), project, to, "houses", address)
+    assert path == to / "houses.csv"
+    assert path.read_text() == CSV
+
+
+def test_http(project, to, address, web):
+    assert data.fetch(f"{web}/houses.csv?token=s3cret", project, to, "houses", address).read_text() == CSV
+
+
+def test_a_page_that_is_not_there_is_told_without_its_query(project, to, address, web):
+    with pytest.raises(RequestError, match=r"data\.houses: .*/no\.csv answered 404") as refused:
+        data.fetch(f"{web}/no.csv?token=s3cret", project, to, "houses", address)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_server_that_is_away_may_be_tried_again(project, to, address):
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        data.fetch("http://127.0.0.1:9/houses.csv", project, to, "houses", address)
+
+
+def test_a_path_may_not_leave_the_project(project, to, address):
+    with pytest.raises(RequestError, match="outside the project"):
+        data.fetch("../secret.csv", project, to, "houses", address)
+
+
+def test_an_unknown_scheme_names_those_that_are_understood(project, to, address):
+    with pytest.raises(RequestError, match="s3://"):
+        data.fetch("ftp://host/houses.csv", project, to, "houses", address)
+
+
+def test_a_table_has_rows_columns_and_a_digest(project):
+    found = data.fingerprint(project / "houses.csv", name="houses", role="train", uri="houses.csv", target="price")
+    assert (found.rows, found.columns, found.format) == (2, ("rooms", "price"), "csv")
+    assert found.digest.startswith("sha256:")
+    assert found.size == len(CSV)
+
+
+def test_json_lines(tmp_path: Path):
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"a": 1}\n{"a": 2, "b": 3}\n')
+    found = data.fingerprint(file, name="x", role="evaluation", uri="x", target=None)
+    assert (found.rows, found.columns) == (2, ("a", "b"))
+
+
+@pytest.mark.parametrize(("name", "content"), [("x.csv", b""), ("x.csv", b"\xff\xfe\xfa"), ("x.jsonl", b"[1]\n")])
+def test_a_file_that_is_no_table_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RequestError, match=r"data\.x: .* is not readable"):
+        data.fingerprint(tmp_path / name, name="x", role="train", uri=name, target=None)
+
+
+def test_a_missing_target_is_told_with_the_columns_there_are(project):
+    with pytest.raises(RequestError, match=r"no column 'cost' .*rooms, price"):
+        data.fingerprint(project / "houses.csv", name="houses", role="train", uri="houses.csv", target="cost")
