@@ -1,0 +1,157 @@
+"""Great Expectations itself: the child process of :mod:`modelyard.validation.suites`, and nothing else.
+
+``python -I -m modelyard.validation.expectations FOLDER`` reads ``FOLDER/jobs.json``, writes Data Docs to
+``FOLDER/docs`` and what it found to ``FOLDER/results.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import great_expectations as gx
+from great_expectations.core import ExpectationSuite
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
+from great_expectations.exceptions import GreatExpectationsError
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+from modelyard.client.plain import missing
+from modelyard.validation.suites import Failure, SuiteResult
+from modelyard.validation.tables import TableError, read_table
+
+JSON = dict[str, Any]
+
+_MOST_SHOWN = 5
+
+
+class SuiteError(ValueError):
+    """A suite file is none: what is wrong in it, as a sentence."""
+
+
+def main(folder: Path) -> None:
+    """Run the jobs of a folder."""
+    context = _context(folder / "docs")
+    source = context.data_sources.add_pandas("data")
+    results = [_check(context, source, job) for job in json.loads((folder / "jobs.json").read_bytes())]
+    context.build_data_docs()
+    pages = {page.parents[2].name: page for page in (folder / "docs" / "validations").rglob("*.html")}
+    written = [
+        result.to_json()
+        | {"page": str(pages[result.data].relative_to(folder / "docs")) if result.data in pages else None}
+        for result in results
+    ]
+    (folder / "results.json").write_text(json.dumps(written))
+
+
+def _context(docs: Path) -> Any:
+    return gx.get_context(
+        mode="ephemeral",
+        project_config=DataContextConfig(
+            store_backend_defaults=InMemoryStoreBackendDefaults(),
+            analytics_enabled=False,
+            progress_bars=ProgressBarsConfig(globally=False),
+            data_docs_sites={
+                "docs": {
+                    "class_name": "SiteBuilder",
+                    "show_how_to_buttons": False,
+                    "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
+                    "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+                }
+            },
+        ),
+    )
+
+
+def _check(context: Any, source: Any, job: JSON) -> SuiteResult:
+    name = job["data"]
+    place = f"expectations/{name}.json"
+    try:
+        frame = read_table(Path(job["file"]), job["format"])
+        expectations = _expectations(Path(job["suite"]))
+    except TableError as error:
+        return SuiteResult(name, 0, 0, error=f"data set '{name}': {error}")
+    except SuiteError as error:
+        return SuiteResult(name, 0, 0, error=f"{place}: {error}")
+    if not expectations:
+        return SuiteResult(name, 0, 0, error=f"{place} holds no expectation: it would check nothing")
+    # The suite goes by its data set's name, so that Data Docs and this result find each other.
+    suite = context.suites.add(ExpectationSuite(name=name, expectations=expectations))
+    batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+    found = definition.run(batch_parameters={"dataframe": frame}, result_format="SUMMARY")
+    failures = [
+        Failure(_told(result), refuses=result.expectation_config.severity == "critical")
+        for result in found.results
+        if not result.success
+    ]
+    total = len(found.results)
+    return SuiteResult(name, total, total - len(failures), tuple(failures))
+
+
+def _expectations(path: Path) -> list[Any]:
+    """Return a suite's expectations; an ``ExpectationSuite`` would leave out those that it does not understand."""
+    try:
+        written = json.loads(path.read_bytes())["expectations"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SuiteError(f"it is no suite of Great Expectations 1.x: {error}") from error
+    expectations = []
+    for number, item in enumerate(written):
+        try:
+            expectations.append(ExpectationConfiguration(**{**item, "id": None}).to_domain_obj())
+        except (ValueError, TypeError, GreatExpectationsError) as error:
+            raise SuiteError(f"expectations.{number} is not understood: {error}") from error
+    return expectations
+
+
+def _told(result: Any) -> str:
+    """Return an unmet expectation in Great Expectations' own words, with what was found, and in which rows."""
+    result.render()
+    rendered = next(
+        (content.value for content in result.expectation_config.rendered_content or [] if content.value.template), None
+    )
+    if rendered is None:
+        expectation = f"{result.expectation_config.type} {result.expectation_config.kwargs}"
+    else:
+        values = {name: parameter["value"] for name, parameter in rendered.params.items()}
+        quoted = {name: f"'{value}'" if name.startswith("column") else value for name, value in values.items()}
+        expectation = Template(rendered.template).safe_substitute(quoted).rstrip(".")
+    return f"{expectation}: {_found(result)}"
+
+
+def _found(result: Any) -> str:
+    if errors := _errors(result.exception_info or {}):
+        return "; ".join(errors)
+    details = result.result
+    if "unexpected_count" in details:
+        found = f"{details['unexpected_count']:,} of {details['element_count']:,} are not"
+        values = dict.fromkeys(
+            str(value)
+            for value in details.get("partial_unexpected_list", ())
+            if not isinstance(value, tuple) and not missing(value)
+        )
+        if values:
+            found += ", such as " + ", ".join(list(values)[:_MOST_SHOWN])
+        if rows := details.get("partial_unexpected_index_list"):
+            shown = [str(row + 1) for row in rows[:_MOST_SHOWN]]
+            found += f" (row{'s' if len(shown) > 1 else ''} {', '.join(shown)}{' …' if len(rows) > len(shown) else ''})"
+        return found
+    if "observed_value" in details:
+        return f"found {details['observed_value']}"
+    return "it is not so"
+
+
+def _errors(info: JSON) -> list[str]:
+    """Return the messages of what was raised: one, or one for each metric that could not be computed."""
+    raised = [info] if "raised_exception" in info else list(info.values())
+    return list(dict.fromkeys(str(entry["exception_message"]) for entry in raised if entry["raised_exception"]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
