@@ -35,6 +35,18 @@ class S3:
     region: str = "us-east-1"
     bucket: str = ""
 
+    def address(self, prefix: str = "", mongo_uri: str = "mongodb://unused", **others: Any) -> StoreAddress:
+        """Return the address of a store whose artifacts are in the bucket."""
+        return StoreAddress(
+            mongo_uri=mongo_uri,
+            artifacts=f"s3://{self.bucket}/{prefix}",
+            s3_endpoint_url=self.endpoint_url,
+            s3_region=self.region,
+            s3_access_key=self.access_key,
+            s3_secret_key=self.secret_key,
+            **{"registry": "oci:/unused", **others},
+        )
+
     def client(self) -> Any:
         import boto3
         from botocore.config import Config

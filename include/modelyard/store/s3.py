@@ -134,7 +134,9 @@ class Bucket:
         from botocore.exceptions import (
             BotoCoreError,
             ClientError,
+            ConnectionError,  # noqa: A004 - botocore's own
             HTTPClientError,
+            IncompleteReadError,
             NoCredentialsError,
             PartialCredentialsError,
         )
@@ -148,7 +150,7 @@ class Bucket:
                 f"{self._where} needs an access key, and none was found",
                 "set MODELYARD_S3_ACCESS_KEY and MODELYARD_S3_SECRET_KEY, or give this process a role",
             ) from error
-        except HTTPClientError as error:
+        except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
             raise Unavailable(
                 f"{self._where} cannot be reached: {error}",
                 "check the endpoint's address and certificates from where this process runs",

@@ -1,0 +1,96 @@
+import os
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modelyard.errors import NotFound, StoreError, Unavailable
+from modelyard.store.artifacts import open_artifacts
+from modelyard.store.s3 import Bucket
+
+MISSING = f"sha256:{'0' * 64}"
+
+
+def test_objects_lie_below_the_prefix_and_are_encrypted_when_asked(s3: Any):
+    artifacts = open_artifacts(s3.address("a/b/", s3_encryption="AES256"))
+    if "S3_ENDPOINT_URL" in os.environ:
+        pytest.skip("this server may have no key for encryption")
+    file = artifacts.put_bytes(b"1", "x")
+    name = file.digest.removeprefix("sha256:")
+    head = s3.client().head_object(Bucket=s3.bucket, Key=f"a/b/sha256/{name[:2]}/{name}")
+    assert head["ServerSideEncryption"] == "AES256"
+
+
+def test_a_failed_multipart_upload_leaves_nothing_behind(s3: Any):
+    class Failing:
+        def __init__(self) -> None:
+            self.reads = 0
+
+        def read(self, size: int) -> bytes:
+            self.reads += 1
+            if self.reads > 2:
+                raise NotFound("gone")
+            return bytes(size)
+
+    with pytest.raises(NotFound, match="gone"):
+        Bucket(s3.bucket, "", s3.address()).write("x", Failing(), 100_000_000)  # type: ignore[arg-type]
+    assert s3.client().list_multipart_uploads(Bucket=s3.bucket).get("Uploads", []) == []
+    assert s3.client().list_objects_v2(Bucket=s3.bucket)["KeyCount"] == 0
+
+
+def test_a_bucket_that_is_not_there_is_told_with_its_name(s3: Any):
+    artifacts = open_artifacts(replace(s3.address(), artifacts="s3://no-such-bucket-here"))
+    for call in (lambda: artifacts.put_bytes(b"1", "x"), lambda: artifacts.read(MISSING)):
+        with pytest.raises(StoreError, match="no-such-bucket-here") as caught:
+            call()
+        assert not caught.value.transient
+
+
+def test_an_unreachable_server_is_told_and_transient(s3: Any):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))  # bound, so nobody else gets it, and not listening
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        artifacts = open_artifacts(replace(s3.address(), s3_endpoint_url=endpoint))
+        with pytest.raises(Unavailable, match=endpoint) as caught:
+            artifacts.ping()
+    assert s3.secret_key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("SignatureDoesNotMatch", 403, StoreError),
+        ("InvalidAccessKeyId", 403, StoreError),
+        ("SlowDown", 503, Unavailable),
+        ("InternalError", 500, Unavailable),
+        ("NoSuchKey", 404, NotFound),
+        ("EntityTooLarge", 400, StoreError),
+    ],
+)
+def test_a_refusal_is_told_by_its_kind(
+    s3: Any, monkeypatch: pytest.MonkeyPatch, code: str, status: int, kind: type[Exception]
+):
+    from botocore.exceptions import ClientError
+
+    bucket = Bucket(s3.bucket, "", s3.address())
+    answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+    def refuse(**_: object) -> None:
+        raise ClientError(answer, "GetObject")
+
+    monkeypatch.setattr(bucket._client, "get_object", refuse)
+    with pytest.raises(kind) as caught:
+        bucket.open("x")
+    assert type(caught.value) is kind
+
+
+def test_without_credentials_the_remedy_is_named(s3: Any, monkeypatch: pytest.MonkeyPatch):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    artifacts = open_artifacts(replace(s3.address(), s3_access_key=None, s3_secret_key=None))
+    with pytest.raises(StoreError, match="MODELYARD_S3_ACCESS_KEY"):
+        artifacts.ping()
