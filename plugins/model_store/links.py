@@ -74,5 +74,9 @@ def addresses(model: str, result: JSON) -> dict[str, str]:
 
 def page(model: str, *parts: object) -> str:
     """Return the address of a page of ours, below the path that Airflow is served under."""
-    root = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
-    return "/".join([f"{root}{PAGES}/models/{model}", *map(str, parts)])
+    return "/".join([f"{airflow_root()}{PAGES}/models/{model}", *map(str, parts)])
+
+
+def airflow_root() -> str:
+    """Return the path that Airflow is served under, "" for none."""
+    return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")

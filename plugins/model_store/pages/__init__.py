@@ -1,0 +1,1 @@
+"""The Models page: what the model store holds, for people; read-only."""
