@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import modelyard
 from modelyard.errors import ModelyardError
+from modelyard.store.address import home_folder
+
+if TYPE_CHECKING:
+    from modelyard.sources import Credentials
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -37,8 +42,49 @@ def check(folder: Path) -> None:
     """Is the model project in FOLDER sound, before anything runs?"""
     from modelyard.project.check import check
 
-    project = check(folder)
+    project = check(folder.resolve())
     click.secho(f"{project.name} is sound.", fg="green")
+
+
+@main.command()
+@click.argument("folder", type=FOLDER, required=False)
+@click.option("--git", "url", metavar="URL", help="Enter the project of this Git repository into a list instead.")
+@click.option("--ref", help="Branch, tag or commit that runs use; the default branch when not given.")
+@click.option("--subfolder", default="", help="The project's folder within the repository.")
+@click.option("--connection", help="Id of the Airflow connection with user and token for the repository.")
+@click.option("--into", type=FOLDER, default=".", show_default=True, help="The folder that holds git-projects.json.")
+def lock(
+    folder: Path | None, url: str | None, ref: str | None, subfolder: str, connection: str | None, into: Path
+) -> None:
+    """Write what Airflow shows of a project: model.lock.json in FOLDER, to be committed with it.
+
+    The project's environment is built for this, once, and its experiment is asked for its configuration.
+
+    For a repository that asks for a login, MODELYARD_GIT_USERNAME and MODELYARD_GIT_PASSWORD hold it.
+    """
+    from modelyard.project.write_lock import write_git_entry, write_lock
+
+    if url is None:
+        folder = (folder or Path()).resolve()
+        changed = write_lock(folder, home_folder(os.environ), _progress)
+        click.secho(f"model.lock.json is {'written: commit it' if changed else 'up to date'}.", fg="green")
+        return
+    if folder is not None:
+        raise click.UsageError("Give a FOLDER or --git, not both.")
+    source = {"git": url, "ref": ref, "subfolder": subfolder}
+    name = write_git_entry(into, source, connection, _git_credentials())
+    click.secho(f"{name} is entered into {into / 'git-projects.json'}: commit it.", fg="green")
+
+
+def _progress(line: str) -> None:
+    click.secho(line, dim=True, err=True)
+
+
+def _git_credentials() -> Credentials | None:
+    from modelyard.sources import Credentials
+
+    token = os.environ.get("MODELYARD_GIT_PASSWORD")
+    return Credentials(os.environ.get("MODELYARD_GIT_USERNAME", "git"), token) if token else None
 
 
 @main.command()

@@ -15,12 +15,24 @@ from modelyard.project.suites import check_critical, check_suites
 
 
 def check(folder: Path) -> Project:
-    """Return the project in ``folder`` when nothing was found against it.
+    """Return the project in ``folder`` when nothing was found against it, its model.lock.json included.
 
     What only running can tell is not looked at: whether the entry's imports work, whether the data can be fetched.
 
     Raises:
         ProjectError: with every problem of model.yaml, or, once that can be read, of the files beside it.
+    """
+    project = check_files(folder)
+    if problems := check_lock(project, folder):
+        raise ProjectError(problems)
+    return project
+
+
+def check_files(folder: Path) -> Project:
+    """Return the project when nothing was found against model.yaml and the files its author writes.
+
+    Raises:
+        ProjectError: as :func:`check`.
     """
     document = read_document(folder / MODEL_FILE)
     project = load_document(document, folder)
@@ -31,7 +43,6 @@ def check(folder: Path) -> Project:
         *check_suites(folder, project.data or None),
         *_check_critical_file(project, document, folder),
     ]
-    problems += check_lock(project, folder) if not problems else []
     if problems:
         raise ProjectError(problems)
     return project
@@ -48,13 +59,19 @@ def _check_packages(project: Project, document: Document, folder: Path) -> list[
     if project.lock is None:
         remedy = "Pin every package, e.g.: uv pip compile --generate-hashes requirements.in -o requirements.txt"
         return [document.problem(["lock"], f"There is no lock file: none of {', '.join(LOCK_FILES)}.", remedy)]
-    path = folder / project.lock
-    if not path.is_file():
-        return [document.problem(["lock"], f"There is no {project.lock}.", "Name a lock file that is there.")]
-    if path.name not in LOCK_FILES:
-        remedy = f"Use one of {', '.join(LOCK_FILES)}."
-        return [document.problem(["lock"], f"{path.name} is no lock file that can be read.", remedy)]
-    return []
+    from modelyard.environments.lock import read_lock
+
+    try:
+        names = {pin.name for pin in read_lock(folder / project.lock).requirements}
+    except ProjectError as error:
+        return error.problems
+    needed = ["sacred", "ipykernel"] if project.entry.endswith(".ipynb") else ["sacred"]
+    remedy = "Add it to the project's requirements and lock them again."
+    return [
+        Problem(project.lock, None, "", f"It does not hold {name}, which {project.entry} cannot run without.", remedy)
+        for name in needed
+        if name not in names
+    ]
 
 
 def _check_data(project: Project, document: Document, folder: Path) -> list[Problem]:

@@ -51,12 +51,14 @@ def locked(project: Project, folder: Path, config: list[JSON]) -> JSON:
     Args:
         project: as :func:`modelyard.project.load` returned it.
         folder: the project.
-        config: the experiment's configuration, as ``modelyard.client.describe`` tells it.
+        config: the experiment's configuration, as ``modelyard.client.describe`` tells it. Paths of declared data are
+            left out: a run is given them as ``data.<name>``, by address.
     """
+    declared = {f"data.{name}" for name in project.data}
     return {
         "format": FORMAT,
         "project": project.to_json(),
-        "config": config,
+        "config": [entry for entry in config if entry["path"] not in declared],
         "source_hash": source_hash(project, folder),
         "source": {"folder": "."},
     }
@@ -95,7 +97,7 @@ def check_lock(project: Project, folder: Path) -> list[Problem]:
     return [Problem(LOCKED_FILE, None, "", message, f"Write it anew with: modelyard lock {folder.name}")]
 
 
-def write_json(path: Path, content: JSON) -> bool:
+def write_json(path: Path, content: Any) -> bool:
     """Write ``content`` as readable, byte-stable JSON; return whether the file changed.
 
     The file is replaced as a whole: whoever reads it meanwhile sees the old or the new one.
