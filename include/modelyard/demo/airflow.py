@@ -28,7 +28,6 @@ from modelyard.errors import Unavailable
 USER = "admin"
 _START_SECONDS = 180.0
 _STOP_SECONDS = 10.0
-_UI_PORT = 8080
 
 Settings = Mapping[str, Mapping[str, str]]
 
@@ -58,6 +57,7 @@ class AirflowServer:
         home: this machine's folder for Modelyard's caches and services (``MODELYARD_HOME``).
         environment: what its processes may see of the caller's environment; settings of another Airflow or another
             Modelyard in it are left out.
+        port: of its user interface and API if nobody has it; 0 for any that is free.
         settings: further settings by section and key, over those that are set here.
     """
 
@@ -70,9 +70,11 @@ class AirflowServer:
         projects: Sequence[Path],
         home: Path,
         environment: Mapping[str, str],
+        port: int = 0,
         settings: Settings | None = None,
     ) -> None:
         self._folder = folder
+        self._port = port
         self._dags = dags
         self._plugins = plugins
         self._projects = projects
@@ -112,7 +114,7 @@ class AirflowServer:
                 if before.session.alive and self._config(before) == self._config_file.read_text():
                     return self._wait_until_ready(before.session, since=0)
                 before.session.end(_STOP_SECONDS)
-            state = _choose_ports(before)
+            state = _choose_ports(before, self._port)
             if not self._passwords_file.exists():
                 write_private(self._passwords_file, json.dumps({USER: secrets.token_urlsafe(12)}))
             write_private(self._config_file, self._config(state))
@@ -175,7 +177,7 @@ class AirflowServer:
                 "worker_log_server_port": str(state.worker_log_port),
                 "trigger_log_server_port": str(state.trigger_log_port),
             },
-            "modelyard": {"projects": ":".join(map(str, self._projects))},
+            "modelyard": {"projects": ",".join(map(str, self._projects))},
         }
         config = configparser.RawConfigParser()
         config.read_dict(sections)
@@ -212,10 +214,17 @@ class AirflowServer:
         deadline = time.monotonic() + _START_SECONDS
         while session.alive and time.monotonic() < deadline:
             if _is_healthy(url, since):
+                self._make_sure_it_is_ours(url)
                 return url
             time.sleep(0.1)
         what = "was not ready in time" if session.alive else "ended while it was starting"
         raise Unavailable(f"Airflow {what}: {last_line(self.log_file)}", f"read {self.log_file}")
+
+    def _make_sure_it_is_ours(self, url: str) -> None:
+        """Refuse another Airflow that has taken the port while this one was starting: it doesn't know our password."""
+        credentials = {"username": USER, "password": self.password}
+        if httpx.post(f"{url}/auth/token", json=credentials, timeout=30).is_client_error:
+            raise Unavailable(f"Another program has taken {url} meanwhile", "start again: another port is chosen then")
 
     def _read(self) -> _State | None:
         try:
@@ -227,11 +236,11 @@ class AirflowServer:
         write_private(self._folder / "server.json", json.dumps(asdict(state)))
 
 
-def _choose_ports(before: _State | None) -> _State:
+def _choose_ports(before: _State | None, preferred: int) -> _State:
     if before is None:
-        return _State(free_port(_UI_PORT), free_port(8793), free_port(8794))
+        return _State(free_port(preferred), free_port(), free_port())
     return _State(
-        free_port(before.port, _UI_PORT), free_port(before.worker_log_port), free_port(before.trigger_log_port)
+        free_port(before.port, preferred), free_port(before.worker_log_port), free_port(before.trigger_log_port)
     )
 
 

@@ -132,11 +132,11 @@ class AirflowApi:
             time.sleep(0.25)
         return str(state)
 
-    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> list[str]:
-        """Return the lines of a task's log."""
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> list[JSON]:
+        """Return the records of a task's log: ``event`` is the line; ``timestamp``, ``level`` and more may be there."""
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}?full_content=true"
         content = self._call("GET", path)["content"]
-        return [line if isinstance(line, str) else str(line.get("event", "")) for line in content]
+        return [{"event": record} if isinstance(record, str) else record for record in content]
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """Return what a task pushed."""

@@ -1,60 +1,20 @@
+"""One Airflow serves all these tests; the last but one ends it."""
+
+import io
 import os
 import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from rich.console import Console
 
 from modelyard.background import Session
 from modelyard.demo.airflow import USER, AirflowServer
 from modelyard.demo.rest import AirflowApi
+from modelyard.demo.show import failures, follow
 from modelyard.errors import NotFound, RequestError, Unavailable
-
-DAG = """
-import os
-from airflow.sdk import DAG, Param, task
-
-with DAG("sums", schedule=None, params={"count": Param(1, type="integer", minimum=1)}) as dag:
-
-    @task
-    def second(found):
-        return found + 1
-
-    @task
-    def first(**context):
-        print("counting from", context["params"]["count"])
-        assert "MODELYARD_MONGO_URI" not in os.environ
-        return context["params"]["count"]
-
-    second(first())
-"""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowServer]:
-    folder = tmp_path_factory.mktemp("airflow")
-    for name in ("dags", "plugins"):
-        (folder / name).mkdir()
-    (folder / "dags" / "sums.py").write_text(DAG)
-    server = AirflowServer(
-        folder / "air flow",
-        dags=folder / "dags",
-        plugins=folder / "plugins",
-        projects=[],
-        home=folder,
-        environment={**os.environ, "MODELYARD_MONGO_URI": "mongodb://user:secret@host/", "AIRFLOW__API__PORT": "1"},
-    )
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def api(server: AirflowServer) -> Iterator[AirflowApi]:
-    with AirflowApi(server.url, USER, server.password) as api:
-        yield api
 
 
 def test_a_run_with_conf_goes_through_and_shows_its_tasks_in_order(api: AirflowApi):
@@ -66,7 +26,7 @@ def test_a_run_with_conf_goes_through_and_shows_its_tasks_in_order(api: AirflowA
         ("second", "success", 1),
     ]
     assert api.xcom("sums", run, "second") == 42
-    assert any("counting from 41" in line for line in api.log("sums", run, "first", 1))
+    assert any("counting from 41" in record["event"] for record in api.log("sums", run, "first", 1))
 
 
 def test_a_refusal_is_airflows_own_words(api: AirflowApi, server: AirflowServer):
@@ -82,6 +42,38 @@ def test_a_connection_is_made_once_and_then_changed(api: AirflowApi):
     api.put_connection("store", {"conn_type": "mongo", "host": "first", "extra": "{}"})
     api.put_connection("store", {"conn_type": "mongo", "host": "second", "extra": "{}"})
     assert api.get("/connections/store")["host"] == "second"
+
+
+def shown(api: AirflowApi, dag_id: str, *, terminal: bool) -> tuple[str, str, str]:
+    api.wait_for_dag(dag_id)
+    run = api.trigger(dag_id, {})
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=terminal, width=120, color_system=None)
+    return run, follow(api, dag_id, run, console), output.getvalue()
+
+
+def test_a_file_gets_a_line_for_each_change(api: AirflowApi):
+    _, state, output = shown(api, "sums", terminal=False)
+    assert state == "success"
+    lines = [line.split()[:2] for line in output.splitlines()]
+    assert ["first", "success"] in lines
+    assert lines[-1] == ["second", "success"]
+    assert len(lines) == len({tuple(line) for line in lines})
+
+
+def test_a_terminal_gets_a_table_and_a_failure_is_told_by_its_error(api: AirflowApi):
+    run, state, output = shown(api, "breaks", terminal=True)
+    assert state == "failed"
+    last = output.splitlines()[-3:]
+    assert [line.split()[:2] for line in last] == [["✔", "fine"], ["✘", "bad"], ["✘", "never"]]
+    assert failures(api, "breaks", run) == {"bad": "the reason why"}
+
+
+def test_another_airflow_that_took_the_port_meanwhile_is_not_mistaken_for_ours(server: AirflowServer, tmp_path: Path):
+    ours = AirflowServer(tmp_path, dags=tmp_path, plugins=tmp_path, projects=[], home=tmp_path, environment=os.environ)
+    (tmp_path / "passwords.json").write_text('{"admin": "ours"}')
+    with pytest.raises(Unavailable, match="Another program has taken"):
+        ours._make_sure_it_is_ours(server.url)
 
 
 def test_a_second_start_finds_it_running_and_a_stop_leaves_nothing(server: AirflowServer, tmp_path: Path):
