@@ -41,13 +41,18 @@ class Query:
     Attributes:
         before: the place in ``order`` that all matches are before; None for no such bound.
         since: the oldest time looked at, in microseconds.
-        selective: an index finds few documents by the clauses alone, so that no window is needed.
     """
 
     clauses: Document
     before: str | None
     since: int
-    selective: bool
+
+    @property
+    def selective(self) -> bool:
+        """Whether an index finds few enough documents by the clauses alone: no window of time is needed."""
+        return not self.clauses.keys().isdisjoint({"_id", "commit"}) or (
+            "name" in self.clauses and len(self.clauses) > 1
+        )
 
 
 def fields(version: ModelVersion) -> Document:
@@ -111,9 +116,9 @@ def clauses(
     facets += [_parameter(path, value) for path, value in parameter.items()]
     if facets:
         query["facets"] = facets[0] if len(facets) == 1 else {"$all": facets}
-    ranges = [_metric(wanted, *bounds) for wanted, bounds in metric.items()]
+    ranges = [{"$elemMatch": _metric(wanted, *bounds)} for wanted, bounds in metric.items()]
     if ranges:
-        query["$and"] = [{"metric_values": {"$elemMatch": one}} for one in ranges]
+        query["metric_values"] = ranges[0] if len(ranges) == 1 else {"$all": ranges}
     if state in {"candidate", "released"}:
         query["image_digest"] = None if state == "candidate" else {"$ne": None}
     elif state not in {None, "live"}:
@@ -129,8 +134,8 @@ def page(versions: Documents, query: Query, limit: int) -> list[Document]:
     """
     found: list[Document] = []
     for window in _windows(query):
-        in_order = versions.find({"order": window, **query.clauses}, [("order", -1)], limit - len(found))
-        found += in_order
+        wanted = {**query.clauses, "order": window} if query.selective else {"order": window, **query.clauses}
+        found += versions.find(wanted, [("order", -1)], limit - len(found))
         if len(found) == limit:
             break
     return found

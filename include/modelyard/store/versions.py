@@ -115,7 +115,6 @@ class Versions:
             clauses=search.clauses(name, tag, metric or {}, parameter or {}, commit, state, live),
             before=before if after is None else search.cursor(after),
             since=0 if since is None else search.microseconds(since),
-            selective=commit is not None or live is not None,
         )
         found = search.page(self._versions, query, limit + 1)
         versions = tuple(from_document(ModelVersion, document) for document in found[:limit])
