@@ -20,5 +20,7 @@ def project_python(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> 
     if not python.exists():
         uv = find_uv_bin()
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *PACKAGES], check=True)
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *PACKAGES], check=True
+        )
     return python

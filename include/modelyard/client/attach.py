@@ -11,9 +11,6 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from modelyard.client import laptop, relay
-from modelyard.client.observer import RelayObserver
-
 _MODULE = "sacred.experiment"
 
 
@@ -33,6 +30,10 @@ def _patch(module: ModuleType) -> None:
 
     @functools.wraps(create_run)
     def recorded(*arguments: Any, **named: Any) -> Any:
+        # Here, so that importing Modelyard costs next to nothing where nothing is run.
+        from modelyard.client import laptop, relay
+        from modelyard.client.observer import RelayObserver
+
         run = create_run(*arguments, **named)
         if not run.unobserved:
             # Started now, not when the run starts: Sacred has taken standard output away by then.
@@ -40,6 +41,8 @@ def _patch(module: ModuleType) -> None:
             connect = functools.partial(relay.Relay.connect, path)
             # A list of its own: Sacred passes the experiment's, which is every later run's too.
             run.observers = [*run.observers, RelayObserver(connect)]
+            if "ipykernel" in sys.modules and run.capture_mode is None:
+                run.capture_mode = "sys"  # a kernel's output does not pass the file descriptors that Sacred watches
         return run
 
     recorded.recorded_by_modelyard = True  # type: ignore[attr-defined]

@@ -54,15 +54,26 @@ class Scorer:
         Raises:
             ScorerError: the model can't be loaded, or can't answer these rows.
         """
-        return self._ask({"columns": {name: list(values) for name, values in columns.items()}})
+        return self.ask({"columns": {name: list(values) for name, values in columns.items()}})
 
-    def predict_tensor(self, data: Sequence[Any], shape: Sequence[int]) -> JSON:
-        """Return the outputs by name for an array, nested or flat, of this shape.
+    def ask(self, request: JSON) -> JSON:
+        """Return the outputs by name for a worker's request: columns, or ``{"tensor": {"data": …, "shape": […]}}``.
 
         Raises:
             ScorerError: likewise.
         """
-        return self._ask({"tensor": {"data": list(data), "shape": list(shape)}})
+        try:
+            frames.send(self._connection, request)
+            answer = frames.receive(self._connection)
+        except OSError as error:
+            raise ScorerError(f"the model's process is gone: {error}") from error
+        if answer is None:
+            code = self._process.wait()
+            raise ScorerError(f"the model could not be loaded (exit code {code}); what it said stands above")
+        if "error" in answer:
+            raise ScorerError(answer["error"])
+        outputs: JSON = answer["outputs"]
+        return outputs
 
     def __enter__(self) -> Self:
         return self
@@ -76,17 +87,3 @@ class Scorer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def _ask(self, request: JSON) -> JSON:
-        try:
-            frames.send(self._connection, request)
-            answer = frames.receive(self._connection)
-        except OSError as error:
-            raise ScorerError(f"the model's process is gone: {error}") from error
-        if answer is None:
-            code = self._process.wait()
-            raise ScorerError(f"the model could not be loaded (exit code {code}); what it said stands above")
-        if "error" in answer:
-            raise ScorerError(answer["error"])
-        outputs: JSON = answer["outputs"]
-        return outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -57,6 +58,10 @@ class Store:
     def mongo(self) -> MongoClient[dict[str, Any]]:
         """The client itself, for Sacred's own observer (``address.database`` names the database)."""
         return self._database.client
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Turn the driver's errors into Modelyard's, around what is done with ``mongo``."""
+        return self._database.errors()
 
     def ping(self) -> None:
         """Make sure that database and artifacts answer, and let this user in.
