@@ -25,11 +25,15 @@ SIGNATURE = {
     ],
 }
 ROWS = [{"a": 1, "b": 0.5, "word": "x"}, {"a": 2, "b": 0.25, "word": None}]
-OUTPUTS = {"prediction": [1.5, 2.25], "probability": [[0.25, 0.75], [0.25, 0.75]]}
+PREDICTIONS = [1.5, 2.25]
+OUTPUTS = {"prediction": PREDICTIONS, "probability": [[0.25, 0.75], [0.25, 0.75]]}
 
 _WORKER = """
-import json, os, signal, socket, sys, time
+import ctypes, json, os, signal, socket, sys, time
 
+ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+if os.getppid() != int(sys.argv[3]):
+    sys.exit("the server has ended already")
 folder, connection = sys.argv[-3], socket.socket(fileno=int(sys.argv[-1]))
 with open(folder + "/behavior.json") as file:
     behavior = json.load(file)

@@ -33,7 +33,9 @@ class Server:
         self._fixed = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper = asyncio.create_task(self._sweep())
+        # Kept although nobody asks for them again: a server that is garbage is closed.
         self._accepting: asyncio.Server | None = None
+        self._controlled: asyncio.Server | None = None
         self._set_date()
 
     @property
@@ -55,7 +57,8 @@ class Server:
 
     async def control(self, path: str) -> None:
         """Answer at a Unix socket as well, with the private routes."""
-        await asyncio.get_running_loop().create_unix_server(lambda: Connection(self, private=True), path)
+        loop = asyncio.get_running_loop()
+        self._controlled = await loop.create_unix_server(lambda: Connection(self, private=True), path)
 
     async def drain(self, *, accepting_for: float) -> None:
         """End every connection at a moment when its client expects it, and return when there are none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -19,9 +20,11 @@ from modelyard.serving.model import Model
 # project's business. The kernel ends the process with its server, whatever it is doing (prctl(2): PR_SET_PDEATHSIG is
 # 1, SIGKILL is 9).
 _START = """\
-import ctypes, importlib.util, runpy, sys
+import ctypes, importlib.util, os, runpy, sys
+server, ours, sys.path[0], *sys.argv[1:] = sys.argv[1:]
 ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
-ours, sys.path[0], *sys.argv[1:] = sys.argv[1:]
+if os.getppid() != int(server):
+    sys.exit("the server has ended already")
 spec = importlib.util.spec_from_file_location("modelyard", ours + "/__init__.py", submodule_search_locations=[ours])
 sys.modules["modelyard"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["modelyard"])
@@ -57,7 +60,7 @@ class Worker:
             try:
                 self._process = await asyncio.create_subprocess_exec(
                     self._root / "environment" / "bin" / "python",
-                    *("-c", _START, _PACKAGE, project),
+                    *("-c", _START, str(os.getpid()), _PACKAGE, project),
                     *(self._root / "model", "--fd", str(theirs.fileno())),
                     pass_fds=[theirs.fileno()],
                     stdin=asyncio.subprocess.DEVNULL,

@@ -24,27 +24,37 @@ async def serving(batcher: Batcher, ask: Ask) -> AsyncIterator[asyncio.Task[None
 
 
 class Doubler:
-    """A model that doubles, slow enough that requests meet; ``calls`` are the rows of each call."""
+    """A model that doubles; ``calls`` are the rows of each call, and the first call lasts until ``released``."""
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
+        self.begun, self.released = asyncio.Event(), asyncio.Event()
 
     async def __call__(self, columns: Columns, rows: int) -> Outputs:
         self.calls.append(columns["x"])
         assert rows == len(columns["x"])
-        await asyncio.sleep(0.01)
+        self.begun.set()
+        await self.released.wait()
         if -1 in columns["x"]:
             raise Refused(422, "no negative numbers")
         return {"y": [2 * value for value in columns["x"]]}
+
+
+async def asking(batcher: Batcher, *columns: list[int]) -> list[asyncio.Task[Outputs]]:
+    """Ask for several at the same time, and return when all are in the queue."""
+    tasks = [asyncio.create_task(batcher.predict({"x": column}, len(column))) for column in columns]
+    await asyncio.sleep(0)
+    return tasks
 
 
 def test_the_first_goes_at_once_and_what_arrives_meanwhile_together() -> None:
     async def scenario() -> None:
         batcher, ask = Batcher(), Doubler()
         async with serving(batcher, ask):
-            answers = [asyncio.create_task(batcher.predict({"x": [1]}, 1))]
-            await asyncio.sleep(0.001)
-            answers += [asyncio.create_task(batcher.predict({"x": [n, n]}, 2)) for n in (2, 3)]
+            answers = await asking(batcher, [1])
+            await ask.begun.wait()
+            answers += await asking(batcher, [2, 2], [3, 3])
+            ask.released.set()
             assert list(await asyncio.gather(*answers)) == [{"y": [2]}, {"y": [4, 4]}, {"y": [6, 6]}]
         assert ask.calls == [[1], [2, 2, 3, 3]]
 
@@ -53,12 +63,13 @@ def test_the_first_goes_at_once_and_what_arrives_meanwhile_together() -> None:
 
 def test_one_that_the_model_refuses_does_not_harm_its_neighbors() -> None:
     async def scenario() -> None:
-        batcher = Batcher()
-        async with serving(batcher, Doubler()):
-            first = asyncio.create_task(batcher.predict({"x": [0]}, 1))
-            await asyncio.sleep(0.001)
-            good, bad = (asyncio.create_task(batcher.predict({"x": [n]}, 1)) for n in (5, -1))
-            results = list(await asyncio.gather(first, good, bad, return_exceptions=True))
+        batcher, ask = Batcher(), Doubler()
+        async with serving(batcher, ask):
+            answers = await asking(batcher, [0])
+            await ask.begun.wait()
+            answers += await asking(batcher, [5], [-1])
+            ask.released.set()
+            results = list(await asyncio.gather(*answers, return_exceptions=True))
         assert results[:2] == [{"y": [0]}, {"y": [10]}]
         assert isinstance(results[2], Refused)
         assert results[2].status == 422
@@ -70,13 +81,13 @@ def test_a_client_that_went_away_costs_nothing() -> None:
     async def scenario() -> None:
         batcher, ask = Batcher(), Doubler()
         async with serving(batcher, ask):
-            first = asyncio.create_task(batcher.predict({"x": [1]}, 1))
-            await asyncio.sleep(0.001)
-            gone = asyncio.create_task(batcher.predict({"x": [2]}, 1))
-            await asyncio.sleep(0.001)
+            first = await asking(batcher, [1])
+            await ask.begun.wait()
+            gone, last = await asking(batcher, [2], [3])
             gone.cancel()
-            last = asyncio.create_task(batcher.predict({"x": [3]}, 1))
-            assert list(await asyncio.gather(first, last)) == [{"y": [2]}, {"y": [6]}]
+            await asyncio.sleep(0)
+            ask.released.set()
+            assert list(await asyncio.gather(*first, last)) == [{"y": [2]}, {"y": [6]}]
         assert ask.calls == [[1], [3]]
 
     asyncio.run(scenario())
@@ -87,8 +98,7 @@ def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def scenario() -> None:
         batcher = Batcher()
-        waiting = [asyncio.create_task(batcher.predict({"x": [n]}, 1)) for n in range(3)]
-        await asyncio.sleep(0)
+        waiting = await asking(batcher, [0], [1], [2])
         with pytest.raises(Refused) as refused:
             await waiting[2]
         assert refused.value.status == 503
@@ -104,9 +114,8 @@ def test_a_batch_is_bounded_but_a_large_request_is_not_refused(monkeypatch: pyte
 
     async def scenario() -> None:
         batcher, ask = Batcher(), Doubler()
-        sizes = (1, 2, 2, 5)
-        answers = [asyncio.create_task(batcher.predict({"x": [n] * n}, n)) for n in sizes]
-        await asyncio.sleep(0)
+        answers = await asking(batcher, *([n] * n for n in (1, 2, 2, 5)))
+        ask.released.set()
         async with serving(batcher, ask):
             await asyncio.gather(*answers)
         assert [len(call) for call in ask.calls] == [3, 2, 5]

@@ -1,0 +1,33 @@
+"""Where services run: one module a target, behind ``Target``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelyard.deployment.target import Live, ServiceSpec, Target
+from modelyard.errors import RequestError
+
+if TYPE_CHECKING:
+    from modelyard.images import ImageStore
+
+__all__ = ["Live", "ServiceSpec", "Target", "open_target"]
+
+
+def open_target(name: str, home: Path, images: ImageStore) -> Target:
+    """Return a target by its name in model.yaml.
+
+    Args:
+        name: ``local``.
+        home: this machine's folder for what is unpacked and for local services.
+        images: where the released images are; a model's repository has the model's name.
+
+    Raises:
+        RequestError: there is no such target.
+    """
+    if name == "local":
+        from modelyard.deployment.local import LocalTarget
+        from modelyard.images.unpack import unpack_model_image
+
+        return LocalTarget(home, lambda model, digest: unpack_model_image(images, model, digest, home))
+    raise RequestError(f"There is no deployment target '{name}'", "use target: local")

@@ -1,0 +1,76 @@
+"""The truth of a local service: one small file, replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+NAME = "state.json"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version in its unpacked image.
+
+    Attributes:
+        root: folder with environment, server, project and model.
+    """
+
+    version: int
+    run_id: int
+    image_digest: str
+    generation: int
+    root: str
+    workers: int
+    ready_timeout: float
+
+
+@dataclass(frozen=True)
+class State:
+    """What a service is to be, whether its processes run or not.
+
+    Attributes:
+        port: kept for as long as the service is known.
+        live: None until a first version has passed its smoke test.
+    """
+
+    port: int
+    live: Release | None
+
+
+def read_state(folder: Path) -> State | None:
+    """Return a service's state; None when there is none."""
+    try:
+        value = json.loads((folder / NAME).read_text())
+    except FileNotFoundError:
+        return None
+    return State(value["port"], None if value["live"] is None else Release(**value["live"]))
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Replace a service's state; after a crash there is the old one or the new one."""
+    temporary = folder / f"{NAME}.new"
+    with temporary.open("w") as file:
+        json.dump(asdict(state), file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / NAME)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def service_folder(home: Path, environment: str, model: str) -> Path:
+    """Return where a service keeps its state, log and sockets."""
+    return home / "deployments" / environment / model
+
+
+def service_folders(home: Path) -> Iterator[Path]:
+    """Yield the folder of every service of this machine."""
+    for file in sorted((home / "deployments").glob(f"*/*/{NAME}")):
+        yield file.parent

@@ -1,0 +1,72 @@
+"""What a deployment is asked for and what it answers, whatever it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """One version that is to go live in an environment.
+
+    Attributes:
+        generation: grows with each pipeline run; a target refuses one that is older than what it serves.
+        smoke: golden predictions, ``{"inputs": [row, …], "outputs": {name: [value, …]}}``: how it must answer.
+        port: the port it must have; None leaves the choice to the target, which keeps it from version to version.
+        workers: processes with the model loaded.
+        ready_timeout: seconds the version has to load its model and answer its golden rows.
+    """
+
+    model: str
+    environment: str
+    version: int
+    run_id: int
+    image_digest: str
+    generation: int
+    smoke: JSON = field(default_factory=dict)
+    port: int | None = None
+    workers: int = 1
+    ready_timeout: float = 120.0
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a target serves.
+
+    Attributes:
+        running: False when the service is known, but stopped or still starting.
+    """
+
+    model: str
+    environment: str
+    version: int
+    run_id: int
+    image_digest: str
+    generation: int
+    address: str
+    running: bool
+
+
+class Target(Protocol):
+    """Where services run."""
+
+    def deploy(self, spec: ServiceSpec, log: Callable[[str], None]) -> str:
+        """Put a version live without a failed request and return the service's address.
+
+        Once it has returned, no answer comes from an earlier version. The same again is done once only.
+
+        Raises:
+            DeploymentFailed: it did not come up, or failed its smoke test; what served before still does.
+            Superseded: a newer generation is live.
+            Unavailable: the target cannot be reached; a second try ends right.
+        """
+
+    def current(self, model: str, environment: str) -> Live | None:
+        """Return what is live; None when nothing was ever deployed there."""
+
+    def remove(self, model: str, environment: str) -> None:
+        """End the service and forget it; no error when there is none."""
