@@ -1,6 +1,7 @@
 """One Airflow serves all these tests; the last but one ends it."""
 
 import io
+import json
 import os
 import socket
 import stat
@@ -39,9 +40,11 @@ def test_a_refusal_is_airflows_own_words(api: AirflowApi, server: AirflowServer)
 
 
 def test_a_connection_is_made_once_and_then_changed(api: AirflowApi):
-    api.put_connection("store", {"conn_type": "mongo", "host": "first", "extra": "{}"})
-    api.put_connection("store", {"conn_type": "mongo", "host": "second", "extra": "{}"})
-    assert api.get("/connections/store")["host"] == "second"
+    api.put_connection("store", {"conn_type": "mongo", "host": "first"})
+    api.put_connection("store", {"conn_type": "mongo", "host": "second", "extra": {"tls": True}})
+    kept = api.get("/connections/store")
+    assert kept["host"] == "second"
+    assert json.loads(kept["extra"]) == {"tls": True}
 
 
 def shown(api: AirflowApi, dag_id: str, *, terminal: bool) -> tuple[str, str, str]:
