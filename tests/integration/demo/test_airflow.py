@@ -67,7 +67,7 @@ def test_a_file_gets_a_line_for_each_change(api: AirflowApi):
 def test_a_terminal_gets_a_table_and_a_failure_is_told_by_its_error(api: AirflowApi):
     run, state, output = shown(api, "breaks", terminal=True)
     assert state == "failed"
-    last = output.splitlines()[-3:]
+    last = output.removesuffix("\x1b[?25h").splitlines()[-3:]  # the cursor is shown again
     assert [line.split()[:2] for line in last] == [["✔", "fine"], ["✘", "bad"], ["✘", "never"]]
     assert failures(api, "breaks", run) == {"bad": "the reason why"}
 
