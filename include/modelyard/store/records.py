@@ -141,6 +141,10 @@ class ModelVersion:
     image_digest: str | None = None
     report: JSON | None = None
 
+    def file(self, path: str) -> ArtifactFile:
+        """Return one file of the model's directory; raise KeyError when it has none of this path."""
+        return {file.path: file for file in self.model}[path]
+
 
 @dataclass(frozen=True)
 class VersionPage:

@@ -1,0 +1,81 @@
+"""`deploy`: the released version goes live in its environment, or everything stays as it was."""
+
+from __future__ import annotations
+
+from modelyard.deployment import ServiceSpec, open_target
+from modelyard.errors import DeploymentFailed, Superseded
+from modelyard.steps.context import StepContext
+from modelyard.steps.results import Deployed, Prepared, Pushed
+from modelyard.store import ModelVersion
+
+
+def run(context: StepContext) -> Deployed:
+    """Roll out the version this run released.
+
+    Raises:
+        DeploymentFailed: it did not come up or failed its smoke test; the previous version serves.
+        Superseded: a newer pipeline run has deployed meanwhile.
+    """
+    pushed = context.result(Pushed)
+    version = context.store.versions.get(context.run.model, pushed.version)
+    serving = context.result(Prepared).project["serving"]
+    return roll_out(context, version, workers=serving["workers"])
+
+
+def roll_out(context: StepContext, version: ModelVersion, workers: int) -> Deployed:
+    """Take ``version`` to the run's environment by its target, move the environment's alias, and keep the record of it.
+
+    The generation is the pipeline run's place in the order of all runs: the newer run wins, whichever comes first.
+    A second try with the same generation finds what the first one did and ends the same.
+    """
+    store, run = context.store, context.run
+    environment = run.settings["environment"]
+    why = str(run.params.get("reason") or f"{run.dag_id} {run.run_id}")
+    assert version.image_digest is not None  # noqa: S101 - push has set it, rollback has checked it
+    golden = store.artifacts.read_json(version.file("modelyard.json").digest)["golden"]
+    target = open_target(run.settings["target"], context.home, context.images)
+    before = store.aliases.get(version.name, environment)
+    deployment = store.deployments.begin(
+        model=version.name,
+        environment=environment,
+        generation=run.sequence,
+        version=version.version,
+        image_digest=version.image_digest,
+        target=run.settings["target"],
+        by=run.started_by,
+        why=why,
+        pipeline_run=run.id,
+    )
+    context.claim.check()
+    try:
+        address = target.deploy(
+            ServiceSpec(
+                model=version.name,
+                environment=environment,
+                version=version.version,
+                run_id=version.run_id,
+                image_digest=version.image_digest,
+                generation=deployment.generation,
+                workers=workers,
+                smoke=golden,
+            ),
+            context.log,
+        )
+    except Superseded as error:
+        store.deployments.finish(deployment, "superseded", error=error.message)
+        raise
+    except DeploymentFailed as error:
+        store.deployments.finish(deployment, "failed", error=error.message)
+        raise
+    store.aliases.move(version.name, environment, to=version.version, by=run.started_by, why=why)
+    store.deployments.finish(deployment, "live", address=address)
+    replaced = before.version if before is not None and before.version != version.version else None
+    context.log(f"{version.name}:{version.version} is live in '{environment}' at {address}")
+    return Deployed(
+        version=version.version,
+        image_digest=version.image_digest,
+        environment=environment,
+        generation=deployment.generation,
+        address=address,
+        replaced=replaced,
+    )
