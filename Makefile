@@ -4,10 +4,25 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV_VERSION := $(shell sed -n 's/^uv==//p' requirements.txt)
 
-.PHONY: help setup lock lint test clean
+.PHONY: help demo stop setup lock lint test test-faults bench
+
+# Airflow starts a fresh process for each task: without byte code on disk every one of them would compile again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/.installed ## start everything on this machine and take the example model to a live answer
+	@$(BIN)/python -m modelyard.demo up
+
+stop: $(VENV)/.installed ## end all that the demo started
+	@$(BIN)/python -m modelyard.demo stop
+
+test: lint ## lint, types and all tests that this machine can run
+	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
+
+bench: $(VENV)/.installed-tests ## the benchmarks, as tables
+	@for benchmark in tests/benchmarks/bench_*.py; do $(BIN)/python $$benchmark || exit 1; done
 
 # One stamp file for each set of requirements: a second `make` costs nothing.
 $(VENV)/bin/uv: requirements.txt

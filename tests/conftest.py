@@ -24,6 +24,8 @@ from modelyard.store.address import StoreAddress
 if TYPE_CHECKING:
     from modelyard.store import Store
 
+pytest_plugins = ["fixtures_registry"]
+
 
 @dataclass(frozen=True)
 class S3:

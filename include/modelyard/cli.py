@@ -37,6 +37,19 @@ def main() -> None:
 
 
 @main.command()
+@click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
+def new(folder: Path) -> None:
+    """Write a small, sound model project into the new folder NAME, in Git."""
+    from modelyard.project.new import new
+
+    has_repository = new(folder.resolve())
+    click.secho(f"{folder} is a model project{', committed to Git' if has_repository else ''}.", fg="green")
+    if not has_repository:
+        click.echo("It is part of the Git repository around it: commit it there.")
+    click.echo(f"Take it through the whole pipeline with: modelyard run {folder}")
+
+
+@main.command()
 @click.argument("folder", type=FOLDER, default=".")
 def check(folder: Path) -> None:
     """Is the model project in FOLDER sound, before anything runs?"""

@@ -1,58 +1,18 @@
-"""The whole line without Airflow: a store, a folder of this machine, and projects to run through it."""
+"""The whole line without Airflow."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dulwich import porcelain
+from tests.yard import EXAMPLES, Yard, commit
 
 from modelyard.deployment.local import stop_all
-from modelyard.project.lock import read_lock
-from modelyard.steps.local_run import run_pipeline
-from modelyard.store import Store, StoreAddress
-
-EXAMPLES = Path(__file__).parents[2] / "include" / "examples"
-
-
-@dataclass
-class Yard:
-    """A store of its own, and a machine's folder that shares only built environments with other tests.
-
-    Attributes:
-        lines: what the last run printed, ``step: line``.
-        pipeline_run: the last run's key.
-    """
-
-    address: StoreAddress
-    home: Path
-    lines: list[str] = field(default_factory=list)
-    pipeline_run: str = ""
-
-    def run(self, project: Path, run_id: str | None = None, **params: Any) -> int:
-        """Take a project through the pipeline and return its exit code; dots in Params are written as ``__``."""
-        self.lines.clear()
-        lock = read_lock(project) | {"source": {"folder": str(project)}}
-        conf = {key.replace("__", "."): value for key, value in params.items()}
-        self.pipeline_run, code = run_pipeline(
-            lock, conf, self.address, self.home, lambda step, line: self.lines.append(f"{step}: {line}"), run_id
-        )
-        return code
-
-    @property
-    def said(self) -> str:
-        """Everything the last run printed."""
-        return "\n".join(self.lines)
-
-    def open(self) -> Store:
-        """Open the store."""
-        return Store.open(self.address)
+from modelyard.store import StoreAddress
 
 
 @pytest.fixture(scope="session")
@@ -86,19 +46,3 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
         return folder
 
     return make
-
-
-def commit(folder: Path) -> str:
-    """Commit everything in a project and return the commit's hash."""
-    porcelain.add(folder)
-    who = b"Tester <tester@example.com>"
-    return porcelain.commit(folder, b"As it is", author=who, committer=who).decode()
-
-
-def ask(address: str, row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Ask a service for the prediction of one row; return it with the answer's headers."""
-    body = json.dumps({"rows": [row]}).encode()
-    request = urllib.request.Request(f"{address}/predict", body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        prediction: dict[str, Any] = json.load(answer)["predictions"][0]
-        return prediction, dict(answer.headers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Yard, ask
+from tests.yard import Yard, ask
 
 
 def test_a_second_run_builds_the_same_image_and_replaces_the_first(yard: Yard, project: Callable[[str], Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -64,8 +65,13 @@ class AirflowApi:
         self._client.close()
 
     def put_connection(self, connection_id: str, fields: JSON) -> None:
-        """Make a connection, or change the one of this name to exactly these fields."""
-        body = {"connection_id": connection_id, **fields}
+        """Make a connection, or change the one of this name to exactly these fields.
+
+        Args:
+            connection_id: its name.
+            fields: as in Airflow's JSON of a connection (``AIRFLOW_CONN_…``): ``extra`` is an object.
+        """
+        body = {"connection_id": connection_id, **fields, "extra": json.dumps(fields.get("extra", {}))}
         try:
             self._call("PATCH", f"/api/v2/connections/{quote(connection_id)}", body)
         except NotFound:

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from modelyard.errors import ImageError
 from modelyard.images.compression import Compression
 from modelyard.images.layout import Layout
 from modelyard.images.store import ImageStore
 
+if TYPE_CHECKING:
+    from modelyard.store.address import StoreAddress
 
-class RegistryAddress(Protocol):
-    """The part of a store address that says where images are."""
-
-    @property
-    def registry(self) -> str:
-        """``oci:/folder`` or ``host[:port]/prefix``."""
-        ...
+_FOLDER = "oci:"
 
 
-def open_images(address: RegistryAddress, home: Path, compression: Compression = "zstd") -> ImageStore:  # noqa: ARG001
-    """Return the image store of an address.
+def open_images(address: StoreAddress, home: Path, compression: Compression = "zstd") -> ImageStore:
+    """Return the image store of an address. Nothing is asked of a registry before its first use.
 
     Args:
         address: where images are, and what it takes to get there.
         home: this machine's folder; layers on their way into a registry are kept in its cache.
         compression: of new layers; ``gzip`` where a runtime reads no zstd (Docker before 23).
-
-    Raises:
-        ImageError: the address is none.
     """
-    kind, _, path = address.registry.partition("oci:")
-    if not kind and path:
-        return Layout(Path(path), compression)
-    raise ImageError(f"'{address.registry}' is no registry", "write oci:/folder or host[:port]/prefix")
+    if address.registry.startswith(_FOLDER):
+        return Layout(Path(address.registry.removeprefix(_FOLDER)), compression)
+    from modelyard.images.registry import Registry
+    from modelyard.images.transport import Transport
+
+    host, _, prefix = address.registry.removeprefix("https://").strip("/").partition("/")
+    transport = Transport(
+        host,
+        username=address.registry_username,
+        password=address.registry_password,
+        insecure=address.registry_insecure,
+        ca_bundle=address.registry_ca_bundle,
+    )
+    return Registry(transport, prefix, home / "cache" / "layers", compression)

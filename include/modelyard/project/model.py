@@ -85,8 +85,9 @@ def _check_tag(tag: str) -> str:
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$")]
 DataName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 RelativePath = Annotated[str, AfterValidator(check_relative_path)]
-Cpu = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_check_cpu)]
-Memory = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_check_memory)]
+Quantity = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | float)]
+Cpu = Annotated[Quantity, AfterValidator(_check_cpu)]
+Memory = Annotated[Quantity, AfterValidator(_check_memory)]
 
 
 class Section(BaseModel):
@@ -263,7 +264,7 @@ class Project(Section):
     seed: int = Field(default=42, ge=0, lt=2**32, description="The seed of each run, unless the run is given another.")
     schedule: Schedule | None = Field(
         default=None,
-        description="When to train again: a cron expression or preset, an asset, or a timetable. None: when asked.",
+        description="When to train again: a cron expression or preset, an asset or a timetable; null: only when asked.",
         examples=["0 3 * * *", {"asset": "s3://bucket/houses.csv"}],
     )
     data: dict[DataName, DataSet] = Field(

@@ -74,6 +74,23 @@ def metric_gates(wanted: Mapping[str, JSON], candidate: Sequence[Scored], produc
     return gates
 
 
+def protection_gates(wanted: Mapping[str, JSON], candidate: Sequence[Scored], environment: str) -> list[Gate]:
+    """Return what a protected environment asks for beside the project's gates: that there are any, and data for them.
+
+    Args:
+        wanted: as for :func:`metric_gates`.
+        candidate: as for :func:`metric_gates`.
+        environment: the protected environment's name.
+    """
+    why = f"Environment '{environment}' is protected: nothing is released to it that was not measured."
+    return [
+        Gate(
+            "evaluation data", "at least 1 data set", str(len(candidate)), bool(candidate), why="" if candidate else why
+        ),
+        Gate("metric gates", "at least 1", str(len(wanted)), bool(wanted), why="" if wanted else why),
+    ]
+
+
 def _judge(name: str, label: str, gate: JSON, scored: Scored, production: InProduction) -> list[Gate]:
     score = scored.scores.get(name, Score(None, scored.why))
     gates = []

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from modelyard.errors import Unavailable
 from modelyard.validation.scoring import ModelError
 
 JSON = dict[str, Any]
@@ -22,7 +23,7 @@ class Production:
 
     Args:
         address: base URL, ``http://127.0.0.1:40111``.
-        version: the version it must be; another one's answer is an error.
+        version: the version it must be.
         ready_seconds: how long it may take to start.
     """
 
@@ -56,7 +57,8 @@ class Production:
             request: ``{"columns": {name: [value, …]}}`` or ``{"tensor": {"data": …, "shape": […]}}``.
 
         Raises:
-            ModelError: it cannot be reached, refuses or fails, answers other rows, or is another version.
+            ModelError: it cannot be reached, refuses or fails, or answers other rows.
+            Unavailable: another version answers: production changed since this step was started.
         """
         if "tensor" in request:
             rows = request["tensor"]["data"]
@@ -66,7 +68,10 @@ class Production:
         answer = self._post("/predict", {"rows": rows})
         predictions, version = answer.get("predictions"), answer.get("model_version")
         if version is not None and str(version) != str(self._version):
-            raise ModelError(f"version {version} answers in place of version {self._version}")
+            raise Unavailable(
+                f"Version {version} answers beside this step, and version {self._version} is in production by now",
+                "nothing: the next try compares with the new one",
+            )
         if not isinstance(predictions, list) or len(predictions) != len(rows):
             raise ModelError(f"its server did not answer {len(rows)} rows with {len(rows)} predictions")
         if any(not isinstance(one, dict) or one.keys() != predictions[0].keys() for one in predictions):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from modelyard.store.records import DataFingerprint
 from modelyard.validation import tables
@@ -37,6 +37,11 @@ class Model:
     signature: JSON
     task: Task | None
     classes: Sequence[Any] | None
+
+    @classmethod
+    def described(cls, facts: JSON, ask: Ask) -> Self:
+        """Return a model with what its ``modelyard.json`` says."""
+        return cls(ask, facts["signature"], facts["task"], facts["classes"])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """One Airflow serves all these tests; the last but one ends it."""
 
 import io
+import json
 import os
 import socket
 import stat
@@ -39,9 +40,11 @@ def test_a_refusal_is_airflows_own_words(api: AirflowApi, server: AirflowServer)
 
 
 def test_a_connection_is_made_once_and_then_changed(api: AirflowApi):
-    api.put_connection("store", {"conn_type": "mongo", "host": "first", "extra": "{}"})
-    api.put_connection("store", {"conn_type": "mongo", "host": "second", "extra": "{}"})
-    assert api.get("/connections/store")["host"] == "second"
+    api.put_connection("store", {"conn_type": "mongo", "host": "first"})
+    api.put_connection("store", {"conn_type": "mongo", "host": "second", "extra": {"tls": True}})
+    kept = api.get("/connections/store")
+    assert kept["host"] == "second"
+    assert json.loads(kept["extra"]) == {"tls": True}
 
 
 def shown(api: AirflowApi, dag_id: str, *, terminal: bool) -> tuple[str, str, str]:
@@ -64,7 +67,7 @@ def test_a_file_gets_a_line_for_each_change(api: AirflowApi):
 def test_a_terminal_gets_a_table_and_a_failure_is_told_by_its_error(api: AirflowApi):
     run, state, output = shown(api, "breaks", terminal=True)
     assert state == "failed"
-    last = output.splitlines()[-3:]
+    last = output.removesuffix("\x1b[?25h").splitlines()[-3:]  # the cursor is shown again
     assert [line.split()[:2] for line in last] == [["✔", "fine"], ["✘", "bad"], ["✘", "never"]]
     assert failures(api, "breaks", run) == {"bad": "the reason why"}
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.image_roots import make_root
 
+from modelyard.errors import Unavailable
 from modelyard.validation.production import Production
 from modelyard.validation.scoring import ModelError
 
@@ -86,11 +87,11 @@ def test_rows_that_the_server_refuses_are_told(tmp_path: Path) -> None:
             production.ask({"columns": {"a": [1], "b": [0.5]}})
 
 
-def test_another_version_is_no_answer(tmp_path: Path) -> None:
+def test_another_version_than_expected_is_worth_another_try(tmp_path: Path) -> None:
     with serving(make_root(tmp_path / "root")) as address:
         production = Production(address, 4)
         production.wait_until_ready()
-        with pytest.raises(ModelError, match="version 3 answers in place of version 4"):
+        with pytest.raises(Unavailable, match="Version 3 answers beside this step, and version 4 is in production"):
             production.ask(ROWS)
 
 

@@ -1,0 +1,211 @@
+"""Images in an OCI registry: our own bytes and digests, mounts, resumed uploads and referrers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urljoin
+
+from modelyard.errors import ImageError
+from modelyard.images import artifact, blobs
+from modelyard.images.compression import Compression
+from modelyard.images.image import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Image, digest_of, read_layers
+from modelyard.images.interpreter import Interpreter
+from modelyard.images.layer import Entry, Kind, Layer, pack
+from modelyard.images.store import Referrer
+from modelyard.images.transport import Transport
+
+JSON = dict[str, Any]
+
+_ACCEPT = {"Accept": f"{MANIFEST}, {INDEX}, {DOCKER_MANIFEST}, {DOCKER_INDEX}"}
+_DAY = 86_400.0
+
+
+class Registry:
+    """An :class:`~modelyard.images.store.ImageStore` in a registry, all of it below one prefix.
+
+    A registry cannot write a tag on a condition: of two that push another image under one tag in the same moment,
+    the second is not refused. Everything else of the protocol's promises holds.
+
+    Args:
+        transport: to the registry.
+        prefix: before each repository's name; may be empty.
+        packed: folder where layers wait for their upload. Those older than a day are removed.
+        compression: of new layers.
+    """
+
+    def __init__(self, transport: Transport, prefix: str, packed: Path, compression: Compression = "zstd") -> None:
+        self.compression = compression
+        self._transport = transport
+        self._prefix = prefix
+        self._packed = packed
+        self._seen: dict[str, str] = {}  # blob → a repository that has it, so that it can be mounted from there
+
+    def pack(self, entries: Iterable[Entry], kind: Kind | None = None) -> Layer:
+        """Make a layer, in a file that waits for its upload."""
+        self._packed.mkdir(parents=True, exist_ok=True)
+        for path in self._packed.iterdir():
+            if time.time() - path.stat().st_mtime > _DAY:
+                path.unlink(missing_ok=True)
+        return pack(entries, self._packed, self.compression, kind)
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether a blob is in a repository."""
+        url = f"/v2/{self._name(repository)}/blobs/{digest}"
+        return self._transport.request("HEAD", url, (200, 404)).status_code == 200
+
+    def push(self, repository: str, image: Image, tag: str | None = None) -> str:
+        """Keep ``image``; its manifest is written last, so that what can be resolved is whole."""
+        if tag is not None and self._is_taken(repository, tag, image.digest):
+            return image.digest
+        for layer in image.layers:
+            self._upload(repository, layer)
+        self._upload_bytes(repository, image.config)
+        self._put_manifest(repository, image.digest, image.manifest, image.media_type)
+        if tag is not None:
+            self._put_manifest(repository, tag, image.manifest, image.media_type)
+        return image.digest
+
+    def pull(self, repository: str, reference: str) -> Image:
+        """Return the image of a tag or digest; of one for several platforms, the one for this machine's.
+
+        Raises:
+            ImageError: there is none, or other bytes than its digest says; Unavailable: the registry is away.
+        """
+        manifest = self._manifest(repository, reference)
+        parsed = json.loads(manifest)
+        if parsed.get("mediaType") in (INDEX, DOCKER_INDEX):
+            manifest = self._manifest(repository, _for_this_platform(parsed, self.reference(repository, reference)))
+            parsed = json.loads(manifest)
+        config = self._read(repository, parsed["config"]["digest"])
+        for found in (parsed["config"], *parsed["layers"]):
+            self._seen.setdefault(found["digest"], self._name(repository))
+        return Image(manifest, config, read_layers(parsed, json.loads(config), partial(self._open, repository)))
+
+    def resolve(self, repository: str, tag: str) -> str | None:
+        """Return the digest a tag stands for, None when there is no such tag."""
+        url = f"/v2/{self._name(repository)}/manifests/{tag}"
+        answer = self._transport.request("HEAD", url, (200, 404), headers=_ACCEPT)
+        if answer.status_code == 404:
+            return None
+        digest = answer.headers.get("Docker-Content-Digest")
+        return digest or digest_of(self._manifest(repository, tag))
+
+    def copy(self, source: str, destination: str, digest: str) -> None:
+        """Have an image in another repository too: its blobs are mounted, its manifest is the same bytes."""
+        self.push(destination, self.pull(source, digest))
+
+    def tag(self, repository: str, digest: str, tag: str) -> None:
+        """Name an image that is there; ImageError when the tag stands for another one."""
+        if not self._is_taken(repository, tag, digest):
+            manifest = self._manifest(repository, digest)
+            self._put_manifest(repository, tag, manifest, json.loads(manifest).get("mediaType", MANIFEST))
+
+    def attach(self, repository: str, subject: str, artifact_type: str, data: bytes) -> str:
+        """Attach ``data`` to an image, and list it where the registry does not by itself."""
+        raw = self._manifest(repository, subject)
+        media_type = json.loads(raw).get("mediaType", MANIFEST)
+        descriptor = {"mediaType": media_type, "digest": subject, "size": len(raw)}
+        manifest = artifact.artifact_manifest(descriptor, artifact_type, data)
+        for blob in (artifact.EMPTY, data):
+            self._upload_bytes(repository, blob)
+        digest = digest_of(manifest)
+        if self._put_manifest(repository, digest, manifest, MANIFEST).get("OCI-Subject") != subject:
+            tag = artifact.fallback_tag(subject)
+            listed = self._manifest(repository, tag) if self.resolve(repository, tag) else None
+            self._put_manifest(repository, tag, artifact.with_referrer(listed, manifest, artifact_type), INDEX)
+        return digest
+
+    def referrers(self, repository: str, subject: str) -> list[Referrer]:
+        """List what is attached to an image."""
+        found: list[Referrer] = []
+        url: str | None = f"/v2/{self._name(repository)}/referrers/{subject}"
+        while url is not None:
+            answer = self._transport.request("GET", url, (200, 404), headers={"Accept": INDEX})
+            if answer.status_code == 404:  # a registry of OCI 1.0
+                tag = artifact.fallback_tag(subject)
+                listed = self.resolve(repository, tag)
+                return [] if listed is None else artifact.referrers_in(self._manifest(repository, tag))
+            found += artifact.referrers_in(answer.content)
+            following = answer.links.get("next", {}).get("url")
+            url = None if following is None else urljoin(answer.url, following)
+        return found
+
+    def read_referrer(self, repository: str, digest: str) -> bytes:
+        """Return the data that was attached under a manifest's digest."""
+        return self._read(repository, json.loads(self._manifest(repository, digest))["layers"][0]["digest"])
+
+    def reference(self, repository: str, digest: str) -> str:
+        """Return ``host/prefix/repository@digest``."""
+        separator = "@" if digest.startswith("sha256:") else ":"
+        return f"{self._transport.host}/{self._name(repository)}{separator}{digest}"
+
+    def _name(self, repository: str) -> str:
+        return f"{self._prefix}/{repository}" if self._prefix else repository
+
+    def _is_taken(self, repository: str, tag: str, digest: str) -> bool:
+        found = self.resolve(repository, tag)
+        if found is not None and found != digest:
+            raise ImageError(
+                f"{self.reference(repository, tag)} is {found} already, and never becomes another image ({digest})",
+                "use another tag: a version's image is made once",
+            )
+        return found is not None
+
+    def _upload(self, repository: str, layer: Layer) -> None:
+        name = self._name(repository)
+        known = self._seen.get(layer.digest)
+        blobs.upload(self._transport, name, layer, None if known == name else known)
+        self._seen[layer.digest] = name
+
+    def _upload_bytes(self, repository: str, data: bytes) -> None:
+        digest = digest_of(data)
+        self._upload(repository, Layer(digest, digest, len(data), "application/octet-stream", lambda: BytesIO(data)))
+
+    def _open(self, repository: str, digest: str) -> BinaryIO:
+        return blobs.read(self._transport, self._name(repository), digest)
+
+    def _read(self, repository: str, digest: str) -> bytes:
+        with self._open(repository, digest) as stream:
+            data = stream.read()
+        return self._checked(data, digest, repository)
+
+    def _manifest(self, repository: str, reference: str) -> bytes:
+        url = f"/v2/{self._name(repository)}/manifests/{reference}"
+        answer = self._transport.request("GET", url, (200, 404), headers=_ACCEPT)
+        if answer.status_code == 404:
+            raise ImageError(
+                f"There is no image {self.reference(repository, reference)}",
+                "check the name; it may have been deleted from the registry",
+            )
+        is_digest = reference.startswith("sha256:")
+        expected = reference if is_digest else answer.headers.get("Docker-Content-Digest")
+        return self._checked(answer.content, expected, repository)
+
+    def _put_manifest(self, repository: str, reference: str, manifest: bytes, media_type: str) -> JSON:
+        url = f"/v2/{self._name(repository)}/manifests/{reference}"
+        answer = self._transport.request("PUT", url, (201,), data=manifest, headers={"Content-Type": media_type})
+        self._checked(manifest, answer.headers.get("Docker-Content-Digest"), repository)
+        return dict(answer.headers)
+
+    def _checked(self, data: bytes, digest: str | None, repository: str) -> bytes:
+        if digest is not None and digest_of(data) != digest:
+            raise ImageError(
+                f"{self._transport.host}/{self._name(repository)}: {digest} has the bytes of {digest_of(data)}",
+                "do not use this image: the registry's storage, or something on the way, has changed it",
+            )
+        return data
+
+
+def _for_this_platform(index: JSON, reference: str) -> str:
+    wanted = Interpreter.of_this_machine().platform
+    for found in index["manifests"]:
+        offered = found.get("platform") or {}
+        if f"{offered.get('os')}/{offered.get('architecture')}" == wanted:
+            return str(found["digest"])
+    raise ImageError(f"{reference} is not for {wanted}", "use an image for this platform")

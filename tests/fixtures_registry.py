@@ -1,0 +1,106 @@
+"""Real registries: Debian's docker-registry, or the one that REGISTRY or CLUSTER_REGISTRY names (plain HTTP)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# "name" with the password "secret", as `htpasswd -nbB` writes it
+_HTPASSWD = "name:$2b$04$BFVGS7ITZut7YNLZkqRbOO6MLpUeYsBzUFP2xT1834yjGuJ5duaIS\n"
+
+
+@dataclass(frozen=True)
+class RegistryServer:
+    """A registry, and a prefix on it that only this test uses.
+
+    Attributes:
+        folder: where it keeps its files; None when it was not started here.
+    """
+
+    host: str
+    prefix: str
+    folder: Path | None = None
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@contextmanager
+def running_registry(folder: Path, auth: bool) -> Iterator[str]:
+    """Run docker-registry with its files in ``folder``; yields host:port."""
+    binary = shutil.which("docker-registry") or shutil.which("registry")
+    if binary is None:
+        pytest.skip("no registry: apt-get install docker-registry, or set REGISTRY=host:port of one with plain HTTP")
+    host = f"127.0.0.1:{_free_port()}"
+    htpasswd = folder / "htpasswd"
+    htpasswd.write_text(_HTPASSWD)
+    configuration = folder / "config.yml"
+    configuration.write_text(
+        "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
+        f"storage: {{filesystem: {{rootdirectory: '{folder / 'files'}'}}, delete: {{enabled: true}}}}\n"
+        f"http: {{addr: '{host}'}}\n" + (f"auth: {{htpasswd: {{realm: Tests, path: '{htpasswd}'}}}}\n" if auth else "")
+    )
+    process = subprocess.Popen(
+        [binary, "serve", configuration],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"]},
+    )
+    try:
+        name, _, port = host.partition(":")
+        deadline = time.monotonic() + 15
+        while True:
+            try:
+                socket.create_connection((name, int(port)), timeout=1).close()
+                break
+            except ConnectionRefusedError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail("the registry of the tests did not start")
+                time.sleep(0.05)
+        yield host
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path | None]]:
+    if given := os.environ.get("REGISTRY") or os.environ.get("CLUSTER_REGISTRY"):
+        yield given.removeprefix("http://"), None
+        return
+    folder = tmp_path_factory.mktemp("registry")
+    with running_registry(folder, auth=False) as host:
+        yield host, folder / "files"
+
+
+@pytest.fixture
+def registry(registry_server: tuple[str, Path | None]) -> RegistryServer:
+    """A registry of plain HTTP without accounts; a prefix of its own for each test."""
+    host, folder = registry_server
+    return RegistryServer(host, f"test-{uuid.uuid4().hex[:12]}", folder)
+
+
+@pytest.fixture(scope="session")
+def guarded_registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_registry(tmp_path_factory.mktemp("guarded-registry"), auth=True) as host:
+        yield host
+
+
+@pytest.fixture
+def guarded_registry(guarded_registry_server: str) -> RegistryServer:
+    """A registry that asks for an account: user ``name``, password ``secret``."""
+    return RegistryServer(guarded_registry_server, f"test-{uuid.uuid4().hex[:12]}")

@@ -1,0 +1,67 @@
+"""What tests of the whole line work with: a store, a folder of this machine, and a service to ask."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dulwich import porcelain
+
+from modelyard.project.lock import read_lock
+from modelyard.steps.local_run import run_pipeline
+from modelyard.store import Store, StoreAddress
+
+EXAMPLES = Path(__file__).parents[1] / "include" / "examples"
+
+
+@dataclass
+class Yard:
+    """A store of its own, and a machine's folder that shares only built environments with other tests.
+
+    Attributes:
+        lines: what the last run printed, ``step: line``.
+        pipeline_run: the last run's key.
+    """
+
+    address: StoreAddress
+    home: Path
+    lines: list[str] = field(default_factory=list)
+    pipeline_run: str = ""
+
+    def run(self, project: Path, run_id: str | None = None, **params: Any) -> int:
+        """Take a project through the pipeline and return its exit code; dots in Params are written as ``__``."""
+        self.lines.clear()
+        lock = read_lock(project) | {"source": {"folder": str(project)}}
+        conf = {key.replace("__", "."): value for key, value in params.items()}
+        self.pipeline_run, code = run_pipeline(
+            lock, conf, self.address, self.home, lambda step, line: self.lines.append(f"{step}: {line}"), run_id
+        )
+        return code
+
+    @property
+    def said(self) -> str:
+        """Everything the last run printed."""
+        return "\n".join(self.lines)
+
+    def open(self) -> Store:
+        """Open the store."""
+        return Store.open(self.address)
+
+
+def commit(folder: Path) -> str:
+    """Commit everything in a project and return the commit's hash."""
+    porcelain.add(folder)
+    who = b"Tester <tester@example.com>"
+    return porcelain.commit(folder, b"As it is", author=who, committer=who).decode()
+
+
+def ask(address: str, row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Ask a service for the prediction of one row; return it with the answer's headers."""
+    body = json.dumps({"rows": [row]}).encode()
+    request = urllib.request.Request(f"{address}/predict", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        prediction: dict[str, Any] = json.load(answer)["predictions"][0]
+        return prediction, dict(answer.headers)
