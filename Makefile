@@ -47,6 +47,8 @@ lock: ## write requirements.txt and tests/requirements.txt anew
 	  --extra pipeline --extra airflow --extra embedded pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  -c requirements.txt tests/requirements.in -o tests/requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+	  --generate-hashes include/modelyard/serving/requirements.in -o include/modelyard/serving/requirements.txt
 
 lint: $(VENV)/.installed-tests ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -32,7 +32,7 @@ _WORKER = """
 import ctypes, json, os, signal, socket, sys, time
 
 ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-if os.getppid() != int(sys.argv[3]):
+if os.getppid() != int(sys.argv[4]):
     sys.exit("the server has ended already")
 folder, connection = sys.argv[-3], socket.socket(fileno=int(sys.argv[-1]))
 with open(folder + "/behavior.json") as file:
@@ -65,7 +65,7 @@ while header := stream.read(4):
 """
 
 
-def _script(path: Path, text: str) -> None:
+def script(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
@@ -77,9 +77,9 @@ def make_root(folder: Path, *, signature: dict[str, Any] | None = None, golden: 
     Args:
         behavior: ``load_seconds``, ``exit_at_start``, ``off`` (added to every prediction).
     """
-    _script(folder / "server" / "bin" / "python", f'exec {sys.executable} "$@"')
+    script(folder / "server" / "bin" / "python", f'exec {sys.executable} "$@"')
     worker = folder / "environment" / "worker.py"
-    _script(folder / "environment" / "bin" / "python", f'exec {sys.executable} {worker} "$@"')
+    script(folder / "environment" / "bin" / "python", f'exec {sys.executable} {worker} "$@"')
     worker.write_text(textwrap.dedent(_WORKER))
     (folder / "project").mkdir()
     (folder / "model").mkdir()

@@ -116,7 +116,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:  # noqa: D102
         if self._last:
             return
-        self._enqueue(self._request(), self._parser.should_keep_alive(), None)
+        keep = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        self._enqueue(self._request(), keep, None)
         self._reading = False
         self._new_message()
 

@@ -60,7 +60,7 @@ class Worker:
             try:
                 self._process = await asyncio.create_subprocess_exec(
                     self._root / "environment" / "bin" / "python",
-                    *("-c", _START, str(os.getpid()), _PACKAGE, project),
+                    *("-u", "-c", _START, str(os.getpid()), _PACKAGE, project),
                     *(self._root / "model", "--fd", str(theirs.fileno())),
                     pass_fds=[theirs.fileno()],
                     stdin=asyncio.subprocess.DEVNULL,

@@ -1,0 +1,88 @@
+"""The server with the real client of the project's environment, and a project's own code behind it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.image_roots import script
+
+from .conftest import Start
+
+PREDICT = """
+import helper  # the project's own module, beside this one
+
+import httptools_of_the_project
+
+
+def load(folder):
+    return int((folder / "step.txt").read_text())
+
+
+def predict(step, rows):
+    print("something the project prints")
+    return [helper.add(row["n"], step) for row in rows]
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An image of flavor ``python`` whose environment has nothing of Modelyard's."""
+    root = tmp_path / "root"
+    packages = root / "environment" / "packages"
+    packages.mkdir(parents=True)
+    (packages / "httptools_of_the_project.py").touch()
+    interpreter = f"PYTHONPATH={packages} exec {sys._base_executable} -S"  # type: ignore[attr-defined]
+    script(root / "environment" / "bin" / "python", f'{interpreter} "$@"')
+    (root / "project").mkdir()
+    (root / "project" / "predict.py").write_text(PREDICT)
+    (root / "project" / "helper.py").write_text("def add(a, b):\n    return a + b\n")
+    (root / "model" / "files").mkdir(parents=True)
+    (root / "model" / "files" / "step.txt").write_text("40")
+    signature = {
+        "kind": "columns",
+        "container": "rows",
+        "inputs": [{"name": "n", "datatype": "INT64", "shape": [-1], "nullable": False}],
+        "outputs": [{"name": "prediction", "datatype": "INT64", "shape": [-1]}],
+    }
+    description = {
+        "format": 1,
+        "flavor": "python",
+        "files": {"model": "files"},
+        "signature": signature,
+        "golden": {"inputs": [{"n": 1}], "outputs": {"prediction": [41]}},
+    }
+    (root / "model" / "modelyard.json").write_text(json.dumps(description))
+    return root
+
+
+def test_the_projects_code_answers(start: Start, root: Path) -> None:
+    running = start(root)
+    answer = running.post("/predict", [{"n": 2}, {"n": 3}])
+    assert [prediction["prediction"] for prediction in answer.json["predictions"]] == [42, 43]
+    assert "something the project prints" in running.log.read_text()
+    assert "something the project prints" not in running.access_log.read_text()
+
+
+def test_the_model_ends_with_its_server(start: Start, root: Path) -> None:
+    running = start(root)
+    pid = running.process.pid
+    worker = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+    running.process.send_signal(signal.SIGKILL)
+    running.process.wait()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_project_that_does_not_load_is_told(start: Start, root: Path) -> None:
+    (root / "project" / "helper.py").unlink()
+    running = start(root, ready=False)
+    assert running.process.wait(20) == 1
+    assert "No module named 'helper'" in running.log.read_text()
+    assert "cannot start: the model's process ended (exit code 1)" in running.log.read_text()
