@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from airflow.sdk import BaseHook
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, StoreError
 from modelyard.provider_info import CONNECTION_ID, CONNECTION_TYPE
 from modelyard.store.address import StoreAddress, home_folder
 
@@ -58,6 +58,10 @@ class ModelStoreHook(BaseHook):
             StoreError: one of the fields can't be right.
         """
         connection = self.get_connection(self.model_store_conn_id)
+        if not connection.host:
+            raise StoreError(
+                f"The connection '{self.model_store_conn_id}' names no MongoDB host", "give it one: host:port"
+            )
         extra = connection.extra_dejson
         home = self.home()
         values: dict[str, Any] = {

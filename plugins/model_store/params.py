@@ -75,7 +75,8 @@ def _schema(entry: dict[str, Any]) -> dict[str, Any]:
     kind, default = entry["type"], entry["default"]
     if kind not in _TYPES or kind == "null":
         return {"type": ["null", "string", "number", "boolean", "array", "object"]}
-    return {"type": ["null", kind] if default is None else kind}
+    # The form takes an empty text, list or number for none at all, and refuses it where none is not allowed.
+    return {"type": ["null", kind] if default in (None, "", []) else kind}
 
 
 def _release(locked: LockedProject) -> dict[str, Param]:
@@ -116,8 +117,8 @@ def _release(locked: LockedProject) -> dict[str, Param]:
             section="Release",
         )
     params["reason"] = Param(
-        "",
-        type="string",
+        None,
+        type=["null", "string"],  # the form insists on a text where a text is the only type
         title="Reason",
         description="Kept in the history of what was live when.",
         section="Release",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 from airflow.sdk import DAG, Asset, BaseOperator, Param, TriggerRule, chain
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from model_store.approval import ReleaseApprovalOperator
 from model_store.links import page
@@ -22,6 +24,17 @@ Mode = Callable[..., BaseOperator]
 
 _RETRY_DELAY = timedelta(seconds=5)
 _RUNS_AT_ONCE = 3
+
+
+def project_dag(found: LockedProject | BrokenProject) -> DAG:
+    """Return the DAG of a project, or the one that tells why there is none: no project's mistake hides another."""
+    if isinstance(found, BrokenProject):
+        return broken_dag(found)
+    try:
+        return model_dag(found)
+    except (ImportError, AttributeError, LookupError, TypeError, ValueError, AirflowException) as error:
+        remedy = f"correct model.yaml, then write its lock anew with: modelyard lock {found.name}"
+        return broken_dag(BrokenProject(found.name, f"Airflow refuses '{found.name}': {error}\n  → {remedy}"))
 
 
 def model_dag(locked: LockedProject, mode: Mode = LocalStepOperator, conn_id: str = CONNECTION_ID) -> DAG:
@@ -125,8 +138,6 @@ class _TellOperator(BaseOperator):
         self.error = error
 
     def execute(self, context: Any) -> None:  # noqa: ARG002
-        from airflow.sdk.exceptions import AirflowFailException
-
         raise AirflowFailException(self.error)
 
 
@@ -136,9 +147,8 @@ def _schedule(schedule: Any) -> Any:
         return schedule
     if "asset" in schedule:
         return [Asset(schedule["asset"])]
-    from airflow.sdk.module_loading import import_string
-
-    return import_string(schedule["timetable"])(**schedule["arguments"])
+    module, _, name = schedule["timetable"].rpartition(".")
+    return getattr(import_module(module), name)(**schedule["arguments"])
 
 
 def _doc(locked: LockedProject) -> str:

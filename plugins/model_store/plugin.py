@@ -13,24 +13,30 @@ from airflow.plugins_manager import AirflowPlugin
 import model_store.operators
 import model_store.pipeline  # noqa: F401
 from model_store.links import PAGES, airflow_root
+from model_store.run import versions_asset
+
+# An asset's first use in a process loads every provider's rules for addresses, which takes longer than all the rest.
+versions_asset("any")
 
 
 class ModelStorePlugin(AirflowPlugin):
     """Hook, operators, sensor and pages of the model store."""
 
     name = "model_store"
-    external_views: ClassVar = [
+    external_views: ClassVar = [  # type: ignore[misc]  # Airflow reads it from the class
         {
             "name": "Models",
             "href": f"{airflow_root()}{PAGES}/models",
             "destination": "nav",
-            "category": "browse",
+            "icon": f"{airflow_root()}{PAGES}/static/models.svg",
+            "icon_dark_mode": f"{airflow_root()}{PAGES}/static/models-dark.svg",
+            "nav_top_level": True,
             "url_route": "models",
         }
     ]
 
     @property
-    def fastapi_apps(self) -> list[dict[str, Any]]:
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # Airflow asks an instance
         """The pages; made only where they are asked for, in the API server."""
         from model_store.pages.app import create_app
 

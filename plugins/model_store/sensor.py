@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.sdk.exceptions import TaskDeferred
 
 from model_store.hook import ModelStoreHook
 from model_store.run import task_failure
@@ -14,8 +16,6 @@ from modelyard.errors import ModelyardError
 from modelyard.provider_info import CONNECTION_ID
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from airflow.sdk import Context
 
 
@@ -69,8 +69,7 @@ class ModelVersionSensor(BaseSensorOperator):
         seen = self.poke(context)
         if seen.is_done:
             return seen.xcom_value
-        wait: timedelta | None = self.execution_timeout
-        self.defer(
+        raise TaskDeferred(
             trigger=ModelVersionTrigger(
                 model=self.model,
                 alias=self.alias,
@@ -79,9 +78,8 @@ class ModelVersionSensor(BaseSensorOperator):
                 poll_seconds=self.poke_interval,
             ),
             method_name="execute_complete",
-            timeout=wait,
+            timeout=timedelta(seconds=self.timeout),
         )
-        return None
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> int:  # noqa: ARG002
         """Return the version that the trigger found."""

@@ -222,7 +222,7 @@ class TimetableSchedule(Section):
     arguments: dict[str, Any] = Field(
         default_factory=dict,
         description="Its keyword arguments.",
-        examples=[{"cron": "0 3 * * *", "timezone": "Europe/Rome"}],
+        examples=[{"expression": "0 3 * * *", "timezone": "Europe/Rome"}],
     )
 
 

@@ -1,0 +1,156 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from tests.unit.model_store.contexts import context
+from tests.unit.model_store.locks import lock, write
+
+from model_store.projects import LockedProject, find
+from model_store.run import PipelineStep, deployments_asset, pipeline_run, versions_asset
+from modelyard.errors import GateFailed, ModelyardError, RequestError, Unavailable
+from modelyard.store import Claim, PipelineRun, Store
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> LockedProject:
+    (found,) = find([write(tmp_path / "wine", lock())])
+    assert isinstance(found, LockedProject)
+    return found
+
+
+def step(locked: LockedProject, name: str) -> PipelineStep:
+    return PipelineStep(name, lambda _: locked, "model_store_default")
+
+
+def leave(store: Store, run: PipelineRun, name: str, result: dict[str, Any] | ModelyardError) -> None:
+    """What the step's process writes into its record."""
+    claim = store.steps.claim(run.id, name, try_number=1, clear_number=0)
+    assert isinstance(claim, Claim)
+    if isinstance(result, ModelyardError):
+        claim.fail(result)
+    else:
+        claim.finish(result)
+
+
+def test_the_run_is_written_down_before_its_first_step(store: Store, locked: LockedProject):
+    run, command = step(locked, "train").begin(context(), store)
+    assert store.pipelines.get(run.id) == run
+    assert (run.model, run.started_by, run.project) == ("wine", "ada", locked.source)
+    assert run.settings["environment"] == "production"
+    assert (command.step, command.pipeline_run, command.try_number) == ("train", run.id, 1)
+    assert command.resources == {"cpu": "1"}
+    again, _ = step(locked, "validate").begin(context(clear_number=2), store)
+    assert again.id == run.id
+    assert again.clear_number == 2
+
+
+def test_a_schedules_run_names_the_schedule(store: Store, locked: LockedProject):
+    run, _ = step(locked, "prepare").begin(context(triggering_user_name=None), store)
+    assert run.started_by == "manual"
+
+
+@pytest.mark.parametrize(
+    ("params", "skipped"),
+    [
+        ({"version": 3}, {"train", "log_to_sacred"}),
+        ({"release": False}, {"validate", "containerise", "test_image", "push", "deploy"}),
+    ],
+)
+def test_what_a_run_leaves_out_is_skipped(
+    store: Store, locked: LockedProject, params: dict[str, Any], skipped: set[str]
+):
+    for name in ("prepare", "train", "log_to_sacred", "validate", "containerise", "test_image", "push", "deploy"):
+        if name in skipped:
+            with pytest.raises(AirflowSkipException):
+                step(locked, name).begin(context(params), store)
+        else:
+            step(locked, name).begin(context(params), store)
+
+
+def test_an_environment_that_is_not_the_models_is_refused(store: Store, locked: LockedProject):
+    with pytest.raises(RequestError, match="no environment 'mars'"):
+        step(locked, "prepare").begin(context({"environment": "mars"}), store)
+
+
+def test_ids_and_digests_go_to_airflow_and_nothing_else(store: Store, locked: LockedProject):
+    validate = step(locked, "validate")
+    run, _ = validate.begin(context(), store)
+    leave(store, run, "validate", {"version": 3, "gates": [{"gate": "accuracy"}], "report": {"html": "sha256:ab"}})
+    assert validate.end(context(), store, run, 0) == {"version": 3}
+    assert validate.links(store, run)["Validation report"].endswith("/models/wine/versions/3/report")
+
+
+def test_a_new_version_is_an_event(store: Store, locked: LockedProject):
+    log = step(locked, "log_to_sacred")
+    assert log.outlets("wine") == [versions_asset("wine")]
+    run, _ = log.begin(context(), store)
+    leave(store, run, "log_to_sacred", {"run_id": 7, "version": 3})
+    told = context()
+    log.end(told, store, run, 0)
+    extra = told["outlet_events"][versions_asset("wine")].extra
+    assert extra == {"version": 3, "sacred_run": 7, "pipeline_run": run.id}
+
+
+def test_a_deployment_is_an_event_of_its_environment(store: Store, locked: LockedProject):
+    deploy = step(locked, "deploy")
+    run, _ = deploy.begin(context(), store)
+    result = {
+        "version": 3,
+        "image_digest": "sha256:ab",
+        "environment": "staging",
+        "generation": 2,
+        "address": "http://127.0.0.1:18000",
+        "replaced": None,
+    }
+    leave(store, run, "deploy", result)
+    told = context()
+    deploy.end(told, store, run, 0)
+    (alias,) = deploy.outlets("wine")
+    (event,) = told["outlet_events"][alias].asset_alias_events
+    assert event.dest_asset_key.uri == deployments_asset("wine", "staging").uri
+    assert event.extra["version"] == 3
+    assert event.extra["image_digest"] == "sha256:ab"
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "kind"),
+    [
+        (GateFailed("accuracy 0.8 is below 0.9", "train better"), 65, AirflowFailException),
+        (Unavailable("the registry does not answer", "start it"), 75, AirflowException),
+    ],
+)
+def test_a_steps_error_is_the_tasks(
+    store: Store, locked: LockedProject, error: ModelyardError, exit_code: int, kind: type[Exception]
+):
+    validate = step(locked, "validate")
+    run, _ = validate.begin(context(), store)
+    leave(store, run, "validate", error)
+    with pytest.raises(AirflowException) as raised:
+        validate.end(context(), store, run, exit_code)
+    assert type(raised.value) is kind
+    assert str(raised.value) == f"{error.message}\n  → {error.remedy}"
+
+
+def test_a_killed_step_is_tried_again_and_an_older_trys_error_is_not_shown(store: Store, locked: LockedProject):
+    train = step(locked, "train")
+    run, _ = train.begin(context(), store)
+    leave(store, run, "train", GateFailed("of try 1", None))
+    later = context()
+    later["ti"].try_number = 2
+    with pytest.raises(AirflowException, match="ended by signal 9") as raised:
+        train.end(later, store, run, -9)
+    assert type(raised.value) is AirflowException
+
+
+def test_a_failed_validation_still_leads_to_its_version(store: Store, locked: LockedProject):
+    validate = step(locked, "validate")
+    run, _ = validate.begin(context(), store)
+    assert validate.links(store, run) == {}
+    leave(store, run, "log_to_sacred", {"run_id": 7, "version": 3})
+    leave(store, run, "validate", GateFailed("too bad", None))
+    assert validate.links(store, run)["Validation report"].endswith("/versions/3/report")
+
+
+def test_two_airflows_never_share_a_run(locked: LockedProject):
+    assert pipeline_run(context(), locked, "milan").id != pipeline_run(context(), locked, "rome").id
