@@ -109,6 +109,7 @@ def page(report: JSON) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # columns in the order people wrote them
     environment.filters["figure"] = figure
     environment.globals.update(bars=pictures.bars, scatter=pictures.scatter)
     return environment.get_template("report.html").render(report=report)

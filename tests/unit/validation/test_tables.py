@@ -98,3 +98,18 @@ def test_a_table_without_rows_is_no_evaluation_data(tmp_path: Path) -> None:
     path.write_text("x,y\n")
     with pytest.raises(TableError, match="no rows"):
         target_column(read_table(path, "csv"), "y")
+
+
+def test_parquet_keeps_types_times_and_gaps(tmp_path: Path) -> None:
+    import pandas as pd
+
+    path = tmp_path / "rows.parquet"
+    times = [pd.Timestamp("2024-01-01T10:00"), None]
+    pd.DataFrame({"id": ["07", None], "at": times, "n": pd.array([1, None], dtype="Int64")}).to_parquet(path)
+    frame = read_table(path, "parquet")
+    assert list(requests(frame, signature(id="BYTES", at="BYTES", n="INT64"), "", 9)) == [
+        {"columns": {"id": ["07", None], "at": ["2024-01-01T10:00:00", None], "n": [1, None]}}
+    ]
+    path.write_bytes(b"PAR1 no")
+    with pytest.raises(TableError, match="not readable as parquet"):
+        read_table(path, "parquet")
