@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.environments import EnvironmentRef, ensure, ensure_server, python_of, read_lock
+from modelyard.images import Image, ImageStore, validate
+from modelyard.images.layout import Layout
+from modelyard.images.model_image import build_model_image
+from modelyard.images.registry import Registry
+from modelyard.images.transport import Transport
+from modelyard.images.unpack import unpack, unpack_model_image
+
+PREDICT = """
+import json, six
+
+def load(folder):
+    return json.loads((folder / "factor.json").read_text())
+
+def predict(model, rows):
+    return {"prediction": [model * row["x"] for row in rows]}
+"""
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def write_project(folder: Path, factor: int = 3) -> tuple[Path, Path]:
+    """A project and its model directory: a model that multiplies by a factor."""
+    project, model = folder / "project", folder / "model"
+    (project / "__pycache__").mkdir(parents=True)
+    (project / "__pycache__" / "predict.cpython-311.pyc").write_bytes(os.urandom(20))
+    (project / "predict.py").write_text(PREDICT)
+    (project / "requirements.txt").write_text("six==1.17.0\n")
+    (model / "files").mkdir(parents=True)
+    (model / "files" / "factor.json").write_text(str(factor))
+    description = {
+        "format": 1,
+        "flavor": "python",
+        "files": {"model": "files"},
+        "task": None,
+        "classes": None,
+        "python": "3.11.7",
+        "packages": {"six": "1.17.0"},
+        "signature": {
+            "kind": "columns",
+            "container": "rows",
+            "inputs": [{"name": "x", "datatype": "INT64", "shape": [-1], "nullable": False}],
+            "outputs": [{"name": "prediction", "datatype": "INT64", "shape": [-1]}],
+        },
+        "golden": {"inputs": [{"x": 1}], "outputs": {"prediction": [factor]}},
+    }
+    (model / "modelyard.json").write_text(json.dumps(description))
+    return project, model
+
+
+def build(images: ImageStore, folder: Path, **changes: Any) -> tuple[Image, EnvironmentRef]:
+    project, model = write_project(folder, changes.pop("factor", 3))
+    home = folder / "home"
+    environment = ensure(read_lock(project / "requirements.txt"), images, home, lambda _: None)
+    image = build_model_image(
+        images=images,
+        home=home,
+        environment=environment,
+        project=project,
+        model=model,
+        log=lambda _: None,
+        **{"commit": COMMIT, "created": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), **changes},
+    )
+    return image, environment
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("uv")
+
+
+@pytest.fixture(autouse=True)
+def _each_package_is_fetched_once(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_CACHE_DIR", str(packages))
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """One for all tests here: the environments in it are built once."""
+    return Layout(tmp_path_factory.mktemp("layout"))
+
+
+@contextmanager
+def served(root: Path) -> Iterator[str]:
+    """Serve an unpacked model image; yields the address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number = listener.fileno()
+        process = subprocess.Popen(
+            [root / "server" / "bin" / "python", "-I", "-m", "modelyard.serving", "--root", root, "--fd", str(number)],
+            pass_fds=[number],
+            stdout=subprocess.DEVNULL,
+            env={"PATH": "/usr/bin:/bin"},
+        )
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+def answer(url: str, body: dict[str, Any]) -> Any:
+    deadline = time.monotonic() + 20
+    while True:
+        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return json.load(response)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def test_the_image_of_a_project_answers_on_this_machine(layout: Layout, tmp_path: Path) -> None:
+    image, _ = build(layout, tmp_path)
+    digest = layout.push("staging/triple", image, "run")
+    root = unpack_model_image(layout, "staging/triple", digest, tmp_path / "home")
+    assert not (root / "project" / "__pycache__").exists()
+
+    with served(root) as address:
+        answered = answer(f"{address}/predict", {"rows": [{"x": 2}, {"x": 5}]})
+
+    assert "6" in json.dumps(answered)
+    assert "15" in json.dumps(answered)
+
+
+def test_the_same_inputs_are_the_same_image_in_another_folder(layout: Layout, tmp_path: Path) -> None:
+    first, _ = build(layout, tmp_path / "one")
+    other = Layout(tmp_path / "images")
+    umask = os.umask(0o077)
+    try:
+        second, _ = build(other, tmp_path / "two" / "longer")
+    finally:
+        os.umask(umask)
+
+    assert first.digest == second.digest
+    assert build(layout, tmp_path / "three", factor=4)[0].layers[:3] == first.layers[:3]
+
+
+def test_manifest_and_config_hold_what_the_content_determines(layout: Layout, tmp_path: Path) -> None:
+    image, environment = build(layout, tmp_path)
+
+    config = image.parsed_config
+    assert config["created"] == "2026-01-02T03:04:05Z"
+    assert config["config"]["User"] == "65532:65532"
+    assert config["config"]["WorkingDir"] == "/opt/modelyard/project"
+    assert config["config"]["ExposedPorts"] == {"8080/tcp": {}}
+    assert config["config"]["Entrypoint"] == [
+        *("/opt/modelyard/server/bin/python", "-I", "-m", "modelyard.serving", "--root", "/opt/modelyard")
+    ]
+    annotations = image.parsed_manifest["annotations"]
+    assert annotations["org.opencontainers.image.revision"] == COMMIT
+    assert annotations["io.modelyard.lock"] == environment.lock_digest
+    assert [layer.kind for layer in image.layers] == ["environment", "server", "project", "model"]
+    assert len(config["history"]) == len(config["rootfs"]["diff_ids"]) == 4
+
+
+def test_the_server_has_nothing_of_modelyard_but_server_and_client(layout: Layout, tmp_path: Path) -> None:
+    server = ensure_server(
+        layout, tmp_path, lambda _: None, python=f"{sys.version_info.major}.{sys.version_info.minor}"
+    )
+    python = python_of(server, layout, tmp_path)
+
+    (package,) = python.parents[1].glob("lib/python*/site-packages/modelyard")
+    assert {path.name for path in package.iterdir()} == {"__init__.py", "__pycache__", "client", "errors.py", "serving"}
+
+
+def test_it_is_the_same_image_in_a_registry(layout: Layout, registry: Any, tmp_path: Path) -> None:
+    images = Registry(Transport(registry.host, insecure=True), registry.prefix, tmp_path / "packed")
+    image, environment = build(images, tmp_path)
+    assert environment.reference is not None
+    assert environment.reference.startswith(f"{registry.host}/{registry.prefix}/environment@sha256:")
+
+    images.push("staging/triple", image, "run")
+    images.copy("staging/triple", "triple", image.digest)
+    images.tag("triple", image.digest, "1")
+
+    validate(images.pull("triple", "1"))
+    assert image.digest == build(layout, tmp_path / "other")[0].digest
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="apt-get install skopeo umoci")
+@pytest.mark.skipif(shutil.which("umoci") is None, reason="apt-get install skopeo umoci")
+def test_other_tools_read_the_layout_and_unpack_the_same_tree(tmp_path: Path) -> None:
+    images = Layout(tmp_path / "images", "gzip")  # Debian's umoci reads no zstd
+    image, _ = build(images, tmp_path)
+    images.push("triple", image, "1")
+
+    inspected = json.loads(subprocess.check_output(["skopeo", "inspect", f"oci:{images.path}:triple:1"]))
+    assert inspected["Digest"] == image.digest
+    # skopeo checks each digest as it copies; umoci wants a layout whose names are plain tags.
+    copied = tmp_path / "copied"
+    subprocess.run(["skopeo", "copy", "--quiet", f"oci:{images.path}:triple:1", f"oci:{copied}:one"], check=True)
+    subprocess.run(["umoci", "unpack", "--rootless", "--image", f"{copied}:one", tmp_path / "bundle"], check=True)
+    unpack(image, tmp_path / "ours")
+
+    assert listing(tmp_path / "bundle" / "rootfs") == listing(tmp_path / "ours")
+
+
+def listing(folder: Path) -> dict[str, tuple[int, bytes | str | None]]:
+    found: dict[str, tuple[int, bytes | str | None]] = {}
+    for path in folder.rglob("*"):
+        content = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        found[str(path.relative_to(folder))] = (path.lstat().st_mode, content)
+    return found
