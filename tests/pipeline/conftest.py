@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,25 +13,29 @@ from dulwich import porcelain
 from tests.yard import EXAMPLES, Yard, commit
 
 from modelyard.deployment.local import stop_all
+from modelyard.environments import ensure, find_lock
+from modelyard.images.layout import Layout
 from modelyard.store import StoreAddress
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a session builds once: images of environments, their unpacked folders, uv's cache."""
-    return tmp_path_factory.mktemp("built")
+    home = tmp_path_factory.mktemp("built")
+    images = Layout(home / "images")
+    ensure(find_lock(EXAMPLES / "wine"), images, home, print)
+    return home
 
 
 @pytest.fixture
 def yard(store_address: StoreAddress, tmp_path: Path, built: Path) -> Iterator[Yard]:
-    """A yard whose services end with the test."""
+    """A yard whose services end with the test; of environments it has the session's."""
     home = tmp_path / "home"
-    home.mkdir()
+    shutil.copytree(built / "images", home / "images", copy_function=os.link)
     for shared in ("cache", "environments"):
         (built / shared).mkdir(exist_ok=True)
         (home / shared).symlink_to(built / shared)
-    yard = Yard(replace(store_address, registry=f"oci:{built / 'images'}"), home)
-    yield yard
+    yield Yard(replace(store_address, registry=f"oci:{home / 'images'}"), home)
     stop_all(home)
 
 
