@@ -7,8 +7,8 @@ standard library only, so that it runs in any project's environment.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers know it, without the import of typing
 if TYPE_CHECKING:
     from modelyard.client.data import log_data
     from modelyard.client.model import log_model
@@ -16,15 +16,23 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "log_data", "log_model"]
 
-# A training script is recorded by importing this package: by the step that started it, or because the store's address
-# is in the environment. Whoever does not run Sacred experiments does not notice.
-if os.environ.get("MODELYARD_RELAY") or os.environ.get("MODELYARD_MONGO_URI"):
+
+def _store_is_configured() -> bool:
+    if os.environ.get("MODELYARD_RELAY") or os.environ.get("MODELYARD_MONGO_URI"):
+        return True
+    home = os.environ.get("MODELYARD_HOME")
+    return bool(home) and os.path.isdir(f"{home}/mongo")  # noqa: PTH112 - pathlib would be half of this import's time
+
+
+# A training script is recorded by importing this package: by the step that started it, or because the environment says
+# where the store is. Whoever does not run Sacred experiments does not notice.
+if _store_is_configured():
     from modelyard.client import attach
 
     attach.install()
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "log_model":
         from modelyard.client.model import log_model
 

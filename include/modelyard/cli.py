@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,6 +192,17 @@ def step(
             git=None if git is None else (git[0], git[1]),
         )
     )
+
+
+@main.command(hidden=True)
+@click.option("--fd", type=int, required=True)
+@click.option("--project", type=FOLDER, required=True)
+def relay(fd: int, project: Path) -> None:
+    """Record the runs of a plain `python train.py`, which starts this by itself."""
+    from modelyard.recording.relay import main
+    from modelyard.store import StoreAddress
+
+    sys.exit(main(fd, project, StoreAddress.from_environment(os.environ)))
 
 
 if __name__ == "__main__":

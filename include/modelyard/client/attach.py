@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib.abc
 import importlib.machinery
 import os
 import sys
-from collections.abc import Sequence
-from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False  # as type checkers know it: typing takes longer to import than all of this
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
 
 _MODULE = "sacred.experiment"
 
@@ -49,7 +51,7 @@ def _patch(module: ModuleType) -> None:
     module.Experiment._create_run = recorded
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Waits for the import of Sacred, which costs too much to be imported for nothing."""
 
     def find_spec(
