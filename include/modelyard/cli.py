@@ -136,11 +136,9 @@ def _conf(pairs: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
 
 
 def _pipeline(folder: Path, params: dict[str, Any]) -> None:
-    import os
-
     from modelyard.project.lock import read_lock
     from modelyard.steps.local_run import run_pipeline
-    from modelyard.store.address import StoreAddress, home_folder
+    from modelyard.store.address import StoreAddress
 
     def emit(step: str, line: str) -> None:
         click.echo(f"{click.style(f'{step:>13}', fg='cyan')}  {line}")
@@ -150,6 +148,27 @@ def _pipeline(folder: Path, params: dict[str, Any]) -> None:
     _, code = run_pipeline(lock, params, address, home_folder(os.environ), emit)
     if code != 0:
         click.get_current_context().exit(code)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--limit", default=20, show_default=True, help="Most versions to show, the newest first.")
+def versions(name: str | None, limit: int) -> None:
+    """List the versions of model NAME, with their metrics and aliases; without NAME, of all models."""
+    from rich.console import Console
+
+    from modelyard.store import Store, StoreAddress
+    from modelyard.version_table import version_table
+
+    with Store.open(StoreAddress.from_environment(os.environ)) as store:
+        page = store.versions.find(name=name, limit=limit)
+        aliases = {model: store.aliases.of(model) for model in {version.name for version in page.versions}}
+    if not page.versions:
+        click.echo(f"There are no versions{f' of {name}' if name else ''} yet.")
+        return
+    Console(highlight=False).print(version_table(page.versions, aliases))
+    if page.after is not None:
+        click.echo(f"There are more: --limit {2 * limit}")
 
 
 @main.command(hidden=True)
@@ -164,12 +183,11 @@ def step(
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
     import json
-    import os
     import sys
 
     from modelyard.process import hide
     from modelyard.steps.entry import run_step
-    from modelyard.store.address import StoreAddress, home_folder
+    from modelyard.store.address import StoreAddress
 
     hide()
     home = home_folder(os.environ)

@@ -75,6 +75,8 @@ def _entries(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         entries: list[dict[str, Any]] = json.loads(path.read_bytes())
+        if not isinstance(entries, list):
+            raise TypeError("it is no list")
         for entry in entries:
             str(entry["lock"]["project"]["name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
