@@ -11,7 +11,6 @@ A Git project is an entry of ``git-projects.json``, which ``modelyard lock --git
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,8 @@ JSON = dict[str, Any]
 
 
 def configured_folders(setting: str, default: Path) -> list[Path]:
-    """Return the folders that ``[modelyard] projects`` names, separated by ``:``; ``default`` when it names none."""
-    return [Path(name.strip()) for name in setting.split(os.pathsep) if name.strip()] or [default]
+    """Return the folders that ``[modelyard] projects`` names, separated by commas; ``default`` when it names none."""
+    return [Path(name.strip()) for name in setting.split(",") if name.strip()] or [default]
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,6 @@ def test_two_projects_of_one_name_are_told_apart(tmp_path: Path):
     assert str(tmp_path / "a") in second.error
 
 
-def test_folders_are_configured_like_a_path():
-    assert configured_folders("/a: /b ", Path("/dags")) == [Path("/a"), Path("/b")]
+def test_folders_are_separated_by_commas():
+    assert configured_folders("/a, /b ", Path("/dags")) == [Path("/a"), Path("/b")]
     assert configured_folders("", Path("/dags")) == [Path("/dags")]
