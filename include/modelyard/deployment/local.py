@@ -21,6 +21,7 @@ from modelyard.deployment.target import JSON, Live, ServiceSpec
 from modelyard.errors import DeploymentFailed, Superseded, Unavailable
 
 _START_SECONDS = 20.0
+_RUNNING_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _BEYOND_READY = 300.0  # smoke tests and the old version's last answers
 
@@ -94,12 +95,19 @@ def services(home: Path) -> list[Live]:
 def start_all(home: Path) -> list[Live]:
     """Start the services that were live before a stop, a crash or a restart of the machine; leave alone those that run.
 
+    Returns when all run, or after a minute; a supervisor goes on trying, and its log says why it has to.
+
     Raises:
         Unavailable: a supervisor does not start.
     """
     for folder in service_folders(home.resolve()):
         _ensure_supervisor(folder, None)
-    return services(home)
+    deadline = time.monotonic() + _RUNNING_SECONDS
+    while True:
+        started = services(home)
+        if all(live.running for live in started) or time.monotonic() > deadline:
+            return started
+        time.sleep(0.05)
 
 
 def stop_all(home: Path) -> int:

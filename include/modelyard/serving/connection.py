@@ -43,6 +43,7 @@ class Connection(asyncio.Protocol):
         self._answering = False
         self._reading = False  # a request has begun to arrive
         self._last = False  # whatever comes after this is not read any more
+        self._cut: asyncio.TimerHandle | None = None
         self._half_closed = False  # the client has said that it sends no more
         self._blocked = False  # the client does not read its answers
         self.since = time.monotonic()  # of what `waits_for` says
@@ -65,6 +66,8 @@ class Connection(asyncio.Protocol):
         self._server.closed(self)
         self._last = True
         self._waiting.clear()
+        if self._cut is not None:
+            self._cut.cancel()
 
     def eof_received(self) -> bool:
         """Stay open for the answer that a half-closed client still waits for."""
@@ -82,14 +85,15 @@ class Connection(asyncio.Protocol):
         """Feed the parser; it calls the ``on_…`` methods below."""
         if self._last:
             return
-        if not self._reading:
-            self._reading, self.since = True, time.monotonic()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._last = True  # what would follow is another protocol, which the answer declines
         except httptools.HttpParserError as error:
             self._refuse(400, f"this is no HTTP/1.1 request: {error}")
+
+    def on_message_begin(self) -> None:  # noqa: D102
+        self._reading, self.since = True, time.monotonic()
 
     def on_url(self, url: bytes) -> None:  # noqa: D102
         self._url += url
@@ -192,7 +196,8 @@ class Connection(asyncio.Protocol):
     def _send(self, request: Request, keep: bool, response: Response) -> None:
         if self._transport.is_closing():
             return
-        keep = keep and not self._server.draining and not (self._half_closed and not self._waiting)
+        ending = self._server.draining or self._half_closed
+        keep = keep and (bool(self._waiting) or not ending)  # what was asked already is answered in any case
         head = (
             f"HTTP/1.1 {response.status} {_REASONS[response.status]}\r\n"
             f"content-type: {response.content_type}\r\ncontent-length: {len(response.body)}\r\n"
@@ -211,4 +216,4 @@ class Connection(asyncio.Protocol):
         self._transport.resume_reading()  # unread bytes would make the kernel reset the connection, and lose the answer
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        asyncio.get_running_loop().call_later(_LINGER, self._transport.abort)
+        self._cut = asyncio.get_running_loop().call_later(_LINGER, self._transport.abort)

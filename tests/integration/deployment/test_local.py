@@ -230,9 +230,11 @@ def test_stop_and_start(deploy: Deploy, images: Images, folder: Path, home: Path
         socket.create_connection(("127.0.0.1", port))
     assert stop_all(home) == 0
     assert [live.running for live in services(home)] == [False]
-    start_all(home)
+    assert [live.running for live in start_all(home)] == [True]
     assert ask(port) == 1
+    processes = family(supervisor(folder))
     start_all(home)
+    assert family(supervisor(folder)) == processes
     target.remove("sum", "production")
     assert services(home) == []
     assert not folder.exists()
@@ -295,13 +297,15 @@ def test_an_idle_connection_gets_its_next_answer_and_then_ends(deploy: Deploy, i
         assert b"connection: keep-alive" in idle.recv(65536)
         thread = threading.Thread(target=deploy, args=(images.spec(2),))
         thread.start()
-        while ask(port) != 2:
-            time.sleep(0.02)
-        idle.sendall(request)
-        answer = idle.recv(65536)
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b"connection: close" in answer
-        assert b"modelyard-model-version: 1" in answer
+        answer, deadline = b"", time.monotonic() + 20
+        while b"connection: close" not in answer:  # until the new version has taken over
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+            idle.sendall(request)
+            answer = idle.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"modelyard-model-version: 1" in answer
         assert idle.recv(1) == b""
         thread.join(20)
         assert not thread.is_alive()
+    assert ask(port) == 2

@@ -172,6 +172,20 @@ def test_sigterm_answers_what_was_asked(start: Start, tmp_path: Path) -> None:
     assert running.process.wait(10) == 0
 
 
+def test_sigterm_answers_all_that_was_sent_ahead(start: Start, tmp_path: Path) -> None:
+    running = start(make_root(tmp_path / "root"))
+    slow = json.dumps([{"a": 1, "b": 0.5, "word": "sleep"}]).encode()
+    with running.connect() as connection:
+        connection.sendall(post(body=slow) + post() + post())
+        while b"modelyard_requests_in_flight 2" not in running.get("/metrics").body:
+            time.sleep(0.01)
+        running.process.send_signal(signal.SIGTERM)
+        answers = read_all(connection)
+        assert answers.count(b"HTTP/1.1 200 OK") == 3
+        assert answers.count(b"connection: close") == 1
+    assert running.process.wait(10) == 0
+
+
 def test_with_a_socket_of_its_own_it_goes_on_accepting_for_a_while(
     start: Start, tmp_path: Path, free_port: int
 ) -> None:
