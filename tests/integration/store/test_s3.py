@@ -85,6 +85,16 @@ def test_a_refusal_is_told_by_its_kind(
     assert type(caught.value) is kind
 
 
+@pytest.mark.skipif("S3_ENDPOINT_URL" not in os.environ, reason="the S3 server of the tests takes any signature")
+def test_a_wrong_secret_key_is_told_without_showing_it(s3: Any):
+    artifacts = open_artifacts(replace(s3.address(), s3_secret_key="s3cr3t"))
+    for call in (artifacts.ping, lambda: artifacts.put_bytes(b"1", "x"), lambda: artifacts.read(MISSING)):
+        with pytest.raises(StoreError, match="refuses this access key") as caught:
+            call()
+        assert type(caught.value) is StoreError
+        assert "s3cr3t" not in str(caught.value)
+
+
 def test_without_credentials_the_remedy_is_named(s3: Any, monkeypatch: pytest.MonkeyPatch):
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
