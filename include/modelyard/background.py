@@ -58,9 +58,9 @@ class Session:
                     os.kill(pid, number)
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
-                with suppress(ChildProcessError):  # it is another process's child
-                    os.waitpid(self.pid, os.WNOHANG)
                 if not self._members():
+                    with suppress(ChildProcessError):  # it is another process's child
+                        os.waitpid(self.pid, 0)
                     return True
                 time.sleep(0.02)
         raise Unavailable(f"Processes {self._members()} do not end", "end them by hand")

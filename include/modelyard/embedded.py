@@ -11,7 +11,6 @@ import importlib.util
 import json
 import os
 import secrets
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -45,10 +44,6 @@ class _Server:
     def session(self) -> Session | None:
         return None if self.pid is None or self.started is None else Session(self.pid, self.started)
 
-    @property
-    def alive(self) -> bool:
-        return self.session is not None and self.session.alive
-
 
 def start(folder: Path) -> str:
     """Start the server on ``folder``, or find it running, and return its URI once it answers.
@@ -68,18 +63,20 @@ def start(folder: Path) -> str:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(folder):
         server = _read(folder) or _Server(password=secrets.token_urlsafe(24))
-        if server.alive:
-            return server.uri
+        if server.session is not None and server.session.alive:
+            with suppress(Unavailable):  # otherwise it is about to end, or hangs
+                _wait_until_ready(server.session, server.uri, folder)
+                return server.uri
+            server.session.end(_STOP_SECONDS)
         _write(folder, server)
         if not server.user_made:
             _make_user(folder, server.password)
         port = free_port() if server.port is None else free_port(server.port)
-        process = _spawn(folder, port, "--auth")
-        session = Session.of(process)
+        session = _spawn(folder, port, "--auth")
         server = _Server(server.password, user_made=True, port=port, pid=session.pid, started=session.started)
         _write(folder, server)
         try:
-            _wait_until_ready(process, server.uri, folder)
+            _wait_until_ready(session, server.uri, folder)
         except BaseException:
             session.end(_STOP_SECONDS)
             raise
@@ -113,11 +110,10 @@ def _make_user(folder: Path, password: str) -> None:
     from pymongo.errors import OperationFailure
 
     port = free_port()
-    process = _spawn(folder, port)
-    session = Session.of(process)
+    session = _spawn(folder, port)
     try:
         address = f"mongodb://127.0.0.1:{port}/"
-        _wait_until_ready(process, address, folder)
+        _wait_until_ready(session, address, folder)
         with pymongo.MongoClient[dict[str, object]](address) as client:
             try:
                 client.admin.command("createUser", _USER, pwd=password, roles=["root"])
@@ -129,7 +125,7 @@ def _make_user(folder: Path, password: str) -> None:
         session.end(_STOP_SECONDS)
 
 
-def _spawn(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, port: int, *options: str) -> Session:
     command = [sys.executable, "-I", "-m", "secantus", "--host", "127.0.0.1", "--port", str(port)]
     # An empty configuration file of its own, so that none in /etc or a home folder changes this server.
     configuration = folder / "server.toml"
@@ -137,21 +133,21 @@ def _spawn(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
     command += ["--config", str(configuration), "--storage-path", str(folder / "data")]
     command += ["--sync-on-commit", *options]
     # No credential of whoever starts it lives on in a process that stays.
-    return spawn(command, folder / "server.log", folder, {"PATH": os.defpath})
+    return Session.of(spawn(command, folder / "server.log", folder, {"PATH": os.defpath}))
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], address: str, folder: Path) -> None:
+def _wait_until_ready(session: Session, address: str, folder: Path) -> None:
     import pymongo
     from pymongo.errors import PyMongoError
 
     deadline = time.monotonic() + _START_SECONDS
     with pymongo.MongoClient[dict[str, object]](address, serverSelectionTimeoutMS=250) as client:
-        while process.poll() is None and time.monotonic() < deadline:
+        while session.alive and time.monotonic() < deadline:
             with suppress(PyMongoError):
                 client.admin.command("ping")
                 return
             time.sleep(0.02)
-    what = "did not answer" if process.poll() is None else f"ended with code {process.returncode}"
+    what = "does not answer" if session.alive else "has ended"
     raise Unavailable(
         f"The embedded database {what}: {last_line(folder / 'server.log')}", f"read {folder / 'server.log'}"
     )
