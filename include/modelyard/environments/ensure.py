@@ -21,7 +21,6 @@ from modelyard.images.store import ImageStore
 from modelyard.images.unpack import unpack_shared
 
 _RECIPE = "1"  # part of each tag: a change of how environments are built makes new ones
-_CREATED = "1970-01-01T00:00:00Z"
 # Of Modelyard's own code, only this comes into the server's environment.
 _OWN = ("__init__.py", "errors.py", "serving", "client")
 
@@ -91,7 +90,7 @@ def _ensure(
             compile_bytecode(folder, interpreter, f"/{ROOT}/{kind}")
             layer = images.pack(tree(folder, f"{ROOT}/{kind}", _is_left_out), kind)
         progress(f"Packed the {kind}: {layer.size / 1e6:.1f} MB, {layer.digest[:19]}")
-        image = empty(interpreter.platform.partition("/")[2], _CREATED).append([layer], {}, {})
+        image = empty(interpreter.platform.partition("/")[2]).append([layer], {}, {})
         try:
             digest = images.push(kind, image, tag)
         except ImageError:

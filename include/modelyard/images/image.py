@@ -21,6 +21,7 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 
+EPOCH = "1970-01-01T00:00:00Z"
 _KIND = "io.modelyard.layer"
 _CHUNK = 1 << 20
 _MAGIC = {"zstd": b"\x28\xb5\x2f\xfd", "gzip": b"\x1f\x8b"}
@@ -84,13 +85,16 @@ class Image:
         """The config's JSON."""
         return _object(self.config, "config")
 
-    def append(self, layers: Sequence[Layer], config: Mapping[str, Any], annotations: Mapping[str, str]) -> Image:
+    def append(
+        self, layers: Sequence[Layer], config: Mapping[str, Any], annotations: Mapping[str, str], created: str = EPOCH
+    ) -> Image:
         """Return a new image: these layers on top of this one's, and its run configuration changed by ``config``.
 
         Args:
             layers: each becomes one line of the image's history too.
             config: keys of the OCI config's ``config`` (``User``, ``Env``); ``Env`` and ``Labels`` are merged.
             annotations: of the new manifest; the old one's are not taken over, they describe another image.
+            created: when the content was made, never when the image was.
         """
         old = self.parsed_config
         run = dict(old.get("config") or {})
@@ -102,18 +106,22 @@ class Image:
         if "Labels" in config:
             merged["Labels"] = {**(run.get("Labels") or {}), **config["Labels"]}
         history = list(old.get("history") or []) + [
-            {"created": old.get("created"), "created_by": f"modelyard {layer.kind}"} for layer in layers
+            {"created": created, "created_by": f"modelyard {layer.kind}"} for layer in layers
         ]
-        return Image.of({**old, "config": merged, "history": history}, (*self.layers, *layers), annotations)
+        return Image.of(
+            {**old, "created": created, "config": merged, "history": history}, (*self.layers, *layers), annotations
+        )
 
 
-def empty(architecture: str, created: str) -> Image:
+def empty(architecture: str) -> Image:
     """Return an image with no layer, to be appended to: what an image without a base image starts from."""
-    config = {"architecture": architecture, "os": "linux", "created": created, "config": {}, "history": []}
+    config = {"architecture": architecture, "os": "linux", "created": EPOCH, "config": {}, "history": []}
     return Image.of(config, (), {})
 
 
-def read_layers(manifest: JSON, config: JSON, opener: Callable[[str], BinaryIO]) -> tuple[Layer, ...]:
+def read_layers(
+    manifest: JSON, config: JSON, opener: Callable[[str], BinaryIO], origin: str | None = None
+) -> tuple[Layer, ...]:
     """Return the layers that a manifest and its config name; ``opener(digest)`` gives the bytes of one.
 
     Raises:
@@ -133,6 +141,7 @@ def read_layers(manifest: JSON, config: JSON, opener: Callable[[str], BinaryIO])
             media_type=found["mediaType"],
             opener=partial(opener, found["digest"]),
             kind=_kind(found),
+            origin=origin,
         )
         for found, diff_id in zip(descriptors, diff_ids, strict=True)
     )

@@ -34,6 +34,7 @@ class Layer:
         media_type: true to the bytes.
         opener: gives the compressed bytes from their start; :meth:`open` is how to call it.
         kind: what of a model image it holds; None for a layer of a base image.
+        origin: ``host/repository`` of a registry that has it, if one is known: it can be mounted from there.
     """
 
     digest: str
@@ -42,6 +43,7 @@ class Layer:
     media_type: str
     opener: Callable[[], BinaryIO] = field(repr=False, compare=False)
     kind: Kind | None = None
+    origin: str | None = field(default=None, compare=False)
 
     def open(self) -> BinaryIO:
         """Return a new stream of the compressed bytes, which raises at its end when they have another digest."""

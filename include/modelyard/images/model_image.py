@@ -12,14 +12,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from modelyard.environments import EnvironmentRef, ensure_server, layer_of
-from modelyard.images.image import Image, empty
-from modelyard.images.layer import tree
-from modelyard.images.paths import ROOT
+from modelyard.errors import EnvironmentBuildError
+from modelyard.images.base import Base
+from modelyard.images.image import EPOCH, Image, empty
+from modelyard.images.layer import Entry, tree
+from modelyard.images.paths import ROOT, SHARED
 from modelyard.images.store import ImageStore
 
 USER = "65532:65532"  # "nonroot" in distroless images: owns nothing in the image
 PORT = 8080
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CACHES = frozenset({"__pycache__", ".git", ".ipynb_checkpoints"})
 
 
@@ -33,6 +34,7 @@ def build_model_image(
     commit: str | None,
     log: Callable[[str], None],
     created: datetime | None = None,
+    base: Base | None = None,
 ) -> Image:
     """Build a model image; nothing of it is in a repository before it is pushed.
 
@@ -45,27 +47,44 @@ def build_model_image(
         commit: of the project; None when it has none.
         log: given a line a layer.
         created: the commit's time, None for 1970: never the time of the build.
+        base: what is below; None for an image that this machine's interpreter runs.
 
     Raises:
+        EnvironmentBuildError: the base has another Python than the environment.
         ImageError, EnvironmentBuildError, Unavailable: see ``ensure_server``.
     """
     server = ensure_server(images, home, log, python=environment.python)
     layers = [
         layer_of(environment, images),
         layer_of(server, images),
+        *([] if base is None else [images.pack(_interpreter(base, environment), "interpreter")]),
         images.pack(tree(project, f"{ROOT}/project", _is_cache), "project"),
         images.pack(tree(model, f"{ROOT}/model"), "model"),
     ]
     for layer in layers:
         log(f"Layer {layer.kind}: {layer.size / 1e6:.1f} MB, {layer.digest[:19]}")
-    base = empty(environment.platform.partition("/")[2], (created or _EPOCH).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    below = empty(environment.platform.partition("/")[2]) if base is None else base.image
+    moment = EPOCH if created is None else created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     annotations = {
-        "org.opencontainers.image.created": base.parsed_config["created"],
+        "org.opencontainers.image.created": moment,
+        **({} if base is None else {"org.opencontainers.image.base.digest": base.image.digest}),
         "io.modelyard.lock": environment.lock_digest,
         "io.modelyard.model": layers[-1].diff_id,
         **({} if commit is None else {"org.opencontainers.image.revision": commit}),
     }
-    return base.append(layers, _run_config(annotations), annotations)
+    return below.append(layers, _run_config(annotations), annotations, moment)
+
+
+def _interpreter(base: Base, environment: EnvironmentRef) -> list[Entry]:
+    """What makes the folders of packages virtual environments of the base's Python."""
+    found = base.interpreter
+    if (found.python, found.platform) != (environment.python, environment.platform):
+        raise EnvironmentBuildError(
+            f"The base image {base.name} has Python {found.python} for {found.platform}, the project's environment is "
+            f"built for {environment.python} on {environment.platform}",
+            "use a base image with the Python that runs the pipeline, or run the pipeline with the base image's",
+        )
+    return [entry for kind in SHARED for entry in found.entries(f"{ROOT}/{kind}")]
 
 
 def _run_config(labels: dict[str, str]) -> dict[str, Any]:
@@ -73,7 +92,7 @@ def _run_config(labels: dict[str, str]) -> dict[str, Any]:
     return {
         "User": USER,
         "WorkingDir": f"/{ROOT}/project",
-        "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONUNBUFFERED=1"],
+        "Env": ["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
         "Entrypoint": [server, "-I", "-m", "modelyard.serving", "--root", f"/{ROOT}"],
         "Cmd": [],
         "ExposedPorts": {f"{PORT}/tcp": {}},

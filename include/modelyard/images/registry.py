@@ -44,7 +44,6 @@ class Registry:
         self._transport = transport
         self._prefix = prefix
         self._packed = packed
-        self._seen: dict[str, str] = {}  # blob → a repository that has it, so that it can be mounted from there
 
     def pack(self, entries: Iterable[Entry], kind: Kind | None = None) -> Layer:
         """Make a layer, in a file that waits for its upload."""
@@ -83,9 +82,9 @@ class Registry:
             manifest = self._manifest(repository, _for_this_platform(parsed, self.reference(repository, reference)))
             parsed = json.loads(manifest)
         config = self._read(repository, parsed["config"]["digest"])
-        for found in (parsed["config"], *parsed["layers"]):
-            self._seen.setdefault(found["digest"], self._name(repository))
-        return Image(manifest, config, read_layers(parsed, json.loads(config), partial(self._open, repository)))
+        origin = f"{self._transport.host}/{self._name(repository)}"
+        opener = partial(self._open, repository)
+        return Image(manifest, config, read_layers(parsed, json.loads(config), opener, origin))
 
     def resolve(self, repository: str, tag: str) -> str | None:
         """Return the digest a tag stands for, None when there is no such tag."""
@@ -97,7 +96,7 @@ class Registry:
         return digest or digest_of(self._manifest(repository, tag))
 
     def copy(self, source: str, destination: str, digest: str) -> None:
-        """Have an image in another repository too: its blobs are mounted, its manifest is the same bytes."""
+        """Have an image in another repository too: its layers are mounted, its manifest is the same bytes."""
         self.push(destination, self.pull(source, digest))
 
     def tag(self, repository: str, digest: str, tag: str) -> None:
@@ -158,10 +157,10 @@ class Registry:
         return found is not None
 
     def _upload(self, repository: str, layer: Layer) -> None:
+        host, _, known = (layer.origin or "").partition("/")
         name = self._name(repository)
-        known = self._seen.get(layer.digest)
-        blobs.upload(self._transport, name, layer, None if known == name else known)
-        self._seen[layer.digest] = name
+        mount = known if host == self._transport.host and known != name else None
+        blobs.upload(self._transport, name, layer, mount)
 
     def _upload_bytes(self, repository: str, data: bytes) -> None:
         digest = digest_of(data)

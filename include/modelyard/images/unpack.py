@@ -123,13 +123,23 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, layer:
     if target.is_symlink() or (target.exists() and not (target.is_dir() and member.isdir())):
         _remove(target)
     try:
-        # The filter refuses devices, and paths and links that lead out of the folder.
-        tar.extract(member, folder, set_attrs=not member.issym(), filter="data")
+        tar.extract(member, folder, set_attrs=not member.issym(), filter=_contained)
     except tarfile.FilterError as error:
         raise ImageError(
             f"Layer {layer.digest} holds '{member.name}', which does not stay within its folder: {error}",
             "do not use this image: it was not made by Modelyard",
         ) from error
+
+
+def _contained(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """Refuse what would be written outside of the folder. A symbolic link may point anywhere: it is the image's."""
+    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+        raise tarfile.SpecialFileError(member)
+    if member.islnk():
+        target = Path(folder, member.linkname).resolve()
+        if not target.is_relative_to(Path(folder).resolve()):
+            raise tarfile.LinkOutsideDestinationError(member, str(target))
+    return tarfile.tar_filter(member, folder)  # resolves the links on the way to the member's place
 
 
 def _white_out(folder: Path, path: PurePosixPath) -> None:

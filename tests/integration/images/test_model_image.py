@@ -17,12 +17,17 @@ from typing import Any
 import pytest
 
 from modelyard.environments import EnvironmentRef, ensure, ensure_server, python_of, read_lock
-from modelyard.images import Image, ImageStore, validate
+from modelyard.errors import EnvironmentBuildError, ImageError
+from modelyard.images import Image, ImageStore, open_images, validate
+from modelyard.images.base import pull_base
+from modelyard.images.image import empty
+from modelyard.images.layer import Entry
 from modelyard.images.layout import Layout
 from modelyard.images.model_image import build_model_image
 from modelyard.images.registry import Registry
 from modelyard.images.transport import Transport
 from modelyard.images.unpack import unpack, unpack_model_image
+from modelyard.store import StoreAddress
 
 PREDICT = """
 import json, six
@@ -194,6 +199,73 @@ def test_it_is_the_same_image_in_a_registry(layout: Layout, registry: Any, tmp_p
 
     validate(images.pull("triple", "1"))
     assert image.digest == build(layout, tmp_path / "other")[0].digest
+
+
+@pytest.fixture
+def address(registry: Any) -> StoreAddress:
+    return StoreAddress(
+        mongo_uri="mongodb://unused/",
+        artifacts="file:///unused",
+        registry=f"{registry.host}/{registry.prefix}",
+        registry_insecure=True,
+    )
+
+
+def push_base(address: StoreAddress, home: Path, version: str) -> str:
+    """A base image with a file for a Python, in a repository that is not Modelyard's; returns its name."""
+    host, _, prefix = address.registry.partition("/")
+    images = Registry(Transport(host, insecure=True), "", home / "packed", "gzip")
+    layers = [
+        images.pack([Entry("usr/bin/python3.9", b"an old one", executable=True), Entry("bin", "usr/bin")]),
+        images.pack([Entry(f"usr/local/bin/python{version}", b"interpreter", executable=True)]),
+    ]
+    config = {
+        "Env": ["PATH=/usr/local/bin:/usr/bin", f"PYTHON_VERSION={version}.99"],
+        "Cmd": ["python3"],
+        "User": "root",
+    }
+    images.push(f"{prefix}/other/python", empty("amd64").append(layers, config, {}), "slim")
+    return f"{host}/{prefix}/other/python:slim"
+
+
+def test_a_base_image_lies_below_with_its_own_interpreter(address: StoreAddress, tmp_path: Path) -> None:
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    name = push_base(address, tmp_path, python)
+    images = open_images(address, tmp_path / "home")
+
+    base = pull_base(name, address, tmp_path / "home")
+    image, _ = build(images, tmp_path, base=base)
+    images.push("staging/triple", image)
+
+    pulled = images.pull("staging/triple", image.digest)
+    validate(pulled)
+    assert pulled.layers[:2] == base.image.layers
+    unpack(pulled, tmp_path / "tree")
+    for kind in ("environment", "server"):
+        folder = tmp_path / "tree" / "opt" / "modelyard" / kind
+        assert (folder / "bin" / "python").readlink() == Path(f"/usr/local/bin/python{python}")
+        assert "home = /usr/local/bin\n" in (folder / "pyvenv.cfg").read_text()
+        assert f"version = {python}.99\n" in (folder / "pyvenv.cfg").read_text()
+    config = pulled.parsed_config["config"]
+    assert config["Env"][0] == "PATH=/usr/local/bin:/usr/bin"
+    assert (config["User"], config["Cmd"]) == ("65532:65532", [])
+    assert pulled.parsed_manifest["annotations"]["org.opencontainers.image.base.digest"] == base.image.digest
+    assert len(pulled.parsed_config["history"]) == len(pulled.layers) == 7
+
+
+def test_a_base_image_with_another_python_is_refused(address: StoreAddress, tmp_path: Path) -> None:
+    base = pull_base(push_base(address, tmp_path, "3.5"), address, tmp_path / "home")
+
+    with pytest.raises(EnvironmentBuildError, match=r"has Python 3\.5"):
+        build(open_images(address, tmp_path / "home"), tmp_path, base=base)
+
+
+def test_a_base_image_without_python_is_refused(address: StoreAddress, tmp_path: Path) -> None:
+    images = open_images(address, tmp_path)
+    images.push("none", empty("amd64").append([images.pack([Entry("etc/passwd", b"")])], {}, {}), "1")
+
+    with pytest.raises(ImageError, match="no Python 3 on its PATH"):
+        pull_base(f"{address.registry}/none:1", address, tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="apt-get install skopeo umoci")

@@ -33,7 +33,7 @@ def opened(server: Any, home: Path, **account: Any) -> ImageStore:
 
 def image_of(images: ImageStore, content: bytes) -> Image:
     layers = [images.pack([Entry("below", b"base")], "environment"), images.pack([Entry("file", content)], "model")]
-    return empty("amd64", "1970-01-01T00:00:00Z").append(layers, {"User": "1:1"}, {"key": "value"})
+    return empty("amd64").append(layers, {"User": "1:1"}, {"key": "value"})
 
 
 @pytest.fixture
@@ -95,17 +95,17 @@ def test_copy_mounts_and_sends_no_layer(images: ImageStore, registry: Any, tmp_p
 
     assert images.resolve("wine", "7") == digest
     validate(images.pull("wine", "7"))
-    assert uploads == []
+    assert len(uploads) == 2  # the small config: begun, ended
 
 
 def test_a_layer_in_another_repository_is_never_read(images: ImageStore, registry: Any, tmp_path: Path) -> None:
     environment = images.pack([Entry("packages", b"x" * 1000)], "environment")
-    images.push("environment", empty("amd64", "1970-01-01T00:00:00Z").append([environment], {}, {}), "lock")
+    images.push("environment", empty("amd64").append([environment], {}, {}), "lock")
 
     other = opened(registry, tmp_path / "another home")
     layer = replace(other.pull("environment", "lock").layers[0], opener=lambda: pytest.fail("the layer was read"))
     model = other.pack([Entry("model", b"m")], "model")
-    other.push("staging/wine", empty("amd64", "1970-01-01T00:00:00Z").append([layer, model], {}, {}), "1")
+    other.push("staging/wine", empty("amd64").append([layer, model], {}, {}), "1")
 
     validate(images.pull("staging/wine", "1"))
 

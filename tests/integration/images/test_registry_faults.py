@@ -40,7 +40,7 @@ def behind(registry: Any, tmp_path: Path) -> Registry:
 
 
 def image_of(images: Registry) -> Image:
-    return empty("amd64", "1970-01-01T00:00:00Z").append([images.pack([Entry("file", CONTENT)], "model")], {}, {})
+    return empty("amd64").append([images.pack([Entry("file", CONTENT)], "model")], {}, {})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from modelyard.images.layout import Layout
 
 def image_of(layout: Layout, content: bytes) -> Image:
     layer = layout.pack([Entry("file", content)], "model")
-    return empty("amd64", "1970-01-01T00:00:00Z").append([layer], {"User": "1:1"}, {"key": "value"})
+    return empty("amd64").append([layer], {"User": "1:1"}, {"key": "value"})
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ SITE = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packag
 
 
 def image_of(*layers: Layer) -> Image:
-    return empty("amd64", "1970-01-01T00:00:00Z").append(layers, {}, {})
+    return empty("amd64").append(layers, {}, {})
 
 
 def raw_layer(*members: tarfile.TarInfo) -> Layer:
@@ -69,7 +69,7 @@ def test_upper_layers_replace_and_remove_what_is_below(layout: Layout, tmp_path:
     [
         [member("../outside")],
         [member("link", tarfile.SYMTYPE, "../.."), member("link/outside")],
-        [member("link", tarfile.SYMTYPE, "/etc/passwd")],
+        [member("link", tarfile.SYMTYPE, "/tmp"), member("link/outside")],
         [member("null", tarfile.CHRTYPE)],
         [member("hard", tarfile.LNKTYPE, "../../outside")],
     ],
@@ -79,6 +79,19 @@ def test_a_layer_cannot_reach_out_of_its_folder(members: list[tarfile.TarInfo], 
         unpack(image_of(raw_layer(*members)), tmp_path / "deep" / "tree")
 
     assert list(tmp_path.rglob("*")) == [tmp_path / "deep"]
+
+
+def test_a_link_may_point_anywhere_and_is_replaced_not_followed(layout: Layout, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("untouched")
+    below, above = layout.pack([Entry("link", str(outside))]), layout.pack([Entry("link", b"inside")])
+
+    unpack(image_of(below), tmp_path / "one")
+    unpack(image_of(below, above), tmp_path / "two")
+
+    assert (tmp_path / "one" / "link").readlink() == outside
+    assert (tmp_path / "two" / "link").read_bytes() == b"inside"
+    assert outside.read_text() == "untouched"
 
 
 def test_a_damaged_layer_leaves_no_folder(layout: Layout, tmp_path: Path) -> None:

@@ -1,0 +1,119 @@
+"""The base image below a model image: by reference, kept by digest, with the Python that is in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from modelyard.errors import ImageError
+from modelyard.images.compression import decompressing
+from modelyard.images.image import Image
+from modelyard.images.interpreter import Interpreter
+from modelyard.images.layer import writing
+from modelyard.images.registry import Registry
+from modelyard.images.transport import Transport
+
+if TYPE_CHECKING:
+    from modelyard.store.address import StoreAddress
+
+_HUB = "docker.io"
+_HUB_HOST = "registry-1.docker.io"
+_PYTHON = re.compile(r"python(3\.\d+)")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base image.
+
+    Attributes:
+        name: as it was asked for.
+        interpreter: the Python in it that environments run on.
+    """
+
+    name: str
+    image: Image
+    interpreter: Interpreter
+
+
+def pull_base(name: str, address: StoreAddress, home: Path) -> Base:
+    """Return a base image; its layers are fetched only once, to find the Python in it, or not at all.
+
+    Args:
+        name: as for ``docker pull``: ``python:3.11-slim``, ``host:5000/team/base@sha256:…``.
+        address: its registry's account and TLS count for a base image in the same registry; another registry's account
+            is that of Docker's configuration.
+        home: this machine's folder; what was found in an image is kept in its cache.
+
+    Raises:
+        ImageError: there is no such image, or no Python 3 on its PATH; Unavailable: its registry cannot be reached.
+    """
+    host, repository, reference = split_reference(name)
+    transport = Transport(host)
+    if host == address.registry.partition("/")[0]:
+        transport = Transport(
+            host,
+            username=address.registry_username,
+            password=address.registry_password,
+            insecure=address.registry_insecure,
+            ca_bundle=address.registry_ca_bundle,
+        )
+    image = Registry(transport, "", home / "cache" / "layers").pull(repository, reference)
+    config = image.parsed_config
+    platform = f"{config.get('os')}/{config.get('architecture')}"
+    known = home / "cache" / "bases" / f"{image.digest.removeprefix('sha256:')}.json"
+    if known.exists():
+        found = json.loads(known.read_bytes())
+    else:
+        found = _find_python(image, name)
+        known.parent.mkdir(parents=True, exist_ok=True)
+        with writing(known.parent) as (file, path):
+            file.write(json.dumps(found).encode())
+            file.flush()
+            path.replace(known)
+    return Base(name, image, Interpreter(Path(found["executable"]), found["version"], platform))
+
+
+def split_reference(name: str) -> tuple[str, str, str]:
+    """Return host, repository and tag or digest of an image's name, as Docker reads it."""
+    rest, _, digest = name.partition("@")
+    head, _, tail = rest.rpartition("/")
+    tail, _, tag = tail.partition(":")
+    rest = f"{head}/{tail}" if head else tail
+    host, _, repository = rest.partition("/")
+    if not repository or not ("." in host or ":" in host or host == "localhost"):
+        host, repository = _HUB, rest
+    if host == _HUB:
+        host, repository = _HUB_HOST, repository if "/" in repository else f"library/{repository}"
+    return host, repository, digest or tag or "latest"
+
+
+def _find_python(image: Image, name: str) -> dict[str, str]:
+    """The first ``python3.X`` on the image's PATH."""
+    env: dict[str, Any] = dict(
+        item.partition("=")[::2] for item in (image.parsed_config.get("config") or {}).get("Env") or ()
+    )
+    folders = [PurePosixPath(folder.lstrip("/")) for folder in env.get("PATH", _PATH).split(":") if folder]
+    found: dict[PurePosixPath, str] = {}
+    for layer in image.layers:
+        with (
+            layer.open() as stream,
+            decompressing(stream, layer.media_type) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as tar,
+        ):
+            for member in tar:
+                path = PurePosixPath(member.name.removeprefix("./"))
+                if path.parent in folders and (match := _PYTHON.fullmatch(path.name)):
+                    found[path] = match[1]
+    if not found:
+        raise ImageError(
+            f"The base image {name} has no Python 3 on its PATH", "use one with Python, as python:3.11-slim"
+        )
+    path = min(found, key=lambda path: folders.index(path.parent))
+    exact = env.get("PYTHON_VERSION", "")
+    version = exact if exact.startswith(f"{found[path]}.") else found[path]
+    return {"executable": f"/{path}", "version": version}
