@@ -69,8 +69,10 @@ class Validated:
     """`validate`: passed. A refusal is a ``GateFailed`` and leaves its report all the same.
 
     Attributes:
-        report: ``{"html": digest, "json": digest, "data_docs": digest}`` in the artifact store.
-        gates: ``[{"gate", "expected", "found", "production", "passed"}]``, as in the report's table.
+        report: ``{"html": digest, "json": digest, "data_docs": digest}`` in the artifact store; the last one only
+            when a suite was run.
+        gates: ``[{"gate", "expected", "found", "production", "passed", "why"}]``, as in the report's table; all but
+            ``passed`` are text.
         compared_with: the version in production that was scored on the same data, or None.
         compiled: the compiled model's ``[ArtifactFile as JSON]``, or None: served as it is.
     """

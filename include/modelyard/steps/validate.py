@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from modelyard.errors import GateFailed
@@ -44,7 +43,7 @@ def run(context: StepContext) -> Validated:
     with suites.running(folder, version.data, files, context.workdir / "suites") as running:
         with loaded(python, model, folder, context.workdir) as candidate:
             scored = [score_on(data, files[data.name], candidate, list(wanted), context.log) for data in evaluation]
-            predictions, name = _critical(project, folder)
+            name, predictions = _critical(project, folder)
             replayed = critical.replay(predictions, candidate.ask)
         production = _in_production(context, version, evaluation, files, list(wanted))
         checked = running.results()
@@ -69,11 +68,9 @@ def run(context: StepContext) -> Validated:
     )
 
 
-def _critical(project: Project, folder: Path) -> tuple[list[critical.CriticalPrediction], str]:
-    name = project.validation.critical or critical.DEFAULT_FILE
-    if project.validation.critical is None and not (folder / name).exists():
-        return [], name
-    return critical.read(folder / name, name), name
+def _critical(project: Project, folder: Path) -> tuple[str, list[critical.CriticalPrediction]]:
+    name = project.validation.critical
+    return ("", []) if name is None else (name, critical.read(folder / name, name))
 
 
 def _in_production(
@@ -114,8 +111,7 @@ def _keep(context: StepContext, version: ModelVersion, facts: report.JSON, docs:
         "json": artifacts.put_bytes(json.dumps(facts, ensure_ascii=False).encode(), "report.json").digest,
     }
     if docs is not None:
-        manifest = [asdict(file) for file in artifacts.put_tree(docs)]
-        kept["data_docs"] = artifacts.put_bytes(json.dumps(manifest).encode(), "data-docs.json").digest
+        kept["data_docs"] = artifacts.put_file(docs).digest
     context.claim.check()
     context.store.versions.set_report(version.name, version.version, kept | {"passed": facts["passed"]})
     return kept

@@ -14,7 +14,6 @@ from modelyard.validation.scoring import Ask, ModelError
 
 JSON = dict[str, Any]
 
-DEFAULT_FILE = "critical.jsonl"
 _MOST_TOLD = 10
 _FORM = 'A line is: {"inputs": {"age": 3}, "expected": 41.5, "tolerance": 0.1}'
 

@@ -1,7 +1,7 @@
 """Great Expectations itself: the child process of :mod:`modelyard.validation.suites`, and nothing else.
 
 ``python -I -m modelyard.validation.expectations FOLDER`` reads ``FOLDER/jobs.json``, writes Data Docs to
-``FOLDER/docs`` and what it found to ``FOLDER/results.json``.
+``FOLDER/docs.html`` and what it found to ``FOLDER/results.json``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from great_expectations.data_context.types.base import (
 )
 from great_expectations.exceptions import GreatExpectationsError
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+from great_expectations.render.view import DefaultJinjaPageView
 
 from modelyard.client.plain import missing
 from modelyard.validation.suites import Failure, SuiteResult
@@ -37,51 +39,50 @@ class SuiteError(ValueError):
 
 def main(folder: Path) -> None:
     """Run the jobs of a folder."""
-    context = _context(folder / "docs")
-    source = context.data_sources.add_pandas("data")
-    results = [_check(context, source, job) for job in json.loads((folder / "jobs.json").read_bytes())]
-    context.build_data_docs()
-    pages = {page.parents[2].name: page for page in (folder / "docs" / "validations").rglob("*.html")}
-    written = [
-        result.to_json()
-        | {"page": str(pages[result.data].relative_to(folder / "docs")) if result.data in pages else None}
-        for result in results
-    ]
-    (folder / "results.json").write_text(json.dumps(written))
-
-
-def _context(docs: Path) -> Any:
-    return gx.get_context(
+    context = gx.get_context(
         mode="ephemeral",
         project_config=DataContextConfig(
             store_backend_defaults=InMemoryStoreBackendDefaults(),
             analytics_enabled=False,
             progress_bars=ProgressBarsConfig(globally=False),
-            data_docs_sites={
-                "docs": {
-                    "class_name": "SiteBuilder",
-                    "show_how_to_buttons": False,
-                    "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
-                    "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-                }
-            },
         ),
     )
+    source = context.data_sources.add_pandas("data")
+    results, sections = [], list[JSON]()
+    for job in json.loads((folder / "jobs.json").read_bytes()):
+        result, found = _check(context, source, job)
+        results.append(result)
+        if found is not None:
+            rendered = ValidationResultsPageRenderer().render(found).to_json_dict()["sections"]
+            sections += [{**rendered[0], "data_set": result.data}, *rendered[1:]]
+    if sections:
+        (folder / "docs.html").write_text(_docs(sections), encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps([result.to_json() for result in results]))
 
 
-def _check(context: Any, source: Any, job: JSON) -> SuiteResult:
+def _docs(sections: list[JSON]) -> str:
+    """Return Great Expectations' own rendering of all results as one page.
+
+    Its usual page loads styles and scripts from half a dozen hosts; this one needs nothing, shows the same, and can
+    be kept and served as one file.
+    """
+    view = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent))
+    return str(view.env.get_template("data_docs.html").render(sections=sections))
+
+
+def _check(context: Any, source: Any, job: JSON) -> tuple[SuiteResult, Any | None]:
+    """Return a suite's result, and Great Expectations' own when it could be run."""
     name = job["data"]
     place = f"expectations/{name}.json"
     try:
         frame = read_table(Path(job["file"]), job["format"])
         expectations = _expectations(Path(job["suite"]))
     except TableError as error:
-        return SuiteResult(name, 0, 0, error=f"data set '{name}': {error}")
+        return SuiteResult(name, 0, 0, error=f"data set '{name}': {error}"), None
     except SuiteError as error:
-        return SuiteResult(name, 0, 0, error=f"{place}: {error}")
+        return SuiteResult(name, 0, 0, error=f"{place}: {error}"), None
     if not expectations:
-        return SuiteResult(name, 0, 0, error=f"{place} holds no expectation: it would check nothing")
-    # The suite goes by its data set's name, so that Data Docs and this result find each other.
+        return SuiteResult(name, 0, 0, error=f"{place} holds no expectation: it would check nothing"), None
     suite = context.suites.add(ExpectationSuite(name=name, expectations=expectations))
     batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
@@ -92,7 +93,7 @@ def _check(context: Any, source: Any, job: JSON) -> SuiteResult:
         if not result.success
     ]
     total = len(found.results)
-    return SuiteResult(name, total, total - len(failures), tuple(failures))
+    return SuiteResult(name, total, total - len(failures), tuple(failures)), found
 
 
 def _expectations(path: Path) -> list[Any]:

@@ -99,7 +99,10 @@ def _compared(name: str, score: Score, production: Score) -> JSON:
 
 
 def page(report: JSON) -> str:
-    """Return the report as one HTML page that needs nothing else; Data Docs are linked at ``data-docs/`` beside it."""
+    """Return the report as one HTML page that needs nothing else.
+
+    It links to the Data Docs as ``?part=data_docs``: they are served at its own address with this query.
+    """
     import jinja2
 
     environment = jinja2.Environment(

@@ -49,7 +49,6 @@ class SuiteResult:
         data: name of the data set.
         expectations, met: how many there are, how many the data meet.
         error: why it could not be run at all, as a sentence; "" otherwise.
-        page: of its result in the Data Docs, relative to their folder; None when there is none.
     """
 
     data: str
@@ -57,7 +56,6 @@ class SuiteResult:
     met: int
     failures: tuple[Failure, ...] = ()
     error: str = ""
-    page: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -67,7 +65,7 @@ class SuiteResult:
     @classmethod
     def from_json(cls, value: JSON) -> Self:
         """Read what ``to_json`` wrote."""
-        fields = {name: value[name] for name in ("data", "expectations", "met", "error", "page")}
+        fields = {name: value[name] for name in ("data", "expectations", "met", "error")}
         return cls(**fields, failures=tuple(Failure(**failure) for failure in value["failures"]))
 
     def to_json(self) -> JSON:
@@ -85,9 +83,9 @@ class Suites:
 
     @property
     def docs(self) -> Path | None:
-        """The folder of the Data Docs, once ``results()`` has returned; None when there are none."""
-        docs = self._folder / "docs"
-        return docs if docs.is_dir() else None
+        """The page of the Data Docs, once ``results()`` has returned; None when no suite was run."""
+        page = self._folder / "docs.html"
+        return page if page.is_file() else None
 
     def results(self) -> list[SuiteResult]:
         """Return what became of each suite.
@@ -117,7 +115,7 @@ def running(
         project: the project's folder; its suites are ``expectations/DATA-SET.json``.
         data: the data sets of the run. A suite that is named after none of them fails: it would check nothing.
         files: the file of each data set, by name.
-        folder: for the child's home, its log, and the Data Docs.
+        folder: for the child's home, its log, its results, and the Data Docs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_name = {fingerprint.name: fingerprint for fingerprint in data}

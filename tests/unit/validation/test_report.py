@@ -119,11 +119,7 @@ def test_the_page_stands_alone_and_hides_nothing() -> None:
     found = facts(
         replace(VERSION, dirty=True, package_differences=("numpy 1 is installed, the lock says 2",)),
         gates=[Gate("data wines", "2 met", "0 met", passed=False, why=f"One.\n{hostile}")],
-        suites=[
-            SuiteResult(
-                "wines", 2, 0, (Failure("a is null", True), Failure("b is odd", False)), page="validations/w.html"
-            )
-        ],
+        suites=[SuiteResult("wines", 2, 0, (Failure("a is null", True), Failure("b is odd", False)))],
         scored=[classified("a", "b", "b", "a"), Scored("other", {}, why="it cannot be read")],
         production=InProduction(3, {"wines-eval": classified("a", "b", "b", "b")}),
         critical=[CriticalResult(2, {"z": 1, "a": hostile}, "x", 0.5, None, passed=False, why="the model refuses")],
