@@ -83,4 +83,5 @@ class StepContext:
         folder.mkdir()
         with self.store.artifacts.open(tree_digest) as tree:
             unpack_tree(tree, folder)
+            tree.read()  # a tar may end before its file does, and the digest is checked at the file's end
         return folder
