@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,11 @@ from modelyard.store import DataFingerprint, ModelVersion, PipelineRun, Store, p
 
 DIGEST = "sha256:" + "ab" * 32
 START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+
+
+def image_of(version: int) -> str:
+    """Return the digest of a released version's image."""
+    return f"sha256:{hashlib.sha256(f'image {version}'.encode()).hexdigest()}"
 
 
 def sacred_run(store: Store, run_id: int, pipeline_run: str | None = None, **changes: Any) -> int:
@@ -95,14 +101,14 @@ def version(store: Store, model: str = "wine", run_id: int = 1, **changes: Any) 
 def release(store: Store, made: ModelVersion, environment: str = "production", generation: int = 1) -> None:
     """Give a version its image and report, and put it live in an environment."""
     html = store.artifacts.put_bytes(b"<h1>Report</h1><script>document.title='ran'</script>", "report.html")
-    store.versions.set_image(made.name, made.version, f"sha256:{made.version:064x}")
+    store.versions.set_image(made.name, made.version, image_of(made.version))
     store.versions.set_report(made.name, made.version, {"html": html.digest})
     deployment = store.deployments.begin(
         model=made.name,
         environment=environment,
         generation=generation,
         version=made.version,
-        image_digest=f"sha256:{made.version:064x}",
+        image_digest=image_of(made.version),
         target="local",
         by="ada",
         why="better on hue",

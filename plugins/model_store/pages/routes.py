@@ -119,7 +119,7 @@ def run(request: Request, dag_id: str, run_id: int, store: OpenStore) -> Respons
     stamp = store.runs.get(run_id).get("meta", {}).get("modelyard", {}).get("pipeline_run")
     # Whoever may see one model must not read another one's run by its number.
     if stamp is None or store.pipelines.get(stamp).model != dag_id:
-        raise NotFound(f"'{dag_id}' has no run {run_id}", f"See its versions, and the run of each: {dag_id}")
+        raise NotFound(f"'{dag_id}' has no run {run_id}", "Each of its versions leads to its run.")
     return _run_page(request, dag_id, run_id, store)
 
 
