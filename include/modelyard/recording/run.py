@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -199,6 +200,8 @@ class RecordedRun:
                 self._put(event["digest"], event["name"])
                 self._fingerprint(event)
             case "completed":
+                # In the same write as the status: whoever finds the run COMPLETED finds what it left.
+                observer.run_entry["info"] = {**observer.run_entry["info"], "modelyard": {"left": self._left()}}
                 observer.completed_event(event["stop_time"], event["result"])
             case "failed":
                 observer.failed_event(event["stop_time"], event["fail_trace"])
@@ -210,6 +213,14 @@ class RecordedRun:
         path = self._files.path(event["digest"])
         found = data.fingerprint(path, name=event["name"], role=event["role"], uri="log_data", target=event["target"])
         self.data = [*(known for known in self.data if known.name != found.name), found]
+
+    def _left(self) -> JSON:
+        return {
+            "model": None if self.model is None else [asdict(file) for file in self.model],
+            "data": [asdict(item) for item in self.data],
+            "artifacts": [{"name": name, "file": asdict(file)} for name, file in self.artifacts.items()],
+            "packages": [{"name": name, "version": version} for name, version in self.packages.items()],
+        }
 
     def _put(self, digest: str, path: str) -> ArtifactFile:
         kept = self._store.artifacts.put_file(self._files.path(digest))

@@ -19,6 +19,7 @@ from modelyard.recording.notebook import EXECUTED, prepare_notebook
 from modelyard.recording.recorder import Recorder
 from modelyard.recording.run import RecordedRun
 from modelyard.store import ArtifactFile, DataFingerprint, Store
+from modelyard.store.codec import from_document
 
 JSON = dict[str, Any]
 
@@ -42,6 +43,7 @@ def train(
     *,
     store: Store,
     pipeline_run: str | None,
+    clear_number: int,
     project: Path,
     entry: str,
     python: Path,
@@ -57,12 +59,13 @@ def train(
 ) -> Finished:
     """Run the entry, record its run live, and return what it left.
 
-    Runs that an earlier try of this pipeline run has abandoned are marked INTERRUPTED first. The project's process has
-    no credential in its environment and cannot look into this one.
+    A run that an earlier try has completed is taken up; those it has abandoned are marked INTERRUPTED. The project's
+    process has no credential in its environment and cannot look into this one.
 
     Args:
         store: where all goes.
         pipeline_run: the pipeline run this is part of, None for a training by hand.
+        clear_number: how often a person has cleared that pipeline run: each time it may be trained anew.
         project: the project's folder; its process runs there.
         entry: ``train.py`` or ``train.ipynb``.
         python: the interpreter of the project's environment.
@@ -82,6 +85,10 @@ def train(
     """
     process.hide()
     if pipeline_run is not None:
+        done = store.runs.completed(pipeline_run, clear_number)
+        if done is not None and done["info"]["modelyard"]["left"]["model"] is not None:
+            log(f"Sacred run {done['_id']} was completed by an earlier try: it is taken up as it is")
+            return _taken_up(done, data, lock)
         for run_id in store.runs.unfinished(pipeline_run):
             store.runs.interrupt(run_id, "the try of the step that recorded it has ended; a newer one takes its place")
             log(f"Sacred run {run_id} of an earlier try is marked INTERRUPTED")
@@ -89,7 +96,7 @@ def train(
     if seed is not None:
         updates["seed"] = seed
     repository = None if commit is None else {"url": project.name, "commit": commit, "dirty": dirty}
-    stamp = {} if pipeline_run is None else {"pipeline_run": pipeline_run}
+    stamp = {} if pipeline_run is None else {"pipeline_run": pipeline_run, "clear_number": clear_number}
     private = Path(tempfile.mkdtemp(prefix="training-", dir=workdir))
     client = lay_client(private / "client")
     home = private / "home"
@@ -116,6 +123,19 @@ def train(
         data=(*data, *run.data),
         artifacts=artifacts,
         package_differences=() if lock is None else tuple(differences(lock, run.packages)),
+    )
+
+
+def _taken_up(run: JSON, data: Sequence[DataFingerprint], lock: Lock | None) -> Finished:
+    left = run["info"]["modelyard"]["left"]
+    logged = (from_document(DataFingerprint, item) for item in left["data"])
+    packages = {item["name"]: item["version"] for item in left["packages"]}
+    return Finished(
+        run_id=run["_id"],
+        model=tuple(ArtifactFile(**file) for file in left["model"]),
+        data=(*data, *logged),
+        artifacts={item["name"]: ArtifactFile(**item["file"]) for item in left["artifacts"]},
+        package_differences=() if lock is None else tuple(differences(lock, packages)),
     )
 
 

@@ -7,6 +7,7 @@ from modelyard.recording.candidate import register
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Logged, Prepared, Trained
 from modelyard.store import ArtifactFile, DataFingerprint
+from modelyard.store.codec import from_document
 
 
 def run(context: StepContext) -> Logged:
@@ -23,9 +24,7 @@ def run(context: StepContext) -> Logged:
             "look at its output, then clear the task 'train'",
         )
     model = tuple(ArtifactFile(**file) for file in trained.model)
-    data = tuple(
-        DataFingerprint(**{**item, "columns": item["columns"] and tuple(item["columns"])}) for item in trained.data
-    )
+    data = tuple(from_document(DataFingerprint, item) for item in trained.data)
     context.claim.check()
     version = register(
         context.store,

@@ -42,6 +42,7 @@ def run(context: StepContext) -> Trained:
     finished = train(
         store=context.store,
         pipeline_run=context.run.id,
+        clear_number=context.run.clear_number,
         project=folder,
         entry=project.entry,
         python=python,

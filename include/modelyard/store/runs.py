@@ -61,6 +61,12 @@ class Runs:
         self._runs.make_indexes()
         return [run["_id"] for run in self._runs.find({PIPELINE_RUN: pipeline_run, "stop_time": None}, [("_id", 1)])]
 
+    def completed(self, pipeline_run: str, clear_number: int) -> Document | None:
+        """Return the run that a pipeline run has brought to its end since it was last cleared; None without one."""
+        self._runs.make_indexes()
+        wanted = {PIPELINE_RUN: pipeline_run, "meta.modelyard.clear_number": clear_number, "status": "COMPLETED"}
+        return self._runs.first(wanted, [("_id", -1)])
+
     def interrupt(self, run_id: int, why: str) -> bool:
         """Mark a run whose process is gone as INTERRUPTED; return False, and change nothing, when it has ended.
 

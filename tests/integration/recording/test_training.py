@@ -82,6 +82,7 @@ def training(
         arguments: dict[str, Any] = {
             "store": store,
             "pipeline_run": "f" * 64,
+            "clear_number": 0,
             "project": project,
             "entry": entry,
             "python": project_python,
@@ -109,7 +110,7 @@ def test_a_run_is_recorded_as_sacred_records_it(training: Any, store: Store, pro
     assert run["format"].startswith("MongoObserver")
     assert run["config"]["model"] == {"name": 'quoted "name" = 5\n', "layers": [1, None, True]}
     assert (run["config"]["slope"], run["config"]["seed"]) == (2.0, 7)
-    assert run["meta"]["modelyard"] == {"pipeline_run": "f" * 64}
+    assert run["meta"]["modelyard"] == {"pipeline_run": "f" * 64, "clear_number": 0}
     assert run["experiment"]["repositories"] == [{"url": "line", "commit": "c0ffee", "dirty": True}]
     assert run["result"] == 0.25
     assert run["info"]["shape"] == [[0, 1], [2, 3]]
@@ -123,6 +124,13 @@ def test_a_run_is_recorded_as_sacred_records_it(training: Any, store: Store, pro
     assert metrics["loss"]["steps"] == [0, 1, 2]
     assert metrics["best"]["values"] == [0.5]
     assert sorted(entry["name"] for entry in run["info"]["metrics"]) == ["best", "loss"]
+
+
+def test_a_completed_run_is_taken_up_until_a_person_clears_it(training: Any, store: Store, lines: list[str]):
+    finished = training(WHOLE)
+    assert training(WHOLE) == finished
+    assert any("taken up" in line for line in lines)
+    assert training(WHOLE, clear_number=1).run_id != finished.run_id
 
 
 def test_sources_are_in_gridfs_and_files_are_not(training: Any, store: Store, project: Path):
