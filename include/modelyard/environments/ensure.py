@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import tempfile
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
@@ -15,12 +17,12 @@ from modelyard.environments.reference import EnvironmentRef, layer_of
 from modelyard.errors import EnvironmentBuildError, ImageError
 from modelyard.images.image import empty
 from modelyard.images.interpreter import Interpreter
-from modelyard.images.layer import Kind, tree
+from modelyard.images.layer import Kind, Layer, tree
 from modelyard.images.paths import ROOT
 from modelyard.images.store import ImageStore
 from modelyard.images.unpack import unpack_shared
 
-_RECIPE = "1"  # part of each tag: a change of how environments are built makes new ones
+_VERSION = "1"  # part of each tag: a change of how environments are built makes new ones
 # Of Modelyard's own code, only this comes into the server's environment.
 _OWN = ("__init__.py", "errors.py", "serving", "client")
 
@@ -32,7 +34,7 @@ def ensure(lock: Lock, images: ImageStore, home: Path, progress: Progress) -> En
         EnvironmentBuildError: the lock cannot be installed.
         ImageError, Unavailable: the store refuses, or store or package index cannot be reached.
     """
-    return _ensure("environment", lock, lock.digest, {}, images, home, progress)
+    return _ensure(_Recipe("environment", lock, lock.digest, {}), images, home, progress)
 
 
 def ensure_server(images: ImageStore, home: Path, progress: Progress, python: str) -> EnvironmentRef:
@@ -60,7 +62,7 @@ def ensure_server(images: ImageStore, home: Path, progress: Progress, python: st
     key = hashlib.sha256(lock.digest.encode())
     for name, path in sorted(sources.items()):
         key.update(f"\0{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
-    return _ensure("server", lock, f"sha256:{key.hexdigest()}", sources, images, home, progress)
+    return _ensure(_Recipe("server", lock, key.hexdigest(), sources), images, home, progress)
 
 
 def python_of(ref: EnvironmentRef, images: ImageStore, home: Path) -> Path:
@@ -72,37 +74,41 @@ def python_of(ref: EnvironmentRef, images: ImageStore, home: Path) -> Path:
     return unpack_shared(layer_of(ref, images), home) / "bin" / "python"
 
 
-def _ensure(
-    kind: Kind, lock: Lock, key: str, own: dict[Path, Path], images: ImageStore, home: Path, progress: Progress
-) -> EnvironmentRef:
+@dataclass(frozen=True)
+class _Recipe:
+    """What an environment is made of.
+
+    Attributes:
+        kind: of its layer, and the repository it is kept in.
+        lock: its packages.
+        key: a digest of everything that determines it, beside interpreter and platform.
+        own: files of Modelyard to lay into the package ``modelyard``, by their path in it.
+    """
+
+    kind: Kind
+    lock: Lock
+    key: str
+    own: Mapping[Path, Path]
+
+
+def _ensure(recipe: _Recipe, images: ImageStore, home: Path, progress: Progress) -> EnvironmentRef:
     interpreter = Interpreter.of_this_machine()
-    platform = interpreter.platform.replace("/", "-")
-    tag = f"{key.removeprefix('sha256:')[:40]}-{interpreter.python}-{platform}-{images.compression}-{_RECIPE}"
+    kind, platform = recipe.kind, interpreter.platform.replace("/", "-")
+    key = recipe.key.removeprefix("sha256:")[:40]
+    tag = f"{key}-{interpreter.python}-{platform}-{images.compression}-{_VERSION}"
     digest = images.resolve(kind, tag)
     if digest is None:
-        with _workspace(home) as folder:
-            build(lock, interpreter, folder, home / "cache" / "uv", progress)
-            packages = folder / "lib" / f"python{interpreter.python}" / "site-packages" / "modelyard"
-            for name, path in own.items():
-                target = packages / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(path.read_bytes())
-            compile_bytecode(folder, interpreter, f"/{ROOT}/{kind}")
-            layer = images.pack(tree(folder, f"{ROOT}/{kind}", _is_left_out), kind)
-        progress(f"Packed the {kind}: {layer.size / 1e6:.1f} MB, {layer.digest[:19]}")
-        image = empty(interpreter.platform.partition("/")[2]).append([layer], {}, {})
-        try:
-            digest = images.push(kind, image, tag)
-        except ImageError:
-            digest = images.resolve(kind, tag)  # somebody else was quicker, with other bytes
+        with _workspace(home, f"{kind}-{tag}") as folder:
+            digest = images.resolve(kind, tag)  # somebody else on this machine built it while we waited
             if digest is None:
-                raise
+                layer = _build(recipe, interpreter, folder, images, home, progress)
+                digest = _push(kind, tag, layer, interpreter, images)
     else:
         progress(f"The {kind} is built already ({digest[:19]})")
     layer = images.pull(kind, digest).layers[-1]
     reference = images.reference(kind, digest)
     return EnvironmentRef(
-        lock_digest=lock.digest,
+        lock_digest=recipe.lock.digest,
         python=interpreter.python,
         platform=interpreter.platform,
         layer_digest=layer.digest,
@@ -113,12 +119,52 @@ def _ensure(
     )
 
 
+def _build(
+    recipe: _Recipe, interpreter: Interpreter, folder: Path, images: ImageStore, home: Path, progress: Progress
+) -> Layer:
+    build(recipe.lock, interpreter, folder, home / "cache" / "uv", progress)
+    package = folder / "lib" / f"python{interpreter.python}" / "site-packages" / "modelyard"
+    for name, path in recipe.own.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, package / name)
+    prefix = f"{ROOT}/{recipe.kind}"
+    compile_bytecode(folder, interpreter, f"/{prefix}")
+    layer = images.pack(tree(folder, prefix, _is_left_out), recipe.kind)
+    progress(f"Packed the {recipe.kind}: {layer.size / 1e6:.1f} MB, {layer.digest[:19]}")
+    return layer
+
+
+def _push(kind: Kind, tag: str, layer: Layer, interpreter: Interpreter, images: ImageStore) -> str:
+    image = empty(interpreter.platform.partition("/")[2]).append([layer], {}, {})
+    try:
+        return images.push(kind, image, tag)
+    except ImageError:
+        digest = images.resolve(kind, tag)
+        if digest is None:
+            raise
+        return digest  # another machine was quicker, and its wheels were others (a lock without hashes): its are taken
+
+
 @contextmanager
-def _workspace(home: Path) -> Iterator[Path]:
-    """Give the name of a folder beside uv's cache, so that files are linked, not copied; gone afterwards."""
-    (home / "cache").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home / "cache", prefix="build-") as folder:
-        yield Path(folder) / "environment"
+def _workspace(home: Path, name: str) -> Iterator[Path]:
+    """Give a folder's name beside uv's cache, so that files are linked, not copied; what is there is gone afterwards.
+
+    Whoever else on this machine wants a folder of this name waits; what a killed process left in it is removed.
+    """
+    folder = home / "cache" / "builds" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            _remove(folder)
+            yield folder
+        finally:
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _modules(path: Path) -> list[Path]:

@@ -7,8 +7,9 @@ import os
 import stat
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ from modelyard.images.compression import MEDIA_TYPES, Compression, Writer, compr
 Kind = Literal["environment", "server", "interpreter", "project", "model"]
 
 PARTIAL = ".partial-"  # how the names of unfinished files begin
+_DAY = 86_400.0
 _TIME = 315_532_800  # 1980-01-01: the earliest a zip file can hold, for programs that zip what they find
 
 
@@ -92,6 +94,14 @@ def tree(folder: Path, prefix: str, skip: Callable[[PurePosixPath], bool] = lamb
                     executable = bool(item.stat().st_mode & stat.S_IXUSR)
                     entries.append(Entry(target, Path(item.path), executable))
     return entries
+
+
+def sweep(folder: Path, prefix: str = PARTIAL) -> None:
+    """Remove what killed processes left: files in ``folder`` whose name begins so, untouched for a day."""
+    for path in folder.glob(f"{prefix}*"):
+        with suppress(FileNotFoundError):  # another process sweeps too
+            if time.time() - path.stat().st_mtime > _DAY:
+                path.unlink()
 
 
 def pack(entries: Iterable[Entry], blobs: Path, compression: Compression, kind: Kind | None = None) -> Layer:

@@ -19,7 +19,7 @@ from modelyard.errors import ImageError
 from modelyard.images import artifact
 from modelyard.images.compression import Compression
 from modelyard.images.image import INDEX, Image, digest_of, read_layers, to_bytes
-from modelyard.images.layer import Digesting, Entry, Kind, Layer, pack, writing
+from modelyard.images.layer import Digesting, Entry, Kind, Layer, pack, sweep, writing
 from modelyard.images.store import Referrer
 
 JSON = dict[str, Any]
@@ -46,6 +46,7 @@ class Layout:
 
     def pack(self, entries: Iterable[Entry], kind: Kind | None = None) -> Layer:
         """Make a layer, right among the blobs."""
+        sweep(self._blobs)
         return pack(entries, self._blobs, self.compression, kind)
 
     def has_blob(self, repository: str, digest: str) -> bool:  # noqa: ARG002 - a folder has one set of blobs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from functools import partial
 from io import BytesIO
@@ -16,14 +15,13 @@ from modelyard.images import artifact, blobs
 from modelyard.images.compression import Compression
 from modelyard.images.image import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Image, digest_of, read_layers
 from modelyard.images.interpreter import Interpreter
-from modelyard.images.layer import Entry, Kind, Layer, pack
+from modelyard.images.layer import Entry, Kind, Layer, pack, sweep
 from modelyard.images.store import Referrer
 from modelyard.images.transport import Transport
 
 JSON = dict[str, Any]
 
 _ACCEPT = {"Accept": f"{MANIFEST}, {INDEX}, {DOCKER_MANIFEST}, {DOCKER_INDEX}"}
-_DAY = 86_400.0
 
 
 class Registry:
@@ -48,9 +46,7 @@ class Registry:
     def pack(self, entries: Iterable[Entry], kind: Kind | None = None) -> Layer:
         """Make a layer, in a file that waits for its upload."""
         self._packed.mkdir(parents=True, exist_ok=True)
-        for path in self._packed.iterdir():
-            if time.time() - path.stat().st_mtime > _DAY:
-                path.unlink(missing_ok=True)
+        sweep(self._packed, "")
         return pack(entries, self._packed, self.compression, kind)
 
     def has_blob(self, repository: str, digest: str) -> bool:

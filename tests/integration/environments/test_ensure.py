@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,26 @@ def test_an_environment_is_built_once_and_runs(index: Any, tmp_path: Path) -> No
     assert ensure(lock, images, tmp_path / "another home", said.append) == ref
     assert "built already" in said[-1]
     assert EnvironmentRef(**ref.to_json()) == ref
-    assert list((home / "cache").glob("build-*")) == []
+    assert [path.suffix for path in (home / "cache" / "builds").iterdir()] == [".lock"]
+
+
+def test_a_build_that_was_killed_does_not_stand_in_the_way(index: Any, tmp_path: Path) -> None:
+    lock = locked(tmp_path, index.wheel("hello", "1.0", {"hello.py": HELLO}))
+    ref = ensure(lock, Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
+    (left,) = (tmp_path / "home" / "cache" / "builds").iterdir()
+    (left.with_suffix("") / "lib" / "half").mkdir(parents=True)
+
+    assert ensure(lock, Layout(tmp_path / "other images"), tmp_path / "home", lambda _: None) == ref
+
+
+def test_those_who_want_it_at_once_build_it_once(index: Any, tmp_path: Path) -> None:
+    lock = locked(tmp_path, index.wheel("hello", "1.0", {"hello.py": HELLO}))
+    images, said = Layout(tmp_path / "images"), list[str]()
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ensure, lock, images, tmp_path / "home", said.append) for _ in range(4)]
+    assert len({one.result() for one in asked}) == 1
+    assert len([line for line in said if line.startswith("Packed")]) == 1
 
 
 def test_two_builds_in_different_folders_are_the_same_layer(index: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,19 @@ def test_a_damaged_layer_is_found(layout: Layout) -> None:
 
     with pytest.raises(ImageError, match=image.layers[0].digest):
         validate(layout.pull("wine", "1"))
+
+
+def test_what_killed_processes_left_is_swept_after_a_day(layout: Layout) -> None:
+    blobs = layout.path / "blobs" / "sha256"
+    old, new, blob = blobs / ".partial-old", blobs / ".partial-new", blobs / ("0" * 64)
+    for path in (old, new, blob):
+        path.write_text("")
+    for path in (old, blob):
+        os.utime(path, (1, 1))
+
+    image_of(layout, b"one")
+
+    assert [path.exists() for path in (old, new, blob)] == [False, True, True]
 
 
 def push_some(path: Path, worker: int) -> None:
