@@ -40,19 +40,21 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running_registry(folder: Path, auth: bool) -> Iterator[str]:
-    """Run docker-registry with its files in ``folder``; yields host:port."""
+def running_registry(folder: Path, auth: str = "", tls: str = "") -> Iterator[str]:
+    """Run docker-registry with its files in ``folder``; yields host:port.
+
+    Args:
+        auth, tls: the insides of these sections of its configuration.
+    """
     binary = shutil.which("docker-registry") or shutil.which("registry")
     if binary is None:
         pytest.skip("no registry: apt-get install docker-registry, or set REGISTRY=host:port of one with plain HTTP")
     host = f"127.0.0.1:{_free_port()}"
-    htpasswd = folder / "htpasswd"
-    htpasswd.write_text(_HTPASSWD)
     configuration = folder / "config.yml"
     configuration.write_text(
         "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
         f"storage: {{filesystem: {{rootdirectory: '{folder / 'files'}'}}, delete: {{enabled: true}}}}\n"
-        f"http: {{addr: '{host}'}}\n" + (f"auth: {{htpasswd: {{realm: Tests, path: '{htpasswd}'}}}}\n" if auth else "")
+        f"http: {{addr: '{host}', tls: {{{tls}}}}}\n" + (f"auth: {{{auth}}}\n" if auth else "")
     )
     process = subprocess.Popen(
         [binary, "serve", configuration],
@@ -83,7 +85,7 @@ def registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
         yield given.removeprefix("http://"), None
         return
     folder = tmp_path_factory.mktemp("registry")
-    with running_registry(folder, auth=False) as host:
+    with running_registry(folder) as host:
         yield host, folder / "files"
 
 
@@ -96,7 +98,10 @@ def registry(registry_server: tuple[str, Path | None]) -> RegistryServer:
 
 @pytest.fixture(scope="session")
 def guarded_registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_registry(tmp_path_factory.mktemp("guarded-registry"), auth=True) as host:
+    folder = tmp_path_factory.mktemp("guarded-registry")
+    htpasswd = folder / "htpasswd"
+    htpasswd.write_text(_HTPASSWD)
+    with running_registry(folder, auth=f"htpasswd: {{realm: Tests, path: '{htpasswd}'}}") as host:
         yield host
 
 

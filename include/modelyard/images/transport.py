@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import oras.auth
@@ -40,6 +41,9 @@ class Transport:
         username, password: None takes what Docker's configuration has for this host, if it has.
         insecure: plain HTTP; never tried unless said.
         ca_bundle: file with the certificates that the registry's own must chain to, instead of the system's.
+
+    Raises:
+        ImageError: there is no such file.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class Transport:
         insecure: bool = False,
         ca_bundle: str | None = None,
     ) -> None:
+        if ca_bundle is not None and not Path(ca_bundle).is_file():
+            raise ImageError(f"There is no file {ca_bundle}", "name the file of the registry's certificate authority")
         self.host = host
         self.url = f"{'http' if insecure else 'https'}://{host}"
         self._credentials = None if username is None else (username, password or "")
