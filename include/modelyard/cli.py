@@ -136,6 +136,7 @@ def _conf(pairs: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
 
 
 def _pipeline(folder: Path, params: dict[str, Any]) -> None:
+    from modelyard import embedded
     from modelyard.project.lock import read_lock
     from modelyard.steps.local_run import run_pipeline
     from modelyard.store.address import StoreAddress
@@ -143,11 +144,26 @@ def _pipeline(folder: Path, params: dict[str, Any]) -> None:
     def emit(step: str, line: str) -> None:
         click.echo(f"{click.style(f'{step:>13}', fg='cyan')}  {line}")
 
-    lock = read_lock(folder) | {"source": {"folder": str(folder.resolve())}}
+    folder, home = folder.resolve(), home_folder(os.environ)
+    lock = read_lock(folder) | {"source": {"folder": str(folder)}}
+    if not os.environ.get("MODELYARD_MONGO_URI"):
+        embedded.start(home / "mongo")  # a laptop needs no store of its own; `modelyard stop` ends it
     address = StoreAddress.from_environment(os.environ)
-    _, code = run_pipeline(lock, params, address, home_folder(os.environ), emit)
+    _, code = run_pipeline(lock, params, address, home, emit)
     if code != 0:
         click.get_current_context().exit(code)
+
+
+@main.command()
+def stop() -> None:
+    """End what `modelyard run` left running on this machine: services, and the store if it is the embedded one."""
+    from modelyard import embedded
+    from modelyard.deployment.local import stop_all
+
+    home = home_folder(os.environ)
+    stop_all(home)
+    if embedded.stop(home / "mongo"):
+        click.echo("The embedded store is stopped; what it holds is kept.")
 
 
 @main.command()

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pymongo
+import pytest
 from click.testing import CliRunner
+from pymongo.errors import PyMongoError
 from tests.released_models import release, version
 
+from modelyard import embedded
 from modelyard.cli import main
 from modelyard.store import Store, StoreAddress
 
@@ -38,3 +44,16 @@ def test_a_store_that_is_away_is_one_sentence() -> None:
     assert "127.0.0.1:9" in result.output
     assert "hunter2" not in result.output
     assert "Traceback" not in result.output
+
+
+def test_stop_ends_the_embedded_store(tmp_path: Path) -> None:
+    uri = embedded.start(tmp_path / "mongo")
+    result = CliRunner(env={"MODELYARD_HOME": str(tmp_path)}).invoke(main, ["stop"])
+    assert "The embedded store is stopped" in result.output
+    with (
+        pymongo.MongoClient[dict[str, object]](uri, serverSelectionTimeoutMS=200) as client,
+        pytest.raises(PyMongoError),
+    ):
+        client.admin.command("ping")
+    again = CliRunner(env={"MODELYARD_HOME": str(tmp_path)}).invoke(main, ["stop"])
+    assert (again.exit_code, again.output) == (0, "")
