@@ -74,16 +74,46 @@ class PromoteVersionOperator(_StoreOperator):
                     f"'{self.alias}' is an environment of '{self.model}': its alias says what is live there\n"
                     f"  → release version {to} by the DAG '{self.model}', or roll back by 'modelyard-rollback'"
                 )
-            dag_run = context["dag_run"]
             store.aliases.move(
                 self.model,
                 self.alias,
                 to=to,
-                by=dag_run.triggering_user_name or dag_run.dag_id,
+                by=_person(context),
                 why=self.why,
                 expected="any" if self.expected is None else _number(self.expected),
             )
         return to
+
+
+class RegisterVersionOperator(_StoreOperator):
+    """Registers a finished Sacred run, and the model it left, as a version, and returns the version's number.
+
+    For trainings that are no Modelyard pipeline, but record into the same store with Sacred's MongoObserver. The
+    version is a candidate: the model's own DAG releases it by the Param ``version``.
+
+    Args:
+        run_id: the run's number in the store. Templated.
+        folder: the model directory that ``modelyard.log_model`` wrote, on this worker. Templated.
+        project: the folder of the code that trained it, with its model.yaml, on this worker. Templated.
+    """
+
+    template_fields: Sequence[str] = ("run_id", "folder", "project")
+
+    def __init__(self, *, run_id: int | str, folder: str, project: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.run_id = run_id
+        self.folder = folder
+        self.project = project
+
+    def execute(self, context: Context) -> int:
+        """Register the run; doing it twice gives the same version."""
+        from model_store.register import register_run
+
+        with self._store() as store:
+            by = _person(context)
+            made = register_run(store, _number(self.run_id), Path(self.folder), Path(self.project), by)
+        self.log.info("Sacred run %s is %s version %s", self.run_id, made.name, made.version)
+        return made.version
 
 
 class FetchVersionOperator(_StoreOperator):
@@ -129,8 +159,14 @@ def version_of(store: Store, model: str, reference: int | str) -> ModelVersion:
     return store.versions.get(model, alias.version)
 
 
+def _person(context: Context) -> str:
+    """Return who started the run, or the name of the DAG that runs by itself."""
+    dag_run = context["dag_run"]
+    return dag_run.triggering_user_name or dag_run.dag_id
+
+
 def _number(text: int | str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise AirflowFailException(f"'{text}' is no version's number") from error
+        raise AirflowFailException(f"'{text}' is no number") from error

@@ -19,7 +19,7 @@ from modelyard.steps.context import StepContext
 from modelyard.steps.results import Prepared
 from modelyard.store import ModelVersion
 
-_PARAMS = ("ref", "version", "release", "environment", "approve", "reason")
+_PARAMS = ("ref", "version", "release", "environment", "reason")
 
 
 def run(context: StepContext) -> Prepared:
@@ -97,7 +97,13 @@ def _of_candidate(context: StepContext, candidate: ModelVersion) -> _Code:
 
 
 def _refuse_unknown(params: dict[str, Any], config: list[str], project: Project) -> None:
-    known = [*_PARAMS, *(f"config.{path}" for path in config), *(f"data.{name}" for name in project.data)]
+    asks = any(environment.approval for environment in project.deployment.environments.values())
+    known = [
+        *_PARAMS,
+        *(["approve"] if asks else []),
+        *(f"config.{path}" for path in config),
+        *(f"data.{name}" for name in project.data),
+    ]
     unknown = [key for key in params if key not in known]
     if unknown:
         raise RequestError(

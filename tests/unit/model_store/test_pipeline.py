@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 from tests.unit.model_store.locks import asks_for_approval, lock, write
 
+from model_store.params import params_of
 from model_store.pipeline import broken_dag, model_dag, project_dag, rollback_dag
 from model_store.projects import BrokenProject, LockedProject, find
 
@@ -38,6 +39,7 @@ def test_a_models_dag_runs_the_steps_in_their_order(tmp_path: Path):
     assert dag.tags == {"modelyard", "demo"}
     assert dag.owner_links == {"Data team": "mailto:data@example.com"}
     kept = serialized(dag)
+    assert [name for name, _ in kept["params"]] == list(params_of(locked(tmp_path)))
     buttons = {task["__var"]["task_id"]: task["__var"].get("_operator_extra_links") for task in kept["tasks"]}
     assert buttons["deploy"] == {"Service": "_link_service", "Model version": "_link_model_version"}
 

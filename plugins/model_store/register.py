@@ -1,0 +1,65 @@
+"""Makes a version of a Sacred run that something else than a model's own pipeline recorded."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from modelyard import sources
+from modelyard.client.loaded import FACTS
+from modelyard.environments import differences, find_lock
+from modelyard.errors import RequestError
+from modelyard.project import load
+from modelyard.recording.candidate import register
+from modelyard.store import ModelVersion, Store
+
+
+def register_run(store: Store, run_id: int, folder: Path, project: Path, by: str) -> ModelVersion:
+    """Register a finished run and the model directory it left as the next version of its project's model.
+
+    Args:
+        store: has the run, as Sacred's MongoObserver writes it.
+        run_id: the run's number.
+        folder: the model directory that ``modelyard.log_model`` wrote.
+        project: the folder of the code that trained it, with its model.yaml and locked packages.
+        by: who is said to have made the version.
+
+    Raises:
+        RequestError: the folder is no model directory.
+        ProjectError, EnvironmentBuildError: the project is not sound.
+        TrainingFailed: the run is not COMPLETED; NotFound: there is none.
+        Conflict: the run is a version already, with another model in it.
+    """
+    if not (folder / FACTS).is_file():
+        raise RequestError(
+            f"{folder} is no model directory: it has no {FACTS}", "save the model by modelyard.log_model"
+        )
+    model_yaml, source = load(project), sources.resolve({"folder": str(project)})
+    lock = find_lock(project, model_yaml.lock)
+    model = store.artifacts.put_tree(folder)
+    facts = store.artifacts.read_json(next(file.digest for file in model if file.path == FACTS))
+    with tempfile.TemporaryDirectory(prefix="modelyard-register-") as workdir:
+        tree = Path(workdir) / "project.tar"
+        sources.checkout(source, Path(workdir) / "project")
+        with tree.open("wb") as stream:
+            sources.tree_tar(Path(workdir) / "project", stream)
+        tree_digest = store.artifacts.put_file(tree).digest
+    diff = source.diff and store.artifacts.put_bytes(source.diff.encode(errors="surrogateescape"), "uncommitted.diff")
+    return register(
+        store,
+        name=model_yaml.name,
+        run_id=run_id,
+        model=model,
+        data=(),
+        artifacts={},
+        commit=source.commit,
+        dirty=source.dirty,
+        diff_digest=diff.digest if diff else None,
+        project_digest=tree_digest,
+        lock_digest=lock.digest,
+        environment=None,
+        package_differences=differences(lock, facts["packages"]),
+        created_by=by,
+        pipeline_run=None,
+        tags=model_yaml.tags,
+    )
