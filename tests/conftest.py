@@ -24,7 +24,7 @@ from modelyard.store.address import StoreAddress
 if TYPE_CHECKING:
     from modelyard.store import Store
 
-pytest_plugins = ["fixtures_registry"]
+pytest_plugins = ["tests.fixtures_machine", "fixtures_registry"]
 
 
 @dataclass(frozen=True)

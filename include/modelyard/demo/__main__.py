@@ -84,12 +84,13 @@ def _ask(address: str, console: Console) -> None:
 
 def _tell(machine: Machine, address: str, console: Console) -> None:
     airflow = machine.airflow
-    console.print(f"""
+    lines = f"""
   Airflow    {airflow.url}    user {USER}, password {airflow.password}
   Models     {airflow.url}/plugin/models
   Service    {address}    documentation at {address}/docs
   Stop       make stop
-""")
+"""
+    console.print(lines, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ class AirflowApi:
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self._url = url
-        self._client = httpx.Client(base_url=url, timeout=30)
+        self._client = httpx.Client(
+            base_url=url, timeout=120
+        )  # its database is SQLite: an answer may wait for a writer
         try:
             token = self._call("POST", "/auth/token", {"username": user, "password": password})["access_token"]
         except BaseException:
@@ -77,7 +79,7 @@ class AirflowApi:
         except NotFound:
             self._call("POST", "/api/v2/connections", body)
 
-    def wait_for_dag(self, dag_id: str, seconds: float = 60) -> JSON:
+    def wait_for_dag(self, dag_id: str, seconds: float = 120) -> JSON:
         """Return a DAG once Airflow has read it.
 
         Raises:
@@ -149,9 +151,9 @@ class AirflowApi:
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}?deserialize=true"
         return self._call("GET", path)["value"]
 
-    def get(self, path: str) -> JSON:
+    def get(self, path: str, **query: str) -> JSON:
         """Return any other answer: ``/assets/events``, say."""
-        return self._call("GET", f"/api/v2{path}")
+        return self._call("GET", f"/api/v2{path}", query=query)
 
     def post(self, path: str, body: JSON) -> JSON:
         """Send any other request."""
@@ -161,9 +163,9 @@ class AirflowApi:
         """Change anything else."""
         return self._call("PATCH", f"/api/v2{path}", body)
 
-    def _call(self, method: str, path: str, body: JSON | None = None) -> JSON:
+    def _call(self, method: str, path: str, body: JSON | None = None, query: JSON | None = None) -> JSON:
         try:
-            response = self._client.request(method, path, json=body)
+            response = self._client.request(method, path, json=body, params=query)
         except httpx.TransportError as error:
             raise Unavailable(f"Airflow does not answer at {self._url}: {error}", "is it running? make demo") from error
         if response.is_server_error:
