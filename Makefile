@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV_VERSION := $(shell sed -n 's/^uv==//p' requirements.txt)
 
-.PHONY: help demo stop setup lock lint test test-faults bench
+.PHONY: help demo stop setup lock lint test test-faults pictures bench
 
 # Airflow starts a fresh process for each task: without byte code on disk every one of them would compile again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -20,6 +20,9 @@ stop: $(VENV)/.installed ## end all that the demo started
 
 test: lint ## lint, types and all tests that this machine can run
 	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
+
+pictures: $(VENV)/.installed-tests ## the README's pictures of Airflow, taken anew by the browser tests
+	@$(BIN)/pytest tests/browser --pictures
 
 bench: $(VENV)/.installed-tests ## the benchmarks, as tables
 	@for benchmark in tests/benchmarks/bench_*.py; do $(BIN)/python $$benchmark || exit 1; done

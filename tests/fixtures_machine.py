@@ -92,3 +92,7 @@ def wait_until(condition: Any, seconds: float, what: str) -> Any:
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds:g} s"
         time.sleep(0.5)
     return value
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", action="store_true", help="take the README's pictures of Airflow anew")

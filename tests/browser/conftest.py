@@ -46,7 +46,7 @@ def page(browser: Any, machine: Machine) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
-    """Where screenshots go: with ``--pictures`` into the README's folder."""
+    """Where screenshots go: with ``--pictures`` to the README's."""
     if pytestconfig.getoption("--pictures"):
         return Path(__file__).parent / "pictures"
     return tmp_path_factory.mktemp("pictures")

@@ -52,6 +52,7 @@ class AirflowServer:
 
     Args:
         folder: its AIRFLOW_HOME, made when missing.
+        example: the ``airflow.cfg.example`` whose settings it takes over.
         dags, plugins: the folders it reads.
         projects: folders whose model projects become DAGs.
         home: this machine's folder for Modelyard's caches and services (``MODELYARD_HOME``).
@@ -65,6 +66,7 @@ class AirflowServer:
         self,
         folder: Path,
         *,
+        example: Path,
         dags: Path,
         plugins: Path,
         projects: Sequence[Path],
@@ -75,6 +77,7 @@ class AirflowServer:
     ) -> None:
         self._folder = folder
         self._port = port
+        self._example = example
         self._dags = dags
         self._plugins = plugins
         self._projects = projects
@@ -147,7 +150,7 @@ class AirflowServer:
         return self._folder / "passwords.json"
 
     def _config(self, state: _State) -> str:
-        """Return airflow.cfg as text: the settings that differ from Airflow's own defaults, each for a reason."""
+        """Return airflow.cfg as text: the example's settings, and over them those that belong to this machine."""
         url = f"http://127.0.0.1:{state.port}"
         sections: dict[str, dict[str, str]] = {
             "core": {
@@ -159,10 +162,6 @@ class AirflowServer:
                 "execution_api_server_url": f"{url}/execution/",
                 "simple_auth_manager_users": f"{USER}:admin",
                 "simple_auth_manager_passwords_file": str(self._passwords_file),
-                "hostname_callable": "socket.gethostname",  # a look-up in DNS can take seconds
-                "lazy_load_plugins": "False",  # loaded once, before the workers are forked, not once a task
-                "parallelism": "8",  # as many workers are forked, and wait in memory
-                "test_connection": "Enabled",
             },
             "api": {
                 "host": "127.0.0.1",
@@ -171,8 +170,6 @@ class AirflowServer:
                 "secret_key": self._key("secret_key"),
             },
             "api_auth": {"jwt_secret": self._key("jwt_secret")},
-            "dag_processor": {"min_file_process_interval": "10", "refresh_interval": "10"},
-            "scheduler": {"scheduler_idle_sleep_time": "0.2"},
             "logging": {
                 "worker_log_server_port": str(state.worker_log_port),
                 "trigger_log_server_port": str(state.trigger_log_port),
@@ -180,11 +177,11 @@ class AirflowServer:
             "modelyard": {"projects": ",".join(map(str, self._projects))},
         }
         config = configparser.RawConfigParser()
-        config.read_dict(sections)
-        config.read_dict(self._settings)
-        for section in config.sections():
-            for key, value in config.items(section):
-                config.set(section, key, value.replace("%", "%%"))
+        config.read(self._example)
+        for given in (sections, self._settings):
+            config.read_dict(
+                {name: {key: value.replace("%", "%%") for key, value in keys.items()} for name, keys in given.items()}
+            )
         text = io.StringIO()
         config.write(text)
         return text.getvalue()

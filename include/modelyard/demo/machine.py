@@ -24,7 +24,7 @@ class Machine:
 
     Args:
         home: made when missing. To delete it after a stop leaves nothing behind.
-        repository: where ``dags/`` and ``plugins/`` are.
+        repository: where ``dags/``, ``plugins/`` and ``airflow.cfg.example`` are.
         projects: folders whose model projects become DAGs.
         environment: what Airflow may see of the caller's environment.
         port: of Airflow if nobody has it; 0 for any that is free.
@@ -47,6 +47,7 @@ class Machine:
         self._store = store
         self.airflow = AirflowServer(
             home / "airflow",
+            example=repository / "airflow.cfg.example",
             dags=repository / "dags",
             plugins=repository / "plugins",
             projects=projects,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from modelyard.demo.airflow import USER, AirflowServer
 from modelyard.demo.rest import AirflowApi
+
+EXAMPLE = Path(__file__).parents[3] / "airflow.cfg.example"
 
 DAG = """
 import os
@@ -55,6 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowServer]:
     (folder / "dags" / "sums.py").write_text(DAG)
     server = AirflowServer(
         folder / "air flow",
+        example=EXAMPLE,
         dags=folder / "dags",
         plugins=folder / "plugins",
         projects=[],

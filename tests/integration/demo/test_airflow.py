@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import socket
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from rich.console import Console
+from tests.integration.demo.conftest import EXAMPLE
 
 from modelyard.background import Session
 from modelyard.demo.airflow import USER, AirflowServer
@@ -67,13 +69,21 @@ def test_a_file_gets_a_line_for_each_change(api: AirflowApi):
 def test_a_terminal_gets_a_table_and_a_failure_is_told_by_its_error(api: AirflowApi):
     run, state, output = shown(api, "breaks", terminal=True)
     assert state == "failed"
-    last = output.removesuffix("\x1b[?25h").splitlines()[-3:]  # the cursor is shown again
+    last = re.sub(r"\x1b\[[?0-9]*[A-Za-z]", "", output).splitlines()[-3:]  # without the movements of the cursor
     assert [line.split()[:2] for line in last] == [["✔", "fine"], ["✘", "bad"], ["✘", "never"]]
     assert failures(api, "breaks", run) == {"bad": "the reason why"}
 
 
 def test_another_airflow_that_took_the_port_meanwhile_is_not_mistaken_for_ours(server: AirflowServer, tmp_path: Path):
-    ours = AirflowServer(tmp_path, dags=tmp_path, plugins=tmp_path, projects=[], home=tmp_path, environment=os.environ)
+    ours = AirflowServer(
+        tmp_path,
+        example=EXAMPLE,
+        dags=tmp_path,
+        plugins=tmp_path,
+        projects=[],
+        home=tmp_path,
+        environment=os.environ,
+    )
     (tmp_path / "passwords.json").write_text('{"admin": "ours"}')
     with pytest.raises(Unavailable, match="Another program has taken"):
         ours._make_sure_it_is_ours(server.url)
@@ -101,6 +111,7 @@ def test_a_second_start_finds_it_running_and_a_stop_leaves_nothing(server: Airfl
 def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path):
     server = AirflowServer(
         tmp_path / "airflow",
+        example=EXAMPLE,
         dags=tmp_path,
         plugins=tmp_path,
         projects=[],
