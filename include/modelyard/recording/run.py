@@ -62,6 +62,11 @@ class RecordedRun:
         self.data: list[DataFingerprint] = []
         self.artifacts: dict[str, ArtifactFile] = {}
 
+    @property
+    def failed(self) -> bool:
+        """Whether it is recorded no further; ``wait`` says why."""
+        return self._failure is not None
+
     def start(self, event: JSON, stamp: JSON, repository: JSON | None) -> int:
         """Insert the run into the store and return its number.
 
@@ -82,6 +87,7 @@ class RecordedRun:
         ex_info = {**known["ex_info"], "sources": [(item["name"], item["md5"]) for item in event["sources"]]}
         if repository is not None:
             ex_info["repositories"] = [repository]
+        self._store.runs.prepare()
         with self._store.errors():
             self.run_id = self._observer.started_event(
                 sources={item["name"]: self._files.path(item["digest"]) for item in event["sources"]},

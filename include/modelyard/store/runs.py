@@ -27,6 +27,14 @@ class Runs:
         self._runs = database.collection("runs", indexes=[[(PIPELINE_RUN, 1)]])
         self._metrics = database.collection("metrics", indexes=[[("run_id", 1)]])
 
+    def prepare(self) -> None:
+        """Make the collections that Sacred writes to, with their indexes. Call it before it writes.
+
+        The embedded database hangs when a collection's first document and its first index come at the same moment.
+        """
+        self._runs.make_indexes()
+        self._metrics.make_indexes()
+
     def get(self, run_id: int) -> Document:
         """Return a run's document.
 
