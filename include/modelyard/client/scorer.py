@@ -65,11 +65,11 @@ class Scorer:
         try:
             frames.send(self._connection, request)
             answer = frames.receive(self._connection)
-        except OSError as error:
-            raise ScorerError(f"the model's process is gone: {error}") from error
+        except OSError:
+            answer = None
         if answer is None:
             code = self._process.wait()
-            raise ScorerError(f"the model could not be loaded (exit code {code}); what it said stands above")
+            raise ScorerError(f"the model's process has ended (exit code {code}); what it said stands above")
         if "error" in answer:
             raise ScorerError(answer["error"])
         outputs: JSON = answer["outputs"]
