@@ -32,10 +32,9 @@ def sacred_run(store: Store, run_id: int, pipeline_run: str | None = None, **cha
         "meta": {"command": "main", "modelyard": stamp},
         "status": "COMPLETED",
         "captured_out": "\x1b[32mfitting\x1b[0m <b>the model</b>\n",
-        "result": 0.97,
+        "result": None,
         "info": {},
-        "fail_trace": None,
-        **changes,
+        **changes,  # of a failed run: fail_trace, which others don't have
     }
     database = store.mongo[store.address.database]
     database["runs"].insert_one(document)
