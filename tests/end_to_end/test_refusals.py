@@ -1,0 +1,90 @@
+"""What goes wrong is told where its user looks first, and leaves production as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.fixtures_machine import EXAMPLES, copy_of, fail, succeed
+
+from modelyard.background import free_port
+from modelyard.demo.machine import Machine
+from modelyard.demo.rest import AirflowApi
+from modelyard.project.write_lock import write_lock
+from modelyard.provider_info import CONNECTION_ID, connections
+from modelyard.store import Store
+from modelyard.store.records import Alias
+
+pytestmark = pytest.mark.xdist_group("airflow")
+
+
+def live(machine: Machine, model: str) -> Alias | None:
+    with Store.open(machine.store) as store:
+        return store.aliases.get(model, "production")
+
+
+@pytest.fixture(scope="module")
+def houses(machine: Machine) -> str:
+    """A model that is live."""
+    with machine.api() as api:
+        succeed(api, "houses", {})
+    return "houses"
+
+
+def test_a_bad_data_file_is_refused_with_its_column_and_rows(
+    machine: Machine, api: AirflowApi, houses: str, tmp_path: Path
+):
+    before = live(machine, houses)
+    lines = (EXAMPLES / "houses" / "data" / "houses.csv").read_text().splitlines()
+    price = lines[0].split(",").index("price")
+    cells = lines[1].split(",")
+    cells[price] = "-1"
+    bad = tmp_path / "bad.csv"
+    bad.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]))
+    errors = fail(api, houses, {"data.houses": bad.as_uri()})
+    assert list(errors) == ["validate"]
+    assert "price" in errors["validate"]
+    assert live(machine, houses) == before
+
+
+def test_a_failed_gate_shows_what_was_expected_and_found(machine: Machine, api: AirflowApi, projects: Path):
+    project = copy_of("wine", projects, "wine-strict", ("log_loss: {max: 0.3}", "log_loss: {max: 0.000001}"))
+    write_lock(project, machine.home, print)
+    errors = fail(api, project.name, {})
+    assert list(errors) == ["validate"]
+    assert "log_loss" in errors["validate"]
+    assert "1e-06" in errors["validate"]
+    assert live(machine, project.name) is None
+    with Store.open(machine.store) as store:
+        assert store.versions.get(project.name, 1).report is not None
+
+
+@pytest.fixture
+def store_out_of_reach(machine: Machine, api: AirflowApi) -> Iterator[str]:
+    fields = json.loads(connections(machine.store)[CONNECTION_ID])
+    host = f"127.0.0.1:{free_port()}"
+    api.put_connection(CONNECTION_ID, fields | {"host": host})
+    yield host
+    api.put_connection(CONNECTION_ID, fields)
+
+
+def test_a_store_out_of_reach_is_named_without_its_password(
+    machine: Machine, api: AirflowApi, projects: Path, store_out_of_reach: str
+):
+    project = copy_of("wine", projects, "wine-alone", ("seed: 42\n", "seed: 42\nretries: 0\n"))
+    write_lock(project, machine.home, print)
+    errors = fail(api, project.name, {})
+    assert list(errors) == ["prepare"]
+    assert store_out_of_reach in errors["prepare"]
+    assert json.loads(connections(machine.store)[CONNECTION_ID])["password"] not in errors["prepare"]
+
+
+def test_a_project_that_cannot_be_read_is_a_dag_that_says_so(api: AirflowApi, projects: Path):
+    (projects / "unreadable").mkdir()
+    (projects / "unreadable" / "model.lock.json").write_text("{")
+    dag = api.wait_for_dag("unreadable")
+    assert "model.lock.json" in dag["description"]
+    errors = fail(api, "unreadable", {})
+    assert "modelyard lock" in next(iter(errors.values()))
