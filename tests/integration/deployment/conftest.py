@@ -3,15 +3,13 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from tests.image_roots import OUTPUTS, PREDICTIONS, ROWS, make_root
+from tests.load import Load
 
 from modelyard.deployment import ServiceSpec
 from modelyard.deployment.local import LocalTarget, stop_all
@@ -64,57 +62,9 @@ def target(home: Path, images: Images) -> LocalTarget:
     return LocalTarget(home, images.unpack)
 
 
-@dataclass
-class Load:
-    """Clients that ask without a pause and without a second try, half of them on one connection as long as it lasts."""
-
-    port: int
-    answers: list[tuple[float, int]] = field(default_factory=list)  # when asked, version that answered
-    failures: list[str] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        for number in range(16):
-            thread = threading.Thread(target=self._ask, args=(number % 2 == 0,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    def wait_for(self, more: int) -> None:
-        """Wait until that many more requests were answered."""
-        goal, deadline = len(self.answers) + more, time.monotonic() + 60
-        while len(self.answers) < goal and not self.failures:
-            assert time.monotonic() < deadline, "the load does not get on"
-            time.sleep(0.01)
-
-    def _ask(self, keep: bool) -> None:
-        body = json.dumps([{"a": 1, "b": 1.0, "word": None}])
-        connection = None
-        while not self._stop.is_set():
-            asked = time.monotonic()
-            try:
-                connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-                connection.request("POST", "/predict", body, {} if keep else {"connection": "close"})
-                response = connection.getresponse()
-                answer = json.loads(response.read())
-                version = int(response.headers["modelyard-model-version"])
-                assert response.status == 200, answer
-                assert answer["predictions"][0]["prediction"] == 2 + 100 * version, (answer, version)
-                self.answers.append((asked, version))
-            except Exception as error:  # noqa: BLE001 - every kind of failure counts
-                self.failures.append(f"{'kept' if keep else 'new'} connection: {type(error).__name__}: {error}")
-                connection = None
-            if not keep and connection:
-                connection.close()
-                connection = None
-        if connection:
-            connection.close()
+def steady_load(port: int) -> Load:
+    """Return clients of a service that knows by its version what it must answer."""
+    return Load(port, [{"a": 1, "b": 1.0, "word": None}], lambda version: 2 + 100 * version)
 
 
 Deploy = Callable[..., int]

@@ -9,7 +9,7 @@ import pytest
 from modelyard.deployment.local import LocalTarget
 from modelyard.errors import DeploymentFailed
 
-from .conftest import Deploy, Images, Load
+from .conftest import Deploy, Images, steady_load
 
 
 @pytest.mark.timeout(180)
@@ -18,7 +18,7 @@ def test_no_request_fails_across_versions_a_failure_and_a_rollback(
 ) -> None:
     port = deploy(images.spec(1))
     live_since = [(time.monotonic(), 1)]
-    with Load(port) as load:
+    with steady_load(port) as load:
         load.wait_for(500)
         for version in (2, 3, 4, 5, 6):
             assert deploy(images.spec(version)) == port

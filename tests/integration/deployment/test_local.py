@@ -20,7 +20,7 @@ from modelyard.deployment.local import LocalTarget, services, start_all, stop_al
 from modelyard.deployment.state import Release, State, read_state, service_folder, write_state
 from modelyard.errors import DeploymentFailed, Superseded
 
-from .conftest import Deploy, Images, Load, ask
+from .conftest import Deploy, Images, ask, steady_load
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_a_killed_deployment_is_brought_to_its_end(deploy: Deploy, images: Image
         "from modelyard.deployment.local import LocalTarget; root, home, spec = json.loads(sys.stdin.read());"
         "LocalTarget(Path(home), lambda *_: Path(root)).deploy(ServiceSpec(**spec), print)"
     )
-    with Load(port) as load:
+    with steady_load(port) as load:
         for number, moment in enumerate((0.05, 0.3, 0.6, 1.0)):
             spec = images.spec(2 + number)
             root = images.unpack(spec.model, spec.image_digest)
