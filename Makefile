@@ -19,7 +19,7 @@ stop: $(VENV)/.installed ## end all that the demo started
 	@$(BIN)/python -m modelyard.demo stop
 
 test: lint ## lint, types and all tests that this machine can run
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/pytest --numprocesses 2
 
 pictures: $(VENV)/.installed-tests ## the README's pictures of Airflow, taken anew by the browser tests
 	@$(BIN)/pytest tests/browser --pictures

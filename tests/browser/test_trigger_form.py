@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.fixtures_machine import wait_until
 
 from modelyard.demo.rest import AirflowApi
 from modelyard.demo.show import failures
-
-pytestmark = pytest.mark.xdist_group("airflow")
 
 
 def test_a_person_trains_and_releases_a_model_by_the_form(page: Any, api: AirflowApi, pictures: Path):

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 from tests.fixtures_machine import copy_of, example_of, succeed
 from tests.load import Load
 
@@ -16,8 +15,6 @@ from modelyard.project.write_lock import write_lock
 from modelyard.store import Store
 
 REQUESTS = 1000  # across each change, at least
-
-pytestmark = pytest.mark.xdist_group("airflow")
 
 
 def test_no_request_fails_when_a_version_replaces_another_and_is_taken_back(

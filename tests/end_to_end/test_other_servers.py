@@ -18,8 +18,6 @@ from modelyard.project.write_lock import write_lock
 from modelyard.provider_info import connections
 from modelyard.store import Store, StoreAddress
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 
 @pytest.fixture
 def elsewhere(

@@ -17,8 +17,6 @@ from modelyard.provider_info import CONNECTION_ID, connections
 from modelyard.store import Store
 from modelyard.store.records import Alias
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 
 def live(machine: Machine, model: str) -> Alias | None:
     with Store.open(machine.store) as store:

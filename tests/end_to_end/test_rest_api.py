@@ -15,8 +15,6 @@ from modelyard.store import Store
 
 STEPS = ["prepare", "train", "log_to_sacred", "validate", "containerise", "test_image", "push", "deploy"]
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 
 @pytest.fixture
 def store(machine: Machine) -> Any:

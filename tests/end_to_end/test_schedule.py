@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from tests.fixtures_machine import copy_of, wait_until
 
 from modelyard.demo.machine import Machine
 from modelyard.demo.rest import ENDED, AirflowApi
 from modelyard.demo.show import failures
 from modelyard.project.write_lock import write_lock
-
-pytestmark = pytest.mark.xdist_group("airflow")
 
 
 def test_the_scheduler_retrains_a_model_when_its_time_has_come(machine: Machine, api: AirflowApi, projects: Path):
