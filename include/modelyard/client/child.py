@@ -48,6 +48,8 @@ def environment(python: Path, home: Path, *, code: Sequence[Path], **more: str) 
         "PYTHONDONTWRITEBYTECODE": "1",
         # Sacred dies without a git binary otherwise; the commit is recorded by its parent.
         "GIT_PYTHON_REFRESH": "quiet",
+        # Sacred's own affair, and nothing that a reader of the log could do about.
+        "PYTHONWARNINGS": "ignore:pkg_resources is deprecated as an API:UserWarning",
         **more,
     }
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
-from sacred.observers import MongoObserver
-
 from modelyard.errors import Fenced
 from modelyard.store import Store
+
+with warnings.catch_warnings():
+    # Sacred's own affair, and nothing that a reader of the log could do about.
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated")
+    from sacred.observers import MongoObserver
 
 JSON = dict[str, Any]
 

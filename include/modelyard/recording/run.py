@@ -14,7 +14,6 @@ from typing import Any, Literal
 from modelyard import data
 from modelyard.client.plain import restored
 from modelyard.errors import ModelyardError, RequestError, TrainingFailed, Unavailable
-from modelyard.recording.observer import StoreObserver
 from modelyard.recording.spool import FileSpool, Journal
 from modelyard.store import ArtifactFile, DataFingerprint, Store
 
@@ -42,6 +41,8 @@ class RecordedRun:
     """
 
     def __init__(self, store: Store, files: FileSpool, journal: Journal, log: Callable[[str], None]) -> None:
+        from modelyard.recording.observer import StoreObserver  # takes a second, and registering needs none
+
         self._store = store
         self._files = files
         self._journal = journal
