@@ -53,7 +53,7 @@ def succeed(api: AirflowApi, dag_id: str, conf: dict[str, Any]) -> str:
     """Run a DAG with this conf to its good end and return the run's id; a failure is told with each task's error."""
     api.wait_for_dag(dag_id)
     run = api.trigger(dag_id, conf)
-    assert api.wait(dag_id, run, seconds=600) == "success", failures(api, dag_id, run)
+    assert api.wait(dag_id, run) == "success", failures(api, dag_id, run)
     return run
 
 
@@ -61,7 +61,7 @@ def fail(api: AirflowApi, dag_id: str, conf: dict[str, Any]) -> dict[str, str]:
     """Run a DAG with this conf to its bad end and return the error of each task that failed."""
     api.wait_for_dag(dag_id)
     run = api.trigger(dag_id, conf)
-    assert api.wait(dag_id, run, seconds=600) == "failed"
+    assert api.wait(dag_id, run) == "failed"
     return failures(api, dag_id, run)
 
 

@@ -28,7 +28,7 @@ def test_a_person_trains_and_releases_a_model_by_the_form(page: Any, api: Airflo
     new = wait_until(lambda: [run for run in api.runs("wine") if run["dag_run_id"] not in before], 30, "A run")
     run = new[0]["dag_run_id"]
     assert new[0]["conf"]["config.C"] == 0.75
-    assert api.wait("wine", run, seconds=600) == "success", failures(api, "wine", run)
+    assert api.wait("wine", run) == "success", failures(api, "wine", run)
 
     page.goto(f"/dags/wine/runs/{run}")
     page.get_by_text("deploy").first.wait_for()

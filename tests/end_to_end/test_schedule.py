@@ -24,7 +24,7 @@ def test_the_scheduler_retrains_a_model_when_its_time_has_come(machine: Machine,
     api.patch(f"/dags/{project.name}", {"is_paused": True})  # one is enough
     assert run["run_type"] == "scheduled"
     run_id = str(run["dag_run_id"])
-    assert wait_until(lambda: api.run(project.name, run_id)["state"] in ENDED, 300, "Its end")
+    assert wait_until(lambda: api.run(project.name, run_id)["state"] in ENDED, 1800, "Its end")
     assert api.run(project.name, run_id)["state"] == "success", failures(api, project.name, run_id)
     assert api.xcom(project.name, run_id, "deploy")["version"] == 1
 

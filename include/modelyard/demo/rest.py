@@ -126,7 +126,7 @@ class AirflowApi:
         }
         return [states[task_id] for task_id in _in_order(order) if task_id in states]
 
-    def wait(self, dag_id: str, run_id: str, seconds: float = 300) -> str:
+    def wait(self, dag_id: str, run_id: str, seconds: float = 1800) -> str:
         """Return a run's state once it has ended.
 
         Raises:
