@@ -27,9 +27,6 @@ test-faults: $(VENV)/.installed-tests ## kill every step at many random moments,
 pictures: $(VENV)/.installed-tests ## the README's pictures of Airflow, taken anew by the browser tests
 	@$(BIN)/pytest tests/browser --pictures
 
-test-faults: $(VENV)/.installed-tests ## kill every step at many random moments: make test-faults MODELYARD_FAULTS=50
-	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py
-
 bench: $(VENV)/.installed-tests ## the benchmarks, as tables
 	@for benchmark in tests/benchmarks/bench_*.py; do $(BIN)/python $$benchmark || exit 1; done
 
