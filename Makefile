@@ -21,8 +21,8 @@ stop: $(VENV)/.installed ## end all that the demo started
 test: lint ## lint, types and all tests that this machine can run
 	@$(BIN)/pytest --numprocesses 2
 
-test-faults: $(VENV)/.installed-tests ## kill every step at many random moments, not just one
-	@MODELYARD_FAULTS=20 $(BIN)/pytest tests/pipeline/test_faults.py
+test-faults: $(VENV)/.installed-tests ## kill every step at many random moments: make test-faults MODELYARD_FAULTS=50
+	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py
 
 pictures: $(VENV)/.installed-tests ## the README's pictures of Airflow, taken anew by the browser tests
 	@$(BIN)/pytest tests/browser --pictures
