@@ -1,5 +1,7 @@
 """Layers back to folders: an image as one tree, and a model image the way this machine runs it."""
 
+# A Path for each of ten thousand files takes longer than writing them.
+# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH112, PTH114, PTH123, PTH208, PTH211
 from __future__ import annotations
 
 import fcntl
@@ -8,7 +10,8 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import BinaryIO, cast
 
 from modelyard.errors import ImageError
 from modelyard.images.compression import decompressing
@@ -20,7 +23,8 @@ from modelyard.images.store import ImageStore
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-_REST = 1 << 20
+_NO_NAME = ("", ".", "..")
+_CHUNK = 1 << 20
 
 
 def unpack(image: Image, folder: Path) -> None:
@@ -101,60 +105,87 @@ def _appearing(folder: Path) -> Iterator[Path]:
 
 def _apply(layer: Layer, folder: Path, prefix: str) -> None:
     """Unpack one layer over what is in ``folder``; what lies at ``prefix`` comes to its top, the rest is left out."""
-    top = PurePosixPath(prefix)
+    start = f"{prefix}/" if prefix else ""
+    tree = _Tree(folder, layer.digest)
     with layer.open() as stream:
         with decompressing(stream, layer.media_type) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
             for member in tar:
-                path = PurePosixPath(member.name.lstrip("/"))
-                if path == top or not path.is_relative_to(top):
-                    continue
-                inside = path.relative_to(top)
-                if inside.name.startswith(_WHITEOUT):
-                    _white_out(folder, inside)
-                    continue
-                member.name = str(inside)
-                _extract(tar, member, folder, layer)
-        while stream.read(_REST):  # to its end, where its digest is checked
+                name = member.name.removeprefix("./").lstrip("/")
+                if name.startswith(start) and name not in ("", "."):
+                    tree.take(tar, member, name.removeprefix(start))
+        while stream.read(_CHUNK):  # to its end, where its digest is checked
             pass
 
 
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, layer: Layer) -> None:
-    target = folder / member.name
-    if target.is_symlink() or (target.exists() and not (target.is_dir() and member.isdir())):
-        _remove(target)
-    try:
-        tar.extract(member, folder, set_attrs=not member.issym(), filter=_contained)
-    except tarfile.FilterError as error:
-        raise ImageError(
-            f"Layer {layer.digest} holds '{member.name}', which does not stay within its folder: {error}",
+class _Tree:
+    """A folder that members of a layer are written to, and nothing outside of it.
+
+    Several times quicker than ``TarFile.extract`` with a filter, which looks at each member's whole path anew.
+    """
+
+    def __init__(self, folder: Path, layer: str) -> None:
+        self._top = os.path.realpath(folder)
+        self._layer = layer
+        self._real: dict[str, str] = {}  # folders that were looked at, until a link could change them
+
+    def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> None:
+        """Write one member, over or instead of what is there."""
+        parent, _, last = name.rstrip("/").rpartition("/")
+        folder = self._folder(parent, name)
+        target = f"{folder}/{last}"
+        if last.removeprefix(_WHITEOUT) in _NO_NAME:
+            raise self._refused(name)
+        if last.startswith(_WHITEOUT):
+            self._white_out(folder, last)
+        elif member.isdir():
+            if os.path.islink(target) or not os.path.isdir(target):
+                self._remove(target)
+                os.mkdir(target)
+            os.chmod(target, member.mode & 0o777 | 0o700)
+        elif member.issym():
+            self._remove(target)
+            os.symlink(member.linkname, target)
+            self._real.clear()
+        elif member.islnk():
+            other, _, linked = member.linkname.lstrip("/").rpartition("/")
+            source = f"{self._folder(other, name)}/{linked}"
+            if linked in _NO_NAME:
+                raise self._refused(name)
+            self._remove(target)
+            os.link(source, target, follow_symlinks=False)
+        elif member.isreg():
+            self._remove(target)
+            with open(target, "xb") as file, cast("BinaryIO", tar.extractfile(member)) as content:
+                shutil.copyfileobj(content, file, _CHUNK)
+                os.fchmod(file.fileno(), member.mode & 0o777)
+        else:
+            raise self._refused(name)
+
+    def _white_out(self, folder: str, last: str) -> None:
+        for gone in os.listdir(folder) if last == _OPAQUE else [last.removeprefix(_WHITEOUT)]:
+            self._remove(f"{folder}/{gone}")
+
+    def _folder(self, path: str, name: str) -> str:
+        """The real place of a folder, made when it is not there; links on the way may not lead outside."""
+        real = self._real.get(path)
+        if real is None:
+            real = os.path.realpath(f"{self._top}/{path}")
+            if real != self._top and not real.startswith(f"{self._top}/"):
+                raise self._refused(name)
+            os.makedirs(real, exist_ok=True)
+            self._real[path] = real
+        return real
+
+    def _remove(self, path: str) -> None:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+            self._real.clear()
+        elif os.path.lexists(path):
+            os.unlink(path)
+            self._real.clear()
+
+    def _refused(self, name: str) -> ImageError:
+        return ImageError(
+            f"Layer {self._layer} holds '{name}', which is no file or folder, or does not stay within its folder",
             "do not use this image: it was not made by Modelyard",
-        ) from error
-
-
-def _contained(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """Refuse what would be written outside of the folder. A symbolic link may point anywhere: it is the image's."""
-    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-        raise tarfile.SpecialFileError(member)
-    if member.islnk():
-        target = Path(folder, member.linkname).resolve()
-        if not target.is_relative_to(Path(folder).resolve()):
-            raise tarfile.LinkOutsideDestinationError(member, str(target))
-    return tarfile.tar_filter(member, folder)  # resolves the links on the way to the member's place
-
-
-def _white_out(folder: Path, path: PurePosixPath) -> None:
-    parent = folder / path.parent
-    if not parent.resolve().is_relative_to(folder.resolve()):
-        raise ImageError(f"A layer would remove '{path}', outside of its folder", "do not use this image")
-    if path.name == _OPAQUE:
-        for child in parent.iterdir():
-            _remove(child)
-    else:
-        _remove(parent / path.name.removeprefix(_WHITEOUT))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        path.unlink()
+        )

@@ -74,7 +74,8 @@ def test_two_builds_in_different_folders_are_the_same_layer(index: Any, tmp_path
 
 
 def test_the_layer_holds_packages_and_scripts_and_compiled_modules_alone(index: Any, tmp_path: Path) -> None:
-    lock = locked(tmp_path, index.wheel("hello", "1.0", {"hello.py": HELLO}))
+    modules = {"hello.py": HELLO, "hello_tests/tests/test_hello.py": "import hello\n"}
+    lock = locked(tmp_path, index.wheel("hello", "1.0", modules))
     images = Layout(tmp_path / "images")
     ref = ensure(lock, images, tmp_path / "home", lambda _: None)
     image = images.pull(ref.repository, ref.image_digest)
@@ -87,6 +88,7 @@ def test_the_layer_holds_packages_and_scripts_and_compiled_modules_alone(index: 
     assert [path.name for path in (prefix / "bin").iterdir()] == ["hello"]
     files = [path for path in prefix.rglob("*") if path.is_file()]
     assert [path.name.split(".")[0] for path in files if path.suffix == ".pyc"].count("hello") == 1
+    assert [path.suffix for path in files if path.name.startswith("test_hello")] == [".py"]
     assert not any(str(tmp_path).encode() in path.read_bytes() for path in files)
     assert layer_of(ref, images).diff_id == ref.diff_id
 

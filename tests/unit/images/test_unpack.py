@@ -71,6 +71,9 @@ def test_upper_layers_replace_and_remove_what_is_below(layout: Layout, tmp_path:
         [member("link", tarfile.SYMTYPE, "../.."), member("link/outside")],
         [member("link", tarfile.SYMTYPE, "/tmp"), member("link/outside")],
         [member("null", tarfile.CHRTYPE)],
+        [member("..")],
+        [member(".wh...")],
+        [member("hard", tarfile.LNKTYPE, "..")],
         [member("hard", tarfile.LNKTYPE, "../../outside")],
     ],
 )
