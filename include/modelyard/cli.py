@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import modelyard
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, Unavailable
 from modelyard.store.address import home_folder
 
 if TYPE_CHECKING:
+    from modelyard.deployment import Live
     from modelyard.sources import Credentials
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -185,6 +186,47 @@ def versions(name: str | None, limit: int) -> None:
     Console(highlight=False).print(version_table(page.versions, aliases))
     if page.after is not None:
         click.echo(f"There are more: --limit {2 * limit}")
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def services(ctx: click.Context) -> None:
+    """List the services on this machine: where each answers, and whether it runs."""
+    if ctx.invoked_subcommand is None:
+        from modelyard.deployment.local import services
+
+        _show_services(services(home_folder(os.environ)))
+
+
+@services.command("start")
+def start_services() -> None:
+    """Start the services that were live before a stop or a restart of the machine."""
+    from modelyard.deployment.local import start_all
+
+    started = start_all(home_folder(os.environ))
+    _show_services(started)
+    if not all(live.running for live in started):
+        click.get_current_context().exit(Unavailable.exit_code)
+
+
+@services.command("stop")
+def stop_services() -> None:
+    """Stop the services; `modelyard services start` brings them back."""
+    from modelyard.deployment.local import stop_all
+
+    stopped = stop_all(home_folder(os.environ))
+    click.echo(f"{stopped} service{'' if stopped == 1 else 's'} stopped.")
+
+
+def _show_services(services: list[Live]) -> None:
+    from rich.console import Console
+
+    from modelyard.deployment.service_table import service_table
+
+    if services:
+        Console(highlight=False).print(service_table(services))
+    else:
+        click.echo("Nothing was ever deployed on this machine.")
 
 
 @main.command(hidden=True)
