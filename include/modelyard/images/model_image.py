@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelyard.environments import EnvironmentRef, ensure_server, layer_of
 from modelyard.errors import EnvironmentBuildError
-from modelyard.images.base import Base
 from modelyard.images.image import EPOCH, Image, empty
 from modelyard.images.layer import Entry, tree
 from modelyard.images.paths import ROOT, SHARED
 from modelyard.images.store import ImageStore
+
+if TYPE_CHECKING:  # it loads what speaks to registries, which a layout on disk does without
+    from modelyard.images.base import Base
 
 USER = "65532:65532"  # "nonroot" in distroless images: owns nothing in the image
 PORT = 8080

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from modelyard.environments import EnvironmentRef, python_of
 from modelyard.errors import RequestError
 from modelyard.images import ImageStore
-from modelyard.sources import unpack_tree
 from modelyard.steps import results
 from modelyard.store import Claim, ModelVersion, PipelineRun, Store
 
@@ -79,6 +78,8 @@ class StepContext:
 
     def unpack_project(self, tree_digest: str) -> Path:
         """Unpack the project's tree into a folder of this try's own and return it."""
+        from modelyard.sources import unpack_tree
+
         folder = self.workdir / "project"
         folder.mkdir()
         with self.store.artifacts.open(tree_digest) as tree:
