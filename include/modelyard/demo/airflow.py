@@ -212,6 +212,9 @@ class AirflowServer:
         while session.alive and time.monotonic() < deadline:
             if _is_healthy(url, since):
                 self._make_sure_it_is_ours(url)
+                # The API server builds the tasks' part of it at its first request, and answers nobody meanwhile: for
+                # seconds, on a busy machine for a minute. The first task would wait for that, or give up.
+                httpx.get(f"{url}/execution/health", timeout=_START_SECONDS).raise_for_status()
                 return url
             time.sleep(0.1)
         what = "was not ready in time" if session.alive else "ended while it was starting"
