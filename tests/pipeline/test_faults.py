@@ -118,6 +118,7 @@ def test_a_killed_step_is_done_once(calm: Yard, new_yard: Callable[[], Yard], ti
         assert live is not None
         assert live.image_digest == expected["digest"]
         assert served(live.address) == ("1", expected["digest"])
+        assert_goes_on_with_what_it_began(yard, tiny)
         stop_all(yard.home)
     assert not missing, f"ended before they could be killed in each of {walks} walks: {missing}"
 
@@ -157,6 +158,33 @@ from modelyard.store import StoreAddress
 address, home, lock, params = json.load(sys.stdin)
 run_pipeline(lock, params, StoreAddress.from_json(address), Path(home), print)
 """
+
+
+def assert_goes_on_with_what_it_began(yard: Yard, tiny: Path) -> None:
+    """Roll back once more, after a try that was killed when it had moved the alias: back to where it was going."""
+    with yard.open() as store:
+        run = opened(store, tiny, "modelyard-rollback", "four")
+        target = store.versions.get("tiny", 2)
+        assert target.image_digest is not None
+        store.deployments.begin(
+            model="tiny",
+            environment="production",
+            generation=run.sequence,
+            version=2,
+            image_digest=target.image_digest,
+            target="local",
+            by="tester",
+            why="",
+            pipeline_run=run.id,
+            replaces=1,
+        )
+        store.aliases.move("tiny", "production", to=2, by="tester", why="")
+        command = Command(step="rollback", pipeline_run=run.id, try_number=2)
+        assert LocalStep(command, yard.address, yard.home, yard.lines.append).run() == 0, "\n".join(yard.lines)
+        record = store.steps.get(run.id, "rollback")
+    assert record is not None
+    assert record.result is not None
+    assert (record.result["version"], record.result["replaced"]) == (2, 1)
 
 
 def opened(store: Store, project: Path, dag_id: str, run_id: str) -> PipelineRun:

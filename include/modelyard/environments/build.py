@@ -10,11 +10,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from modelyard.environments.lock import Lock
 from modelyard.errors import EnvironmentBuildError, Unavailable
 from modelyard.images.interpreter import Interpreter
+from modelyard.process import die_with_parent
 
 Progress = Callable[[str], None]
 
@@ -76,23 +79,34 @@ def compile_bytecode(folder: Path, interpreter: Interpreter, prefix: str) -> Non
     for cache in list(folder.rglob("__pycache__")):
         shutil.rmtree(cache)
     tests = f"{re.escape(str(folder))}/.*/tests?/"
-    compiled = subprocess.run(
-        [
-            *(str(interpreter.executable), "-P", "-s", "-m", "compileall", "-qq", "-j", str(os.cpu_count() or 1)),
-            *("--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", prefix, "-x", tests),
-            str(folder / "lib"),
-        ],
-        env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PYTHONHASHSEED": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    # 1: some file is no valid Python, as templates and test data in packages are; it is left as it is.
-    if compiled.returncode not in (0, 1):
-        raise EnvironmentBuildError(
-            f"{interpreter.executable} could not compile the environment: {compiled.stderr.strip()[-500:]}",
-            "check that this Python works: python -m compileall",
+    modules = sorted(map(str, (folder / "lib").rglob("*.py")))
+
+    def compiled(share: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                *(str(interpreter.executable), "-P", "-s", "-m", "compileall", "-qq"),
+                *("--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", prefix, "-x", tests, "-i", "-"),
+            ],
+            env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PYTHONHASHSEED": "0"},
+            input="\n".join(share),
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            preexec_fn=partial(die_with_parent, os.getpid()),
         )
+
+    # Not compileall's own -j: when this process is killed, the workers of its pool would wait for work for ever.
+    processors = os.cpu_count() or 1
+    with ThreadPoolExecutor(processors) as threads:
+        shares = [modules[first::processors] for first in range(processors)]
+        ends = list(threads.map(compiled, filter(None, shares)))
+    for end in ends:
+        # 1: some file is no valid Python, as templates and test data in packages are; it is left as it is.
+        if end.returncode not in (0, 1):
+            raise EnvironmentBuildError(
+                f"{interpreter.executable} could not compile the environment: {end.stderr.strip()[-500:]}",
+                "check that this Python works: python -m compileall",
+            )
 
 
 def is_left_out(path: str) -> bool:
@@ -122,6 +136,8 @@ def _uv(arguments: list[str], folder: Path, cache: Path, lock: Lock) -> None:
         capture_output=True,
         text=True,
         check=False,
+        # Killed, we leave nobody who would go on writing where the next try builds.
+        preexec_fn=partial(die_with_parent, os.getpid()),
     )
     if done.returncode:
         raise _explained(re.sub(r"://[^/@\s]+@", "://", done.stderr.strip()), lock)

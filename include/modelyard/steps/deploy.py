@@ -45,6 +45,7 @@ def roll_out(context: StepContext, version: ModelVersion, workers: int) -> Deplo
         by=run.started_by,
         why=why,
         pipeline_run=run.id,
+        replaces=None if before is None else before.version,
     )
     context.claim.check()
     try:
@@ -69,7 +70,6 @@ def roll_out(context: StepContext, version: ModelVersion, workers: int) -> Deplo
         raise
     store.aliases.move(version.name, environment, to=version.version, by=run.started_by, why=why)
     store.deployments.finish(deployment, "live", address=address)
-    replaced = before.version if before is not None and before.version != version.version else None
     context.log(f"{version.name}:{version.version} is live in '{environment}' at {address}")
     return Deployed(
         version=version.version,
@@ -77,5 +77,5 @@ def roll_out(context: StepContext, version: ModelVersion, workers: int) -> Deplo
         environment=environment,
         generation=deployment.generation,
         address=address,
-        replaced=replaced,
+        replaced=deployment.replaces if deployment.replaces != version.version else None,
     )

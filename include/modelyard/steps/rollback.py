@@ -28,7 +28,9 @@ def run(context: StepContext) -> Deployed:
 
 def _wanted(context: StepContext) -> ModelVersion:
     model, environment = context.run.model, context.run.settings["environment"]
-    number = context.run.params.get("version")
+    # An earlier try of this run may have moved the alias already: what it began is what this run is about.
+    begun = context.store.deployments.get(model, environment, context.run.sequence)
+    number = context.run.params.get("version") if begun is None else begun.version
     if number is None:
         alias = context.store.aliases.get(model, environment)
         moves = () if alias is None else alias.history

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from modelyard.errors import Conflict, NotFound
-from modelyard.store.codec import Document, from_document, now, to_document
+from modelyard.store.codec import from_document, now, to_document
 from modelyard.store.records import Deployment
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Deployments:
         by: str,
         why: str,
         pipeline_run: str | None,
+        replaces: int | None = None,
     ) -> Deployment:
         """Write down that a version is about to go live, before anything is touched.
 
@@ -53,6 +54,7 @@ class Deployments:
             by: who asked for it.
             why: what people read later.
             pipeline_run: the run's id.
+            replaces: the version that the environment's alias points to; the first begin's word stands.
 
         Raises:
             Conflict: this generation deploys another image.
@@ -69,6 +71,7 @@ class Deployments:
             by=by,
             why=why,
             pipeline_run=pipeline_run,
+            replaces=replaces,
             created_at=now(),
         )
         key = _key(deployment)
@@ -118,6 +121,11 @@ class Deployments:
             self._deployments.update({"_id": _key(kept)}, {"$set": {"state": "replaced"}})
         return self._get(kept)
 
+    def get(self, model: str, environment: str, generation: int) -> Deployment | None:
+        """Return the deployment that a pipeline run has begun, None when it has begun none."""
+        document = self._deployments.get(f"{model}:{environment}:{generation}")
+        return None if document is None else from_document(Deployment, document)
+
     def live(self, model: str, environment: str) -> Deployment | None:
         """Return what serves, as far as the record knows."""
         found = self._deployments.first({"model": model, "environment": environment, "state": "live"}, _NEWEST)
@@ -135,12 +143,12 @@ class Deployments:
         return [from_document(Deployment, document) for document in found]
 
     def _get(self, deployment: Deployment) -> Deployment:
-        document: Document | None = self._deployments.get(_key(deployment))
-        if document is None:
+        kept = self.get(deployment.model, deployment.environment, deployment.generation)
+        if kept is None:
             raise NotFound(
                 f"Generation {deployment.generation} of '{deployment.model}' was never begun", "begin it before it ends"
             )
-        return from_document(Deployment, document)
+        return kept
 
 
 def _key(deployment: Deployment) -> str:

@@ -187,6 +187,7 @@ class Deployment:
         generation: the pipeline run's ``sequence``; the target is fenced by it, so that the newest run wins.
         state: ``rolling_out`` → ``live`` → ``replaced``; or ``failed`` (the previous one came back), ``superseded``.
         address: where the service answers (``http://127.0.0.1:18000``).
+        replaces: the version that the environment's alias pointed to when it began.
     """
 
     model: str
@@ -203,6 +204,7 @@ class Deployment:
     created_at: datetime
     finished_at: datetime | None = None
     error: str | None = None
+    replaces: int | None = None
 
 
 def pipeline_run_id(installation: str, dag_id: str, run_id: str) -> str:
