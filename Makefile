@@ -34,6 +34,7 @@ bench: $(VENV)/.installed-tests ## the benchmarks, as tables
 $(VENV)/bin/uv: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "Modelyard needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is not. Name one: make PYTHON=python3.12 …"; exit 1; }
+	@echo "Setting up $(VENV): one to two minutes, once …"
 	@$(PYTHON) -m venv $(VENV) || { echo "No venv module: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
