@@ -34,7 +34,7 @@ def run(context: StepContext) -> Containerised:
     )
     repository = f"staging/{context.run.model}"
     context.claim.check()
-    digest = context.images.push(repository, built, tag=context.run.id[:16])
+    digest = context.images.push(repository, built, tag=f"{context.run.id[:16]}-{context.run.clear_number}")
     context.log(f"Image {digest} in {repository}")
     return Containerised(
         version=version.version,

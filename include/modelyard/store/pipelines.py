@@ -23,14 +23,17 @@ class Pipelines:
     def open(self, run: PipelineRun) -> PipelineRun:
         """Write down a run before its first step, or return it as it was first written.
 
-        What it was asked for never changes; only a higher ``clear_number`` is taken over. The store gives it its
-        ``sequence``.
+        What it was asked for never changes. The store gives it its ``sequence``; a higher ``clear_number`` is taken
+        over with a new one: whoever clears tasks asks for them now, and now is newer than all that was deployed.
         """
-        if self._runs.update({"_id": run.id}, {"$max": {"clear_number": run.clear_number}}):
-            return self.get(run.id)
+        kept = self._runs.get(run.id)
+        if kept is not None and kept["clear_number"] >= run.clear_number:
+            return from_document(PipelineRun, kept)
         run = replace(run, sequence=self._counters.increment(f"pipelines/{run.model}"))
-        if not self._runs.insert({"_id": run.id, **to_document(run)}):
-            return self.open(run)  # another process was quicker
+        if kept is None and self._runs.insert({"_id": run.id, **to_document(run)}):
+            return self.get(run.id)
+        older = {"_id": run.id, "clear_number": {"$lt": run.clear_number}}
+        self._runs.update(older, {"$set": {"clear_number": run.clear_number, "sequence": run.sequence}})
         return self.get(run.id)
 
     def get(self, pipeline_run: str) -> PipelineRun:

@@ -25,7 +25,7 @@ RUN = PipelineRun(
 def test_a_run_is_written_down_once_and_only_its_clear_number_grows(store: Store):
     assert store.pipelines.open(RUN) == replace(RUN, sequence=1)
     again = replace(RUN, clear_number=2, params={}, created_at=now())
-    assert store.pipelines.open(again) == replace(RUN, clear_number=2, sequence=1)
+    assert store.pipelines.open(again) == replace(RUN, clear_number=2, sequence=2)  # asked for now: the newest
     assert store.pipelines.open(replace(RUN, clear_number=1)).clear_number == 2
     assert store.pipelines.get(RUN.id).params == RUN.params
 
