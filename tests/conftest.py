@@ -31,6 +31,7 @@ pytest_plugins = ["tests.fixtures_machine", "fixtures_registry"]
 ONE_AFTER_THE_OTHER = ("tests/end_to_end/", "tests/browser/", "tests/integration/airflow/", "tests/integration/demo/")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file on one worker of ``pytest --numprocesses``, for the sake of their fixtures."""
     for item in items:
