@@ -18,8 +18,12 @@ demo: $(VENV)/.installed ## start everything on this machine and take the exampl
 stop: $(VENV)/.installed ## end all that the demo started
 	@$(BIN)/python -m modelyard.demo stop
 
+# These start an Airflow each, or share one: one after the other, when the rest is done.
+WITH_AIRFLOW := tests/integration/airflow tests/integration/demo tests/end_to_end tests/browser
+
 test: lint ## lint, types and all tests that this machine can run
-	@$(BIN)/pytest --numprocesses 2
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(WITH_AIRFLOW)) tests
+	@$(BIN)/pytest $(WITH_AIRFLOW)
 
 test-faults: $(VENV)/.installed-tests ## kill every step at many random moments: make test-faults MODELYARD_FAULTS=50
 	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py

@@ -27,18 +27,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.fixtures_machine", "fixtures_registry"]
 
 
-# These start an Airflow each, or share one: on one worker after the other, while another has all the rest.
-ONE_AFTER_THE_OTHER = ("tests/end_to_end/", "tests/browser/", "tests/integration/airflow/", "tests/integration/demo/")
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker of ``pytest --numprocesses``, for the sake of their fixtures."""
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("airflow" if file.startswith(ONE_AFTER_THE_OTHER) else file))
-
-
 @dataclass(frozen=True)
 class S3:
     """An S3 server, and a bucket on it that only this test uses."""
