@@ -58,6 +58,7 @@ def arguments(store: Store, project_python: Path, tmp_path: Path) -> dict[str, A
     return {
         "store": store,
         "pipeline_run": "f" * 64,
+        "clear_number": 0,
         "project": folder,
         "entry": "train.ipynb",
         "python": project_python,
