@@ -150,9 +150,9 @@ requires-dist = [{{ name = "six", specifier = "==1.17.0" }}]
 [[package]]
 name = "six"
 version = "1.17.0"
-source = {{ registry = "https://pypi.org/simple" }}
+source = {{ registry = "https://packages.example.com/simple" }}
 wheels = [
-    {{ url = "https://files.pythonhosted.org/packages/six-1.17.0-py2.py3-none-any.whl", hash = "{A}", size = 1 }},
+    {{ url = "https://packages.example.com/files/six-1.17.0-py2.py3-none-any.whl", hash = "{A}", size = 1 }},
 ]
 """
     path = written(tmp_path, "uv.lock", uv_lock)
