@@ -11,8 +11,6 @@ import signal
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
-_PR_CAPBSET_DROP = 24
-_CAP_SYS_PTRACE = 19
 
 # Loaded once: dlopen is not safe between fork and exec in a process with threads.
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -37,9 +35,3 @@ def die_with_parent(parent: int) -> None:
 def hide() -> None:
     """Close memory and environment of this process to others of the same user (prctl(2), PR_SET_DUMPABLE)."""
     _prctl(_PR_SET_DUMPABLE, 0)
-
-
-def drop_ptrace() -> None:
-    """Take CAP_SYS_PTRACE from what this process starts: not even root's children look into hidden processes then."""
-    if os.geteuid() == 0:
-        _prctl(_PR_CAPBSET_DROP, _CAP_SYS_PTRACE)
