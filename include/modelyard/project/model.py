@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from modelyard.project.schedule import check_cron, check_timetable
+from modelyard.validation.metrics import METRICS
 
 STEPS = (
     "prepare", "train", "log_to_sacred", "validate", "containerise", "test_image", "push", "deploy",
@@ -153,8 +154,8 @@ class MetricGate(Section):
 class Validation(Section):
     """What a version must pass before it is packaged."""
 
-    metrics: dict[str, MetricGate] = Field(
-        default_factory=dict, description="Gates by metric name (`accuracy`, `rmse`, …)."
+    metrics: dict[Literal[tuple(METRICS)], MetricGate] = Field(  # type: ignore[valid-type]
+        default_factory=dict, description=f"Gates by metric name: {', '.join(f'`{name}`' for name in METRICS)}."
     )
     critical: RelativePath | None = Field(
         default=None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from modelyard.validation.metrics import METRICS, Score
@@ -62,9 +61,7 @@ def metric_gates(wanted: Mapping[str, JSON], candidate: Sequence[Scored], produc
     """
     gates = []
     for name, gate in wanted.items():
-        if name not in METRICS:
-            gates.append(Gate(name, _limits(gate), "", passed=False, why=_unknown(name)))
-        elif not candidate:
+        if not candidate:
             why = "There is no evaluation data to score it on: declare a data set with `role: evaluation`, or log one."
             gates.append(Gate(name, _limits(gate), "no evaluation data", passed=False, why=why))
         else:
@@ -144,13 +141,6 @@ def _limits(gate: JSON) -> str:
     limits = [f"≥ {figure(gate['min'])}"] if gate.get("min") is not None else []
     limits += [f"≤ {figure(gate['max'])}"] if gate.get("max") is not None else []
     return " and ".join(limits) or "no worse than production"
-
-
-def _unknown(name: str) -> str:
-    near = get_close_matches(name, METRICS, n=1)
-    return f"There is no metric '{name}'" + (
-        f"; did you mean '{near[0]}'?" if near else f": choose of {', '.join(METRICS)}."
-    )
 
 
 def figure(value: float | None) -> str:

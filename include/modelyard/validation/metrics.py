@@ -122,7 +122,7 @@ def scores(answers: Answers, task: Task | None, asked: Sequence[str]) -> dict[st
     Args:
         answers: the model's, with what is true.
         task: the model's; None when it does not say: then only what is asked for is scored.
-        asked: names of gates; unknown ones are left out (their gate fails for that).
+        asked: names of gates.
     """
     names = [name for name, metric in METRICS.items() if metric.task == task or name in asked]
     return {name: score(name, answers) for name in names}
