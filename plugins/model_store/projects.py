@@ -11,6 +11,8 @@ A Git project is an entry of ``git-projects.json``, which ``modelyard lock --git
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +57,10 @@ class LockedProject:
 
 @dataclass(frozen=True)
 class BrokenProject:
-    """A project whose lock cannot be read: shown as a DAG that says so, so that it harms no other.
+    """A project, or a folder of projects, that cannot be read: shown as a DAG that says so, so that it harms no other.
 
     Attributes:
-        name: its folder's name.
+        name: its folder's name, as a DAG id.
         error: what is wrong with it, and the remedy.
     """
 
@@ -80,7 +82,7 @@ def find(folders: Iterable[Path], wanted: str | None = None) -> Iterator[LockedP
                 continue
             if project.name in found:
                 message = f"Two projects are named '{project.name}': {found[project.name]} and {path}"
-                yield BrokenProject(f"{path.parent.name}-duplicate", f"{message}\n  → rename one in its model.yaml")
+                yield _broken(f"{path.parent.name}-duplicate", f"{message}\n  → rename one in its model.yaml")
                 continue
             found[project.name] = str(path)
             yield project
@@ -89,7 +91,9 @@ def find(folders: Iterable[Path], wanted: str | None = None) -> Iterator[LockedP
 
 
 def _sources(folders: Iterable[Path], wanted: str | None) -> Iterator[tuple[Path, Any]]:
-    folders = list(folders)
+    configured = list(folders)
+    folders = [folder for folder in configured if _is_readable(folder)]
+    yield from ((folder, _tell_unreadable) for folder in configured if folder not in folders)
     if wanted is not None:  # by convention a project's folder has its name: then nothing else is read
         for folder in folders:
             if (path := folder / wanted / LOCK_FILE).is_file():
@@ -105,12 +109,28 @@ def _sources(folders: Iterable[Path], wanted: str | None) -> Iterator[tuple[Path
             yield folder / GIT_FILE, _read_git
 
 
+def _is_readable(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK) and folder.is_dir()
+
+
+def _tell_unreadable(folder: Path) -> Iterator[BrokenProject]:
+    folder = folder.absolute()
+    message = f"{folder}, which [modelyard] projects names, is no folder that Airflow can read"
+    remedy = "correct [modelyard] projects in airflow.cfg (or AIRFLOW__MODELYARD__PROJECTS), or make the folder"
+    # The whole path: several folders may have the same last name.
+    yield _broken(f"{folder}-unreadable", f"{message}\n  → {remedy}")
+
+
+def _broken(name: str, error: str) -> BrokenProject:
+    return BrokenProject(re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-"), error)
+
+
 def _read_folder(path: Path) -> Iterator[LockedProject | BrokenProject]:
     folder = path.parent
     try:
         yield _locked(json.loads(path.read_bytes()), {"folder": str(folder.resolve())}, None)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        yield BrokenProject(folder.name, f"{path}: {_told(error)}\n  → write it anew with: modelyard lock {folder}")
+        yield _broken(folder.name, f"{path}: {_told(error)}\n  → write it anew with: modelyard lock {folder}")
 
 
 def _read_git(path: Path) -> Iterator[LockedProject | BrokenProject]:
@@ -121,7 +141,7 @@ def _read_git(path: Path) -> Iterator[LockedProject | BrokenProject]:
             yield _locked(entry["lock"], source, entry.get("connection"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         remedy = "each entry is {git, ref, subfolder, connection, lock}"
-        yield BrokenProject(f"{path.parent.name}-git-projects", f"{path}: {_told(error)}\n  → {remedy}")
+        yield _broken(f"{path.parent.name}-git-projects", f"{path}: {_told(error)}\n  → {remedy}")
 
 
 def _locked(lock: JSON, source: JSON, git_conn_id: str | None) -> LockedProject:

@@ -1,9 +1,11 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 from tests.unit.model_store.locks import lock, write
 
+from model_store.pipeline import broken_dag
 from model_store.projects import BrokenProject, LockedProject, configured_folders, find
 
 
@@ -69,6 +71,29 @@ def test_a_lock_that_cannot_be_read_harms_no_other_project(tmp_path: Path, conte
     assert told in broken.error
     assert "modelyard lock" in broken.error
     assert sound.name == "houses"
+
+
+def test_a_folder_that_does_not_exist_is_told_and_harms_no_other(tmp_path: Path):
+    write(tmp_path / "houses", lock("houses"))
+    (tmp_path / "file").touch()
+    folders = [tmp_path / "no such", tmp_path / "file", tmp_path]
+    missing, file, sound = find(folders)
+    assert isinstance(missing, BrokenProject)
+    assert f"{tmp_path}/no such, which [modelyard] projects names, is no folder that Airflow can read" in missing.error
+    assert "AIRFLOW__MODELYARD__PROJECTS" in missing.error
+    assert re.fullmatch(r"[A-Za-z0-9_.-]+-no-such-unreadable", missing.name)
+    assert file.name.endswith("-file-unreadable")
+    assert sound.name == "houses"
+    assert list(find(folders, wanted=missing.name)) == [missing]
+    assert list(find(folders, wanted="houses")) == [sound]
+
+
+def test_a_broken_project_in_a_folder_that_is_no_dag_id_gets_a_dag_all_the_same(tmp_path: Path):
+    (tmp_path / "my project").mkdir()
+    (tmp_path / "my project" / "model.lock.json").write_text("{")
+    (broken,) = find([tmp_path])
+    assert isinstance(broken, BrokenProject)
+    assert broken_dag(broken).dag_id == "my-project"
 
 
 def test_two_projects_of_one_name_are_told_apart(tmp_path: Path):
