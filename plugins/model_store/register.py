@@ -53,6 +53,7 @@ def register_run(store: Store, run_id: int, folder: Path, project: Path, by: str
         data=(),
         artifacts={},
         commit=source.commit,
+        committed_at=source.committed_at,
         dirty=source.dirty,
         diff_digest=diff.digest if diff else None,
         project_digest=tree_digest,

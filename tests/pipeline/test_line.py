@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
+from dulwich.objects import Commit
+from dulwich.repo import Repo
 from tests.yard import Yard, ask
+
+from modelyard.images.layout import Layout
+from modelyard.sources.remote import committed_at
 
 
 def test_a_second_run_builds_the_same_image_and_replaces_the_first(yard: Yard, project: Callable[[str], Path]) -> None:
@@ -24,6 +31,11 @@ def test_a_second_run_builds_the_same_image_and_replaces_the_first(yard: Yard, p
     assert headers["modelyard-model-version"] == "1"
     assert headers["modelyard-run-id"] == str(first.run_id)
     assert headers["modelyard-image-digest"] == first.image_digest
+    with Repo(str(wine)) as repository:
+        assert first.committed_at == committed_at(cast("Commit", repository[repository.head()]))
+    assert first.image_digest is not None
+    image = Layout(yard.home / "images").pull("staging/wine", first.image_digest)
+    assert json.loads(image.config)["created"] == first.committed_at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     assert yard.run(wine) == 0, yard.said
     with yard.open() as store:

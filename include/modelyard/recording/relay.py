@@ -97,6 +97,7 @@ class Laptop:
             data=[*self._declared_data(run, project), *run.data],
             artifacts=run.artifacts,
             commit=source.commit,
+            committed_at=source.committed_at,
             dirty=source.dirty,
             diff_digest=diff or None,
             project_digest=self._store.artifacts.put_file(tree).digest,

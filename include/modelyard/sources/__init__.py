@@ -1,7 +1,7 @@
 """Where a project's code comes from: a folder, or a Git repository at a ref; told by commit, kept as one tar.
 
     source = resolve(project, ref, credentials)     the commit, once, at the start of a run
-    checkout(source, folder)                        its files
+    checkout(source, folder) -> source              its files, and when they were committed
     tree_tar(folder, file) -> digest                those as one deterministic tar
     unpack_tree(file, folder)                       and back
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,13 @@ def resolve(project: Mapping[str, Any], ref: str | None = None, credentials: Cre
     return Source(commit, dirty=False, diff=None, origin=repository, subfolder=project.get("subfolder") or "")
 
 
-def checkout(source: Source, folder: Path) -> None:
+def checkout(source: Source, folder: Path) -> Source:
     """Write a project's files into ``folder``, which is made and must not exist yet.
 
     Of a local folder, what Git would ignore is left out, and Python's byte code.
+
+    Returns:
+        The source with its commit's time, which of a repository is not known before.
 
     Raises:
         RequestError: there is no such subfolder, or a file that is not safe to write.
@@ -54,8 +58,9 @@ def checkout(source: Source, folder: Path) -> None:
     """
     folder.mkdir(parents=True)
     if isinstance(source.origin, Repository):
-        source.origin.checkout(source.commit or "", source.subfolder, folder)
-        return
+        committed_at = source.origin.checkout(source.commit or "", source.subfolder, folder)
+        return replace(source, committed_at=committed_at)
     for name in project_files(source.origin):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source.origin / name, folder / name, follow_symlinks=False)
+    return source

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,18 +78,25 @@ class Repository:
             return name if len(name) == 40 else self._full_hash(name)
         raise RequestError(f"{self.url} has no branch, tag or commit '{name}'.", _known(refs))
 
-    def checkout(self, commit: str, subfolder: str, folder: Path) -> None:
+    def checkout(self, commit: str, subfolder: str, folder: Path) -> datetime:
         """Write the files of a commit, or of one of its folders, into the empty folder ``folder``.
+
+        Returns:
+            When the commit was made.
 
         Raises:
             RequestError: no such commit or subfolder, an unsafe file, or refused credentials.
             Unavailable: the server cannot be reached.
         """
         with self._fetched(commit) as repo:
-            tree = _tree(repo, self.url, commit, subfolder)
+            found = repo.object_store[ObjectID(commit.encode())]
+            if not isinstance(found, Commit):
+                raise RequestError(f"{commit} of {self.url} is no commit.", "Give a branch, tag or commit.")
+            tree = _tree(repo, self.url, found, subfolder)
             for entry in iter_tree_contents(repo.object_store, tree.id):
                 if entry.path is not None and entry.mode is not None and entry.sha is not None:
                     _write(repo, folder, os.fsdecode(entry.path), entry.mode, entry.sha)
+        return committed_at(found)
 
     def _connect(self) -> tuple[Any, str]:
         return get_transport_and_path_from_url(
@@ -143,17 +151,21 @@ def _branches_and_tags(refs: Mapping[Any, Any], *_: Any, **__: Any) -> list[Obje
     return list({value for name, value in refs.items() if name.startswith(prefixes) and not name.endswith(b"^{}")})
 
 
-def _tree(repo: Repo, url: str, commit: str, subfolder: str) -> Tree:
-    found = repo.object_store[ObjectID(commit.encode())]
-    if not isinstance(found, Commit):
-        raise RequestError(f"{commit} of {url} is no commit.", "Give a branch, tag or commit.")
+def committed_at(commit: Commit) -> datetime:
+    """Return when a commit was made."""
+    return datetime.fromtimestamp(commit.commit_time, UTC)
+
+
+def _tree(repo: Repo, url: str, commit: Commit, subfolder: str) -> Tree:
     try:
-        _, tree_id = tree_lookup_path(repo.object_store.__getitem__, found.tree, os.fsencode(subfolder.strip("/")))
+        _, tree_id = tree_lookup_path(repo.object_store.__getitem__, commit.tree, os.fsencode(subfolder.strip("/")))
         tree = repo.object_store[tree_id]
     except KeyError:
         tree = None
     if not isinstance(tree, Tree):
-        raise RequestError(f"There is no folder '{subfolder}' in {url} at {commit[:12]}.", "Check the subfolder.")
+        raise RequestError(
+            f"There is no folder '{subfolder}' in {url} at {commit.id.decode()[:12]}.", "Check the subfolder."
+        )
     return tree
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from modelyard.sources.remote import Repository
@@ -18,6 +19,7 @@ class Source:
         diff: that difference, as ``git diff`` shows it, new files included; None when there is none.
         origin: the local folder, or the repository.
         subfolder: the project's, within a repository.
+        committed_at: when the commit was made; None without one, and of a repository before its files are checked out.
     """
 
     commit: str | None
@@ -25,3 +27,4 @@ class Source:
     diff: str | None = field(repr=False)
     origin: Path | Repository
     subfolder: str = ""
+    committed_at: datetime | None = None

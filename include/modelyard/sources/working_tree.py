@@ -13,6 +13,7 @@ from dulwich.patch import write_blob_diff
 from dulwich.repo import Repo
 
 from modelyard.errors import RequestError
+from modelyard.sources.remote import committed_at
 from modelyard.sources.source import Source
 from modelyard.sources.tree import open_repository, project_files
 
@@ -40,7 +41,9 @@ def read_folder(folder: Path) -> Source:
         if not committed:
             return Source(None, dirty=False, diff=None, origin=folder)
         diff = _difference(repo, folder, prefix, committed)
-    return Source(commit.id.decode(), dirty=bool(diff), diff=diff or None, origin=folder)
+    return Source(
+        commit.id.decode(), dirty=bool(diff), diff=diff or None, origin=folder, committed_at=committed_at(commit)
+    )
 
 
 Committed = dict[PurePosixPath, tuple[int, ObjectID]]

@@ -30,6 +30,7 @@ def run(context: StepContext) -> Containerised:
         project=project,
         model=model,
         commit=version.commit,
+        created=version.committed_at,
         log=context.log,
     )
     repository = f"staging/{context.run.model}"

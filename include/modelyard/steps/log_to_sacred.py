@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from modelyard.errors import TrainingFailed
 from modelyard.recording.candidate import register
 from modelyard.steps.context import StepContext
@@ -34,6 +36,7 @@ def run(context: StepContext) -> Logged:
         data=data,
         artifacts={name: ArtifactFile(**file) for name, file in trained.artifacts.items()},
         commit=prepared.commit,
+        committed_at=None if prepared.committed_at is None else datetime.fromisoformat(prepared.committed_at),
         dirty=prepared.dirty,
         diff_digest=prepared.diff_digest,
         project_digest=prepared.tree_digest,

@@ -7,6 +7,7 @@ that a protected environment does not take.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from modelyard import sources
@@ -54,6 +55,7 @@ def run(context: StepContext) -> Prepared:
     return Prepared(
         tree_digest=code.tree_digest,
         commit=code.commit,
+        committed_at=None if code.committed_at is None else code.committed_at.isoformat(),
         dirty=code.dirty,
         diff_digest=code.diff_digest,
         lock_digest=lock.digest,
@@ -69,6 +71,7 @@ def run(context: StepContext) -> Prepared:
 class _Code:
     tree_digest: str
     commit: str | None
+    committed_at: datetime | None
     dirty: bool
     diff_digest: str | None
 
@@ -79,7 +82,7 @@ def _fetch(context: StepContext) -> _Code:
     source = sources.resolve(context.run.project, context.run.params.get("ref"), credentials)
     context.log(f"Project at {source.commit or 'no commit'}{' with uncommitted changes' if source.dirty else ''}")
     folder, file = context.workdir / "checkout", context.workdir / "project.tar"
-    sources.checkout(source, folder)
+    source = sources.checkout(source, folder)
     with file.open("wb") as stream:
         sources.tree_tar(folder, stream)
     context.claim.check()
@@ -88,12 +91,15 @@ def _fetch(context: StepContext) -> _Code:
         diff = context.store.artifacts.put_bytes(
             source.diff.encode(errors="surrogateescape"), "uncommitted.diff"
         ).digest
-    return _Code(context.store.artifacts.put_file(file).digest, source.commit, source.dirty, diff)
+    tree = context.store.artifacts.put_file(file).digest
+    return _Code(tree, source.commit, source.committed_at, source.dirty, diff)
 
 
 def _of_candidate(context: StepContext, candidate: ModelVersion) -> _Code:
     context.log(f"Candidate {candidate.name}:{candidate.version} of Sacred run {candidate.run_id}")
-    return _Code(candidate.project_digest, candidate.commit, candidate.dirty, candidate.diff_digest)
+    return _Code(
+        candidate.project_digest, candidate.commit, candidate.committed_at, candidate.dirty, candidate.diff_digest
+    )
 
 
 def _refuse_unknown(params: dict[str, Any], config: list[str], project: Project) -> None:

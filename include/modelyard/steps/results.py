@@ -18,6 +18,7 @@ class Prepared:
     Attributes:
         tree_digest: the project's folder as one deterministic tar in the artifact store.
         commit, dirty, diff_digest: as in ``ModelVersion``.
+        committed_at: as there, in ISO 8601.
         lock_digest: of the locked packages.
         environment: ``EnvironmentRef`` as JSON: the environment layer or image, by digest.
         project: model.yaml, resolved and validated, as JSON (``project.Project``).
@@ -28,6 +29,7 @@ class Prepared:
 
     tree_digest: str
     commit: str | None
+    committed_at: str | None
     dirty: bool
     diff_digest: str | None
     lock_digest: str

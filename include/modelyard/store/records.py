@@ -108,6 +108,7 @@ class ModelVersion:
         version: 1, 2, 3, … without gaps being promised.
         run_id: the Sacred run in ``runs``.
         commit: full hash, None when the code was in no Git repository.
+        committed_at: when that commit was made; None without one, and for versions from before it was kept.
         dirty: the working tree differed from ``commit``; ``diff_digest`` is the diff in the artifact store.
         project_digest: the project's tree as one deterministic tar in the artifact store.
         lock_digest: of the locked packages; None when the project had no lock.
@@ -138,6 +139,7 @@ class ModelVersion:
     pipeline_run: str | None
     created_at: datetime
     tags: tuple[str, ...] = ()
+    committed_at: datetime | None = None
     image_digest: str | None = None
     report: JSON | None = None
 

@@ -46,6 +46,7 @@ def facts(
         "protected": bool(settings.get("protected")),
         "run_id": version.run_id,
         "commit": version.commit,
+        "committed_at": None if version.committed_at is None else version.committed_at.isoformat(),
         "dirty": version.dirty,
         "created_by": version.created_by,
         "created_at": version.created_at.isoformat(timespec="seconds"),

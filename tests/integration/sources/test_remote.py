@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -142,7 +143,8 @@ def test_a_commit_may_be_shortened(url: str, repository: Path) -> None:
 
 @pytest.mark.parametrize("ref", ["main~1", "main", "topic/x"])
 def test_the_files_of_a_commit(url: str, repository: Path, tmp_path: Path, ref: str) -> None:
-    checkout(resolve_url(url, git(repository, "rev-parse", ref)), tmp_path / "project")
+    source = checkout(resolve_url(url, git(repository, "rev-parse", ref)), tmp_path / "project")
+    assert source.committed_at == datetime.fromisoformat(git(repository, "show", "-s", "--format=%cI", ref))
     assert sorted(path.name for path in (tmp_path / "project").iterdir()) == ["link.py", "run.sh", "train.py"]
     assert (tmp_path / "project/train.py").read_text() == git(repository, "show", f"{ref}:wine/train.py") + "\n"
     assert (tmp_path / "project/run.sh").stat().st_mode & 0o100

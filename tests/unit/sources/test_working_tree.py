@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from dulwich import porcelain
+from dulwich.objects import Commit
 from dulwich.repo import Repo
 
 from modelyard.sources import resolve
@@ -31,6 +32,11 @@ def test_a_clean_folder_is_at_its_commit(project: Path, tmp_path: Path) -> None:
     head = commit(tmp_path)
     source = resolve({"folder": str(project)})
     assert (source.commit, source.dirty, source.diff) == (head, False, None)
+    with Repo(str(tmp_path)) as repository:
+        found = repository[head.encode()]
+    assert isinstance(found, Commit)
+    assert source.committed_at is not None
+    assert source.committed_at.timestamp() == found.commit_time
 
 
 def test_what_is_beside_the_project_does_not_count(project: Path, tmp_path: Path) -> None:
