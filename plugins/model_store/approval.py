@@ -16,7 +16,7 @@ from modelyard.steps import plan
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from modelyard.store import ModelVersion, PipelineRun, StepRecord
+    from modelyard.store import ModelVersion, PipelineRun
 
 
 class ReleaseApprovalOperator(ApprovalOperator):
@@ -46,13 +46,13 @@ class ReleaseApprovalOperator(ApprovalOperator):
             with ModelStoreHook(self.pipeline_step.conn_id) as store:
                 run, _ = self.pipeline_step.begin(context, store)
                 validated, pushed = store.steps.get(run.id, "validate"), store.steps.get(run.id, "push")
-                if pushed is None or pushed.result is None:
-                    raise AirflowSkipException("Nothing was pushed by this run.")
+                if validated is None or validated.result is None or pushed is None or pushed.result is None:
+                    raise AirflowSkipException("Nothing was validated and pushed by this run.")
                 version = store.versions.get(run.model, pushed.result["version"])
         except ModelyardError as error:
             raise task_failure(error) from error
         self.subject = f"Deploy {run.model} version {version.version} to {run.settings['environment']}?"
-        self.body = _figures(run, version, validated)
+        self.body = figures(run, version, validated.result)
         return super().execute(context)
 
 
@@ -62,15 +62,20 @@ def _is_wanted(settings: dict[str, Any], asked: bool | None) -> bool:
     return bool(settings["approval"] if asked is None else asked)
 
 
-def _figures(run: PipelineRun, version: ModelVersion, validated: StepRecord | None) -> str:
-    """Return the question's body, in Markdown: what was found, what was expected, what production has."""
-    result = validated.result if validated is not None else None
-    gates = [] if result is None else result["gates"]
-    compared = None if result is None else result["compared_with"]
-    production = "Nothing is live there yet" if compared is None else f"Version {compared}"
+def figures(run: PipelineRun, version: ModelVersion, validated: dict[str, Any]) -> str:
+    """Return the question's body, in Markdown: what was found, what was expected, what production has.
+
+    Args:
+        run: which asks for it.
+        version: to be deployed.
+        validated: what `validate` has found, ``modelyard.steps.results.Validated``.
+    """
+    live, gates = validated["live"], validated["gates"]
+    production = "Nothing is live there yet" if live is None else f"Version {live}, live there"
     lines = [
         f"Asked for by **{run.started_by}**. {run.params.get('reason') or ''}",
         "",
+        *([f"Not compared with version {live}: {_cell(why)}.", ""] if (why := validated["not_compared"]) else []),
         f"| Gate | Expected | This version ({version.version}) | {production} | |",
         "|---|---|---|---|---|",
     ]

@@ -75,14 +75,18 @@ class Validated:
             when a suite was run.
         gates: ``[{"gate", "expected", "found", "production", "passed", "why"}]``, as in the report's table; all but
             ``passed`` are text.
-        compared_with: the version in production that was scored on the same data, or None.
+        live: the version in production, None when there is none yet.
+        compared_with: that version, when it was scored on the same data, or None.
+        not_compared: why it was not, in words; "" when it was, and where nothing is live.
         compiled: the compiled model's ``[ArtifactFile as JSON]``, or None: served as it is.
     """
 
     version: int
     report: dict[str, str]
     gates: list[JSON]
+    live: int | None
     compared_with: int | None
+    not_compared: str
     compiled: list[JSON] | None
 
 

@@ -63,7 +63,9 @@ def run(context: StepContext) -> Validated:
         version=version.version,
         report=kept,
         gates=[gate.to_json() for gate in table],
+        live=facts["live"],
         compared_with=facts["compared_with"],
+        not_compared=facts["not_compared"],
         compiled=None,
     )
 

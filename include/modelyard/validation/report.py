@@ -51,7 +51,9 @@ def facts(
         "created_by": version.created_by,
         "created_at": version.created_at.isoformat(timespec="seconds"),
         "package_differences": list(version.package_differences),
+        "live": production.version,
         "compared_with": production.version if production.scored else None,
+        "not_compared": _not_compared(production),
         "gates": [gate.to_json() for gate in gates],
         "data": [
             {
@@ -69,6 +71,12 @@ def facts(
         "scores": [_scores(result, (production.scored or {}).get(result.data)) for result in scored],
         "critical": [result.to_json() for result in critical],
     }
+
+
+def _not_compared(production: InProduction) -> str:
+    if production.version is None or production.scored:
+        return ""
+    return production.why or "there is no evaluation data"
 
 
 def _scores(candidate: Scored, production: Scored | None) -> JSON:

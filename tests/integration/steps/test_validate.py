@@ -287,7 +287,9 @@ def test_a_production_that_does_not_serve_refuses(bench: Bench) -> None:
     with pytest.raises(GateFailed, match="its image does not serve beside this step"):
         bench.validate(candidate, {"accuracy": {"tolerance": 1.0}})
     # An absolute gate asks nothing of production.
-    assert bench.validate(candidate, {"accuracy": {"min": 0.9}}).compared_with is None
+    result = bench.validate(candidate, {"accuracy": {"min": 0.9}})
+    assert (result.live, result.compared_with) == (live.version, None)
+    assert "its image does not serve beside this step" in result.not_compared
 
 
 def test_a_production_that_changed_meanwhile_is_worth_another_try(bench: Bench) -> None:

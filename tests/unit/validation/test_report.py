@@ -65,7 +65,23 @@ def test_the_facts_are_json_and_compare_in_the_metrics_direction() -> None:
     assert metrics["roc_auc"]["candidate"] is None
     assert "no probability" in metrics["roc_auc"]["why"]
     assert found["compared_with"] == 3
-    assert facts(production=InProduction(3, why="down"))["compared_with"] is None
+    assert (found["live"], found["not_compared"]) == (3, "")
+
+
+@pytest.mark.parametrize(
+    ("production", "live", "why", "shown"),
+    [
+        (InProduction(), None, "", "nothing: none is live there yet"),
+        (InProduction(3, why="it is down"), 3, "it is down", "nothing: version 3 is live there, but it is down"),
+        (InProduction(3, {}), 3, "there is no evaluation data", "but there is no evaluation data"),
+    ],
+)
+def test_what_is_live_and_why_it_was_not_compared(
+    production: InProduction, live: int | None, why: str, shown: str
+) -> None:
+    found = facts(production=production)
+    assert (found["live"], found["compared_with"], found["not_compared"]) == (live, None, why)
+    assert shown in report.page(found)
 
 
 def test_a_lower_error_is_better() -> None:
