@@ -42,7 +42,13 @@ def test_a_new_project_in_a_repository_is_left_to_its_owner(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("My Model", "cannot be a model's name"), ("taken", "exists already"), ("m", "2 to 40")]
+    ("name", "expected"),
+    [
+        ("My Model", "cannot be a model's name"),
+        ("modelyard-rollback", "is reserved"),
+        ("taken", "exists already"),
+        ("m", "2 to 40"),
+    ],
 )
 def test_a_new_project_that_cannot_be(tmp_path: Path, name: str, expected: str) -> None:
     (tmp_path / "taken").mkdir()

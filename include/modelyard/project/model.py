@@ -21,6 +21,7 @@ from modelyard.validation.metrics import METRICS
 STEPS = (
     "prepare", "train", "log_to_sacred", "validate", "containerise", "test_image", "push", "deploy",
 )  # fmt: skip
+RESERVED = "modelyard-"  # modelyard-rollback is a DAG already
 SCHEMES = ("file", "http", "https", "s3")
 
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
@@ -83,7 +84,15 @@ def _check_tag(tag: str) -> str:
     return tag
 
 
-ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$")]
+def check_not_reserved(name: str) -> str:
+    """Return a model's ``name`` when the DAG of that name may be its own, else raise ValueError."""
+    if name.startswith(RESERVED):
+        raise ValueError(f"'{name}' is reserved: DAGs whose names begin with '{RESERVED}' are Modelyard's own")
+    return name
+
+
+LowerCaseName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$")]
+ModelName = Annotated[LowerCaseName, AfterValidator(check_not_reserved)]
 DataName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 RelativePath = Annotated[str, AfterValidator(check_relative_path)]
 Quantity = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | float)]
@@ -184,7 +193,7 @@ class Deployment(Section):
     """Where versions go."""
 
     environment: str = Field(default="production", description="Where a version goes when nobody says otherwise.")
-    environments: dict[ModelName, Environment] = Field(
+    environments: dict[LowerCaseName, Environment] = Field(
         default_factory=lambda: {"production": Environment()},
         min_length=1,
         description="The environments there are, by name.",
@@ -247,7 +256,8 @@ class Project(Section):
     """A model project: everything its model.yaml says, defaults filled in."""
 
     name: ModelName = Field(
-        description="Name of the model, its DAG, image and service: 2 to 40 lower-case letters, digits, hyphens.",
+        description="Name of the model, its DAG, image and service: 2 to 40 lower-case letters, digits, hyphens; "
+        f"none that begins with `{RESERVED}`.",
         examples=["wine"],
     )
     description: str = Field(default="", description="What the model predicts, in a sentence.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from modelyard.errors import RequestError
 from modelyard.project.check import check_files
 from modelyard.project.lock import LOCKED_FILE, locked, write_json
+from modelyard.project.model import check_not_reserved
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
 # What `modelyard lock` would find out by building the environment first.
@@ -38,6 +39,10 @@ def new(folder: Path) -> bool:
             f"'{name}' cannot be a model's name.",
             "Use 2 to 40 lower-case letters, digits and hyphens, a letter first: it names the image and service, too.",
         )
+    try:
+        check_not_reserved(name)
+    except ValueError as error:
+        raise RequestError(f"{error}.", "Give the model another name.") from error
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RequestError(f"{folder} exists already.", "Give another name, or empty it.")
     folder.parent.mkdir(parents=True, exist_ok=True)

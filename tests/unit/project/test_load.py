@@ -77,6 +77,10 @@ def test_every_mistake_is_told_with_line_and_remedy(tmp_path: Path) -> None:
     ("line", "expected"),
     [
         ("name: Wine", "name: 'Wine' does not have the form"),
+        (
+            "name: modelyard-rollback",
+            "name: 'modelyard-rollback' is reserved: DAGs whose names begin with 'modelyard-'",
+        ),
         ("seed: '42'", "seed: should be a valid integer, and is '42'"),
         ("schedule: '@continuous'", "'@continuous' is none of the presets"),
         ("schedule: '0 3 * *'", "it has 4 fields, not five"),
