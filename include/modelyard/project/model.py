@@ -16,11 +16,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from modelyard.project.schedule import check_cron, check_timetable
+from modelyard.steps.plan import STEPS
 from modelyard.validation.metrics import METRICS
 
-STEPS = (
-    "prepare", "train", "log_to_sacred", "validate", "containerise", "test_image", "push", "deploy",
-)  # fmt: skip
 RESERVED = "modelyard-"  # modelyard-rollback is a DAG already
 SCHEMES = ("file", "http", "https", "s3")
 
@@ -286,7 +284,7 @@ class Project(Section):
     )
     serving: Serving = Field(default_factory=Serving, description="How the model answers.")
     deployment: Deployment = Field(default_factory=Deployment, description="Where versions go.")
-    resources: dict[Literal[STEPS], Resources] = Field(  # type: ignore[valid-type]
+    resources: dict[Literal[tuple(step.name for step in STEPS)], Resources] = Field(  # type: ignore[valid-type]
         default_factory=dict, description="What single steps may use, by step."
     )
     retries: int = Field(
