@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.background import free_port
+
 # "name" with the password "secret", as `htpasswd -nbB` writes it
 _HTPASSWD = "name:$2b$04$BFVGS7ITZut7YNLZkqRbOO6MLpUeYsBzUFP2xT1834yjGuJ5duaIS\n"
 
@@ -32,24 +34,18 @@ class RegistryServer:
     folder: Path | None = None
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
-
-
 @contextmanager
-def running_registry(folder: Path, auth: str = "", tls: str = "") -> Iterator[str]:
+def running_registry(folder: Path, auth: str = "", tls: str = "", port: int | None = None) -> Iterator[str]:
     """Run docker-registry with its files in ``folder``; yields host:port.
 
     Args:
         auth, tls: the insides of these sections of its configuration.
+        port: of one that is to come back where it was.
     """
     binary = shutil.which("docker-registry") or shutil.which("registry")
     if binary is None:
         pytest.skip("no registry: apt-get install docker-registry, or set REGISTRY=host:port of one with plain HTTP")
-    host = f"127.0.0.1:{_free_port()}"
+    host = f"127.0.0.1:{port or free_port()}"
     configuration = folder / "config.yml"
     configuration.write_text(
         "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
@@ -63,11 +59,11 @@ def running_registry(folder: Path, auth: str = "", tls: str = "") -> Iterator[st
         env={"PATH": os.environ["PATH"]},
     )
     try:
-        name, _, port = host.partition(":")
+        name, _, number = host.partition(":")
         deadline = time.monotonic() + 15
         while True:
             try:
-                socket.create_connection((name, int(port)), timeout=1).close()
+                socket.create_connection((name, int(number)), timeout=1).close()
                 break
             except ConnectionRefusedError:
                 if process.poll() is not None or time.monotonic() > deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from dulwich import porcelain
 
 from modelyard.project.lock import read_lock
+from modelyard.project.write_lock import write_lock
 from modelyard.steps.local_run import run_pipeline
 from modelyard.store import Store, StoreAddress
 
@@ -24,22 +26,27 @@ class Yard:
     Attributes:
         lines: what the last run printed, ``step: line``.
         pipeline_run: the last run's key.
+        watch: called with each line as it comes.
     """
 
     address: StoreAddress
     home: Path
     lines: list[str] = field(default_factory=list)
     pipeline_run: str = ""
+    watch: Callable[[str], None] | None = None
 
     def run(self, project: Path, run_id: str | None = None, **params: Any) -> int:
         """Take a project through the pipeline and return its exit code; dots in Params are written as ``__``."""
         self.lines.clear()
         lock = read_lock(project) | {"source": {"folder": str(project)}}
         conf = {key.replace("__", "."): value for key, value in params.items()}
-        self.pipeline_run, code = run_pipeline(
-            lock, conf, self.address, self.home, lambda step, line: self.lines.append(f"{step}: {line}"), run_id
-        )
+        self.pipeline_run, code = run_pipeline(lock, conf, self.address, self.home, self._take, run_id)
         return code
+
+    def _take(self, step: str, line: str) -> None:
+        self.lines.append(f"{step}: {line}")
+        if self.watch is not None:
+            self.watch(self.lines[-1])
 
     @property
     def said(self) -> str:
@@ -56,6 +63,14 @@ def commit(folder: Path) -> str:
     porcelain.add(folder)
     who = b"Tester <tester@example.com>"
     return porcelain.commit(folder, b"As it is", author=who, committer=who).decode()
+
+
+def change(yard: Yard, project: Path, file: str, text: Callable[[str], str]) -> None:
+    """Change a file of a project, lock it anew and commit."""
+    path = project / file
+    path.write_text(text(path.read_text()))
+    write_lock(project, yard.home, print)
+    commit(project)
 
 
 def ask(address: str, row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from dulwich import porcelain
+from tests.pipeline.tiny import make_tiny
 from tests.yard import EXAMPLES, Yard, commit
 
 from modelyard.deployment.local import stop_all
@@ -23,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a session builds once: images of environments, their unpacked folders, uv's cache."""
     home = tmp_path_factory.mktemp("built")
     images = Layout(home / "images")
-    ensure(find_lock(EXAMPLES / "wine"), images, home, print)
+    ensure(find_lock(EXAMPLES / "wine"), images, home, print)  # the houses' too
     return home
 
 
@@ -51,3 +52,9 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def tiny(yard: Yard, tmp_path: Path) -> Path:
+    """The smallest project, in a Git repository of its own, committed."""
+    return make_tiny(tmp_path / "tiny", yard.home)

@@ -3,53 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from tests.pipeline.tiny import make_tiny
-from tests.yard import Yard, ask, commit
-
-from modelyard.project.write_lock import write_lock
-
-PROTECTED = """\
-deployment: {environments: {production: {protected: true}}}
-validation: {metrics: {accuracy: {min: 0.5}}}
-"""
-
-
-@pytest.fixture
-def tiny(yard: Yard, tmp_path: Path) -> Path:
-    return make_tiny(tmp_path / "tiny", yard.home)
-
-
-def change(yard: Yard, project: Path, file: str, text: Callable[[str], str]) -> None:
-    """Change a file of a project, lock it anew and commit."""
-    path = project / file
-    path.write_text(text(path.read_text()))
-    write_lock(project, yard.home, print)
-    commit(project)
-
-
-def assert_serves(yard: Yard, version: int) -> None:
-    """Assert that this version is in production, by alias, record and its own answer."""
-    with yard.open() as store:
-        live = store.deployments.live("tiny", "production")
-        alias = store.aliases.get("tiny", "production")
-    assert live is not None
-    assert live.address is not None
-    assert alias is not None
-    assert (live.version, alias.version) == (version, version)
-    prediction, headers = ask(live.address, {"x": 0.9})
-    assert prediction == {"prediction": "high"}
-    assert headers["modelyard-model-version"] == str(version)
-
-
-def assert_nothing_live(yard: Yard) -> None:
-    with yard.open() as store:
-        assert store.deployments.live("tiny", "production") is None
-        assert store.aliases.get("tiny", "production") is None
+from tests.pipeline.tiny import PROTECTED, assert_nothing_live, assert_serves
+from tests.yard import Yard, change
 
 
 def test_a_protected_environment_takes_committed_code_alone(yard: Yard, tiny: Path) -> None:
@@ -76,24 +33,44 @@ def test_a_protected_environment_takes_committed_code_alone(yard: Yard, tiny: Pa
     assert_nothing_live(yard)
 
 
-def test_a_protected_environment_refuses_packages_that_are_not_as_locked(yard: Yard, tiny: Path) -> None:
-    change(yard, tiny, "model.yaml", lambda text: text + PROTECTED)
-    assert yard.run(tiny, release=False) == 0, yard.said
-    difference = "wrapt 1.17.2 is installed, the lock says 1.17.3"
-    with yard.open() as store:
-        clean = store.versions.get("tiny", 1)
-        # As a laptop registers it, whose environment is its own.
-        store.versions.register(replace(clean, version=0, run_id=clean.run_id + 1, package_differences=(difference,)))
-    assert yard.run(tiny, version=2) == 65
-    assert f"Its packages are not as locked: {difference}." in yard.said
-    assert_nothing_live(yard)
-    assert yard.run(tiny, version=1) == 0, yard.said
-    assert_serves(yard, 1)
-
-
 def test_without_evaluation_data_nothing_goes_to_a_protected_environment(yard: Yard, tiny: Path) -> None:
     change(yard, tiny, "train.py", lambda text: text.replace('role="evaluation"', 'role="train"'))
     change(yard, tiny, "model.yaml", lambda text: text + PROTECTED)
     assert yard.run(tiny) == 65
     assert "Environment 'production' is protected: nothing is released to it that was not measured." in yard.said
     assert_nothing_live(yard)
+
+
+def test_a_version_that_gets_never_ready_leaves_the_one_before_in_its_place(yard: Yard, tiny: Path) -> None:
+    assert yard.run(tiny) == 0, yard.said
+    # Where it is tried beside a step, it is well: only a deployment knows the run's number.
+    change(
+        yard,
+        tiny,
+        "predict.py",
+        lambda text: (
+            "import os\n\n\n"
+            + text.replace(
+                "def load(folder):\n",
+                'def load(folder):\n    if "MODELYARD_RUN_ID" in os.environ:\n'
+                '        raise RuntimeError("no license for this machine")\n',
+            )
+        ),
+    )
+    assert yard.run(tiny) == 65
+    assert "push: Released tiny:2" in yard.said
+    told = yard.said.partition("Step 'deploy' failed: ")[2]
+    assert told.startswith("tiny:2 did not go live in 'production'; version 1 still serves: ")
+    assert "RuntimeError: no license for this machine" in told
+    assert f"the whole log is in {yard.home}/deployments/production/tiny/service.log" in told
+    assert_serves(yard, 1)
+    with yard.open() as store:
+        history = store.deployments.history("tiny", "production")
+        alias = store.aliases.get("tiny", "production")
+        step = store.steps.get(yard.pipeline_run, "deploy")
+    assert [(one.version, one.state) for one in history] == [(2, "failed"), (1, "live")]
+    assert alias is not None
+    assert len(alias.history) == 1
+    assert step is not None
+    assert step.error is not None
+    assert "no license for this machine" in step.error["message"]

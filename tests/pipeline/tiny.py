@@ -6,11 +6,18 @@ import json
 from pathlib import Path
 
 from dulwich import porcelain
-from tests.yard import EXAMPLES, commit
+from tests.yard import EXAMPLES, Yard, ask, commit
 
 from modelyard.project.write_lock import write_lock
 
+# To be added to model.yaml.
+PROTECTED = """\
+deployment: {environments: {production: {protected: true}}}
+validation: {metrics: {accuracy: {min: 0.5}}}
+"""
+
 _FILES = {
+    ".gitignore": "__pycache__/\ntrained/\n",
     "model.yaml": """\
 name: tiny
 description: Above or below a threshold
@@ -74,3 +81,24 @@ def make_tiny(folder: Path, home: Path) -> Path:
     porcelain.init(folder)
     commit(folder)
     return folder
+
+
+def assert_serves(yard: Yard, version: int) -> None:
+    """Assert that this version is in production, by alias, record and its own answer."""
+    with yard.open() as store:
+        live = store.deployments.live("tiny", "production")
+        alias = store.aliases.get("tiny", "production")
+    assert live is not None
+    assert live.address is not None
+    assert alias is not None
+    assert (live.version, alias.version) == (version, version)
+    prediction, headers = ask(live.address, {"x": 0.9})
+    assert prediction == {"prediction": "high"}
+    assert headers["modelyard-model-version"] == str(version)
+
+
+def assert_nothing_live(yard: Yard) -> None:
+    """Assert that nothing is in production."""
+    with yard.open() as store:
+        assert store.deployments.live("tiny", "production") is None
+        assert store.aliases.get("tiny", "production") is None
