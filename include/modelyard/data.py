@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from modelyard.errors import ModelyardError, RequestError, Unavailable
+from modelyard.errors import ModelyardError, RequestError, StoreError, Unavailable
 from modelyard.store.address import StoreAddress
 from modelyard.store.records import DataFingerprint
 
@@ -31,8 +31,7 @@ def fetch(uri: str, project: Path, folder: Path, name: str, address: StoreAddres
         address: of the store, for S3.
 
     Raises:
-        RequestError: there is nothing at the URI, or its scheme is not known.
-        NotFound, StoreError: S3 has no such object, or refuses it.
+        RequestError: there is nothing at the URI, it is refused, or its scheme is not known.
         Unavailable: the server cannot be reached.
     """
     parts = urlsplit(uri)
@@ -51,7 +50,7 @@ def fetch(uri: str, project: Path, folder: Path, name: str, address: StoreAddres
     elif parts.scheme in {"http", "https"}:
         _download(uri, to, name)
     elif parts.scheme == "s3":
-        _fetch_s3(parts.netloc, parts.path.lstrip("/"), to, address)
+        _fetch_s3(uri, to, name, address)
     else:
         raise RequestError(
             f"data.{name}: '{parts.scheme}://' is not understood",
@@ -77,11 +76,18 @@ def _download(uri: str, to: Path, name: str) -> None:
         ) from error
 
 
-def _fetch_s3(bucket: str, key: str, to: Path, address: StoreAddress) -> None:
+def _fetch_s3(uri: str, to: Path, name: str, address: StoreAddress) -> None:
     from modelyard.store.s3 import Bucket
 
-    with Bucket(bucket, "", address).open(key) as source, to.open("wb") as file:
-        shutil.copyfileobj(source, file)
+    parts = urlsplit(uri)
+    try:
+        with Bucket(parts.netloc, "", address).open(parts.path.lstrip("/")) as source, to.open("wb") as file:
+            shutil.copyfileobj(source, file)
+    except StoreError as error:
+        raise RequestError(
+            f"data.{name}: '{uri}' cannot be had: {error.message}",
+            "check the address, and that the S3 account of the store may read it",
+        ) from error
 
 
 def fingerprint(
