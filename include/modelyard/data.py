@@ -131,4 +131,18 @@ def _shape(file: Path, form: str) -> tuple[int | None, tuple[str, ...] | None]:
                 columns.update(dict.fromkeys(row))
                 rows += 1
         return rows, tuple(columns)
-    return None, None
+    return _shape_of_parquet(file) if form == "parquet" else (None, None)
+
+
+def _shape_of_parquet(file: Path) -> tuple[int, tuple[str, ...]]:
+    """Return rows and columns as the file's own footer tells them: the rows are not read."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(file) as opened:
+            rows, schema = opened.metadata.num_rows, opened.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(str(error)) from error
+    index = (schema.pandas_metadata or {}).get("index_columns", ())  # no column of the frame that was written
+    return rows, tuple(name for name in schema.names if name not in index)

@@ -3,6 +3,7 @@ import http.server
 import threading
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from modelyard import data
@@ -92,7 +93,29 @@ def test_json_lines(tmp_path: Path):
     assert (found.rows, found.columns) == (2, ("a", "b"))
 
 
-@pytest.mark.parametrize(("name", "content"), [("x.csv", b""), ("x.csv", b"\xff\xfe\xfa"), ("x.jsonl", b"[1]\n")])
+@pytest.mark.parametrize("index", [None, [7, 8], pd.Index([7, 8], name="id")])
+def test_parquet(tmp_path: Path, index):
+    file = tmp_path / "x.parquet"
+    pd.DataFrame({"rooms": [3, 4], "price": [100, 150]}, index=index).to_parquet(file)
+    found = data.fingerprint(file, name="x", role="evaluation", uri="x", target="price")
+    assert (found.rows, found.columns, found.format) == (2, ("rooms", "price"), "parquet")
+    with pytest.raises(RequestError, match=r"no column 'cost' .*rooms, price"):
+        data.fingerprint(file, name="x", role="evaluation", uri="x", target="cost")
+
+
+def test_a_truncated_parquet_file_is_refused(tmp_path: Path):
+    whole, file = tmp_path / "whole.parquet", tmp_path / "x.parquet"
+    pd.DataFrame({"a": range(1000)}).to_parquet(whole)
+    for content in (whole.read_bytes()[:2000], b"PAR1" + b"\xff" * 40 + (32).to_bytes(4, "little") + b"PAR1"):
+        file.write_bytes(content)
+        with pytest.raises(RequestError, match=r"data\.x: .* is not readable as parquet"):
+            data.fingerprint(file, name="x", role="train", uri="x.parquet", target=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("x.csv", b""), ("x.csv", b"\xff\xfe\xfa"), ("x.jsonl", b"[1]\n"), ("x.parquet", b""), ("x.parquet", b"a,b\n")],
+)
 def test_a_file_that_is_no_table_is_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RequestError, match=r"data\.x: .* is not readable"):
