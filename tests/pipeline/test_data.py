@@ -60,6 +60,9 @@ def test_data_come_by_http_and_from_a_bucket(yard: Yard, project: Callable[[str]
     for uri, told in missing.items():
         assert yard.run(houses, release=False, data__houses=uri) == 65
         assert f"train: Step 'train' failed: data.houses: {told}" in yard.said
+    assert yard.run(houses, data__houses=web.replace("//", "//me:hunter2@")) == 65
+    assert "prepare: Step 'prepare' failed: The Param data.houses is no address of data: it holds a user" in yard.said
+    assert "hunter2" not in yard.said
 
 
 def test_bad_data_are_refused_with_what_was_found(yard: Yard, project: Callable[[str], Path], tmp_path: Path) -> None:

@@ -29,30 +29,7 @@ def modelyard_run(project: Path, address: StoreAddress, home: Path) -> subproces
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
-def test_a_database_out_of_reach_is_named_without_its_password(yard: Yard, tiny: Path, tmp_path: Path) -> None:
-    assert yard.run(tiny) == 0, yard.said
-    host = f"127.0.0.1:{free_port()}"
-    away = replace(yard.address, mongo_uri=f"mongodb://me:hunter2@{host}/")
-    home = tmp_path / "another-home"
-    home.mkdir()
-
-    done = modelyard_run(tiny, away, home)
-    assert (done.returncode, done.stdout) == (75, "")
-    assert done.stderr.startswith(f"The database at {host} cannot be reached: ")
-    assert len(done.stderr.splitlines()) == 2
-    assert "hunter2" not in done.stderr
-    assert list(home.iterdir()) == []
-
-    lines: list[str] = []
-    assert LocalStep(Command("deploy", yard.pipeline_run, try_number=2), away, home, lines.append).run() == 75
-    assert lines[-2].startswith(f"Step 'deploy' failed: The database at {host} cannot be reached: ")
-    assert "hunter2" not in "\n".join(lines)
-    assert "Traceback" not in "\n".join(lines)
-    assert list(home.iterdir()) == []
-    assert_serves(yard, 1)
-
-
-def test_artifacts_out_of_reach_are_named_and_the_run_goes_on_later(yard: Yard, tiny: Path, s3: Any) -> None:
+def test_a_store_out_of_reach_is_named_without_its_password(yard: Yard, tiny: Path, tmp_path: Path, s3: Any) -> None:
     there = replace(
         yard.address,
         artifacts=f"s3://{s3.bucket}/models",
@@ -70,6 +47,24 @@ def test_artifacts_out_of_reach_are_named_and_the_run_goes_on_later(yard: Yard, 
 
     yard.address = there
     assert yard.run(tiny, "one") == 0, yard.said
+    assert_serves(yard, 1)
+
+    host = f"127.0.0.1:{free_port()}"
+    away = replace(there, mongo_uri=f"mongodb://me:hunter2@{host}/")
+    home = tmp_path / "another-home"
+    home.mkdir()
+    done = modelyard_run(tiny, away, home)
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr.startswith(f"The database at {host} cannot be reached: ")
+    assert len(done.stderr.splitlines()) == 2
+    assert "hunter2" not in done.stderr
+
+    lines: list[str] = []
+    assert LocalStep(Command("deploy", yard.pipeline_run, try_number=2), away, home, lines.append).run() == 75
+    assert lines[-2].startswith(f"Step 'deploy' failed: The database at {host} cannot be reached: ")
+    assert "hunter2" not in "\n".join(lines)
+    assert "Traceback" not in "\n".join(lines)
+    assert list(home.iterdir()) == []
     assert_serves(yard, 1)
 
 

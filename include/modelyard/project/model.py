@@ -58,7 +58,8 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if is_number else value
 
 
-def _check_uri(uri: str) -> str:
+def check_uri(uri: str) -> str:
+    """Return the address of data when it may be used as one, else raise ValueError, which shows no credential."""
     parts = urlsplit(uri)
     if parts.scheme and parts.scheme not in SCHEMES:
         raise ValueError(f"'{parts.scheme}:' cannot be fetched; {', '.join(SCHEMES)} and relative paths can")
@@ -119,7 +120,7 @@ class Owner(Section):
 class DataSet(Section):
     """One data set: fetched, fingerprinted and checked before training, handed to the experiment as ``data.<name>``."""
 
-    uri: Annotated[str, AfterValidator(_check_uri)] = Field(
+    uri: Annotated[str, AfterValidator(check_uri)] = Field(
         description="Where it is: a path inside the project, or a file:, http(s): or s3: address.",
         examples=["data/houses.csv", "s3://bucket/houses.csv"],
     )

@@ -16,6 +16,7 @@ from modelyard.errors import ProjectError, RequestError
 from modelyard.project import Project, load
 from modelyard.project.load import nearest
 from modelyard.project.lock import check_lock, read_lock
+from modelyard.project.model import check_uri
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Prepared
 from modelyard.store import ModelVersion
@@ -45,6 +46,7 @@ def run(context: StepContext) -> Prepared:
         raise ProjectError(stale)
     config = read_lock(folder)["config"]
     _refuse_unknown(params, [entry["path"] for entry in config], project)
+    uris = _data_uris(params, project)
     _refuse_unprotected(context, code, candidate)
 
     lock = find_lock(folder, project.lock)
@@ -62,7 +64,7 @@ def run(context: StepContext) -> Prepared:
         environment=environment.to_json(),
         project=project.to_json(),
         config_updates={path: value for path, value in updates.items() if value != defaults.get(path)},
-        data_uris={name: params.get(f"data.{name}") or data.uri for name, data in project.data.items()},
+        data_uris=uris,
         version=None if candidate is None else candidate.version,
     )
 
@@ -116,6 +118,21 @@ def _refuse_unknown(params: dict[str, Any], config: list[str], project: Project)
             f"The run's conf has keys that this model does not know: {', '.join(unknown)}",
             " ".join(f"{key}: {nearest(key, known)}" for key in unknown),
         )
+
+
+def _data_uris(params: dict[str, Any], project: Project) -> dict[str, str]:
+    """Return where each data set is; a Param is held to what model.yaml is: an address is kept, and shown to many."""
+    uris = {}
+    for name, data in project.data.items():
+        uris[name] = str(params.get(f"data.{name}") or data.uri)
+        try:
+            check_uri(uris[name])
+        except ValueError as error:
+            raise RequestError(
+                f"The Param data.{name} is no address of data: {error}",
+                "give a path inside the project, or file:///…, http(s)://… or s3://…",
+            ) from error
+    return uris
 
 
 def _refuse_unprotected(context: StepContext, code: _Code, candidate: ModelVersion | None) -> None:
