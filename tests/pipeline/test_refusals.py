@@ -41,6 +41,36 @@ def test_without_evaluation_data_nothing_goes_to_a_protected_environment(yard: Y
     assert_nothing_live(yard)
 
 
+def test_a_bad_project_and_failing_code_are_told_where_they_are_wrong(yard: Yard, tiny: Path) -> None:
+    assert yard.run(tiny) == 0, yard.said
+    model_yaml, sound = tiny / "model.yaml", (tiny / "model.yaml").read_text()
+    model_yaml.write_text(sound.replace("seed: 1", "sed: 1") + "schedule: sometimes\n")
+    assert yard.run(tiny) == 65
+    assert [line for line in yard.lines if "model.yaml:" in line] == [
+        "prepare: Step 'prepare' failed: model.yaml:6: sed: is no key that model.yaml knows.",
+        "prepare: model.yaml:7: schedule: 'sometimes' is no cron expression: it has 1 fields, not five.",
+    ]
+    assert "  → Did you mean 'seed'?" in yard.said
+
+    model_yaml.write_text(sound.replace("seed: 1", "seed: 2"))
+    assert yard.run(tiny) == 65
+    assert "model.lock.json: It is stale: model.yaml, train.py or Pipfile.lock changed after it was" in yard.said
+    assert "  → Write it anew with: modelyard lock tiny" in yard.said
+
+    model_yaml.write_text(sound)
+    change(yard, tiny, "train.py", lambda text: text.replace("    log_model(", "    threshold / 0\n    log_model("))
+    assert yard.run(tiny) == 65
+    told = yard.said.partition("Step 'train' failed: ")[2]
+    assert told.startswith("train.py ended with exit code 1 (Sacred run 2)\n")
+    assert "threshold / 0" in told
+    assert "ZeroDivisionError: float division by zero" in told
+    with yard.open() as store:
+        failed = store.runs.get(2)
+    assert failed["status"] == "FAILED"
+    assert "ZeroDivisionError" in failed["fail_trace"][-1]
+    assert_serves(yard, 1)
+
+
 def test_a_version_that_gets_never_ready_leaves_the_one_before_in_its_place(yard: Yard, tiny: Path) -> None:
     assert yard.run(tiny) == 0, yard.said
     # Where it is tried beside a step, it is well: only a deployment knows the run's number.

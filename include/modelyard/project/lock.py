@@ -94,7 +94,8 @@ def check_lock(project: Project, folder: Path) -> list[Problem]:
     if content.get("project") == project.to_json() and content.get("source_hash") == current:
         return []
     message = f"It is stale: {MODEL_FILE}, {project.entry} or {project.lock} changed after it was written."
-    return [Problem(LOCKED_FILE, None, "", message, f"Write it anew with: modelyard lock {folder.name}")]
+    # By the model's name, as its folder is mostly called: a step has the project in a folder of its own.
+    return [Problem(LOCKED_FILE, None, "", message, f"Write it anew with: modelyard lock {project.name}")]
 
 
 def write_json(path: Path, content: Any) -> bool:
