@@ -178,6 +178,16 @@ class Documents:
                 with suppress(DuplicateKeyError):  # somebody else made it at the same time
                     self._collection.insert_one({"_id": key, "value": 0})
 
+    def count(self, key: str) -> int:
+        """Return what a counter is at, 0 if there is none."""
+        counter = self.get(key)
+        return 0 if counter is None else int(counter["value"])
+
+    def raise_to(self, key: str, value: int) -> None:
+        """Raise a counter to ``value``, unless it is there or further already."""
+        while not self.update({"_id": key}, {"$max": {"value": value}}):
+            self.insert({"_id": key, "value": value})
+
 
 def _brief(error: Exception) -> str:
     """Return a driver's message without the state of every server, which it adds over many lines."""

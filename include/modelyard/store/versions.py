@@ -14,7 +14,7 @@ from modelyard.store.records import JSON, ModelVersion, VersionPage
 if TYPE_CHECKING:
     from modelyard.store.mongo import Database
 
-_NUMBER_ATTEMPTS = 20
+_NUMBER_ATTEMPTS = 100
 
 
 class Versions:
@@ -45,16 +45,19 @@ class Versions:
         for _ in range(_NUMBER_ATTEMPTS):
             kept = self._versions.first({"name": version.name, "run_id": version.run_id})
             if kept is not None:
+                self._counters.raise_to(counter, kept["version"])
                 return _same(from_document(ModelVersion, kept), version)
-            number = self._counters.increment(counter)
+            # Counted only when it is there: whoever is killed on the way leaves no gap in the numbers.
+            number = self._counters.count(counter) + 1
             place = {"version": number, "order": search.order(version, number)}
             document = to_document(version) | search.fields(version) | place
             if self._versions.insert({"_id": _key(version.name, number)} | document):
+                self._counters.raise_to(counter, number)
                 return from_document(ModelVersion, document)
-            # The same run at once elsewhere; or a counter that lags behind what is there, as after a restored backup.
+            # Another one registers at the same time, or did and was killed before it counted.
             highest = self._versions.first({"name": version.name}, [("version", -1)])
             if highest is not None:
-                self._counters.update({"_id": counter}, {"$max": {"value": highest["version"]}})
+                self._counters.raise_to(counter, highest["version"])
         raise Conflict(
             f"No free version number of '{version.name}' was found in {_NUMBER_ATTEMPTS} attempts",
             "see what else registers versions of it right now, then try again",
