@@ -3,6 +3,7 @@ an embedded store, the examples, and a folder where a test adds projects of its 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -20,16 +21,27 @@ from modelyard.demo.show import failures
 REPOSITORY = Path(__file__).parent.parent
 EXAMPLES = REPOSITORY / "include" / "examples"
 
-# What a person can wait for is too slow for a test.
-QUICK = {"dag_processor": {"min_file_process_interval": "2", "refresh_interval": "5"}}
+LOCAL_FOLDER = "airflow.dag_processing.bundles.local.LocalDagBundle"
 
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """All of it, running; nothing of it runs after the session."""
     folder = tmp_path_factory.mktemp("machine")
-    (folder / "projects").mkdir()
-    machine = Machine(folder / "home", REPOSITORY, [EXAMPLES, folder / "projects"], os.environ, settings=QUICK)
+    for name in ("projects", "dags"):
+        (folder / name).mkdir()
+    bundles = [
+        {"name": "modelyard", "classpath": LOCAL_FOLDER, "kwargs": {"path": str(REPOSITORY / "dags")}},
+        {"name": "own", "classpath": LOCAL_FOLDER, "kwargs": {"path": str(folder / "dags"), "refresh_interval": 2}},
+    ]
+    # What a person can wait for is too slow for a test.
+    quick = {
+        "min_file_process_interval": "2",
+        "refresh_interval": "5",
+        "dag_bundle_config_list": json.dumps(bundles),
+    }
+    settings = {"dag_processor": quick}
+    machine = Machine(folder / "home", REPOSITORY, [EXAMPLES, folder / "projects"], os.environ, settings=settings)
     try:
         machine.start(print)
         yield machine
@@ -47,6 +59,12 @@ def api(machine: Machine) -> Iterator[AirflowApi]:
 def projects(machine: Machine) -> Path:
     """The folder of projects beside the examples."""
     return machine.home.parent / "projects"
+
+
+@pytest.fixture
+def own_dags(machine: Machine) -> Path:
+    """A folder of DAG files that are none of Modelyard's."""
+    return machine.home.parent / "dags"
 
 
 def succeed(api: AirflowApi, dag_id: str, conf: dict[str, Any]) -> str:
