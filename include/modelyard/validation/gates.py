@@ -94,7 +94,9 @@ def _judge(name: str, label: str, gate: JSON, scored: Scored, production: InProd
     if gate.get("min") is not None or gate.get("max") is not None:
         passed = score.value is not None and _within(score.value, gate.get("min"), gate.get("max"))
         why = "" if score.value is not None else f"It cannot be computed: {score.why}."
-        gates.append(Gate(label, _limits(gate), figure(score.value), passed, why=why))
+        theirs = _reached(name, scored.data, production)
+        shown = "" if theirs.value is None else f"{figure(theirs.value)} (version {production.version})"
+        gates.append(Gate(label, _limits(gate), figure(score.value), passed, shown, why))
     if gate.get("tolerance") is not None:
         gates.append(
             _against_production(name, f"{label} against production", gate["tolerance"], score, scored.data, production)
@@ -110,8 +112,7 @@ def _against_production(
     found = figure(score.value)
     if production.version is None:
         return Gate(label, "nothing yet to compare with", found, passed=True, production="none yet")
-    theirs = (production.scored or {}).get(data)
-    reached = theirs.scores.get(name, Score(None, theirs.why)) if theirs else Score(None, production.why)
+    reached = _reached(name, data, production)
     if reached.value is None:
         why = f"Version {production.version} in production cannot be scored on the same data: {reached.why}."
         return Gate(
@@ -128,6 +129,11 @@ def _against_production(
         _within(score.value, least, most),
         production=f"{figure(reached.value)} (version {production.version})",
     )
+
+
+def _reached(name: str, data: str, production: InProduction) -> Score:
+    scored = (production.scored or {}).get(data)
+    return Score(None, production.why) if scored is None else scored.scores.get(name, Score(None, scored.why))
 
 
 def _within(value: float, least: float | None, most: float | None) -> bool:
