@@ -6,6 +6,7 @@ MONGO_URI, and S3_ENDPOINT_URL with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -123,7 +124,7 @@ def s3_server() -> Iterator[S3]:
                 time.sleep(0.05)
         else:
             pytest.fail("the S3 server of the tests did not start")
-        yield S3(f"http://127.0.0.1:{port}", "access", "secret")
+        yield S3(f"http://127.0.0.1:{port}", "access", secrets.token_hex())
     finally:
         process.terminate()
         process.wait(10)

@@ -17,8 +17,10 @@ import pytest
 
 from modelyard.background import free_port
 
-# "name" with the password "secret", as `htpasswd -nbB` writes it
-_HTPASSWD = "name:$2b$04$BFVGS7ITZut7YNLZkqRbOO6MLpUeYsBzUFP2xT1834yjGuJ5duaIS\n"
+# What tests search for where it must not be.
+_PASSWORD = "not-written-anywhere"
+# "name" with this password, as `htpasswd -nbB` writes it
+_HTPASSWD = "name:$2b$04$Rk8bYxxBRtXjN3wjCoKgPefuSN8dHq5mhhqE.HhT7vBIdE5lpRzMy\n"
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,13 @@ class RegistryServer:
 
     Attributes:
         folder: where it keeps its files; None when it was not started here.
+        password: of its user ``name``, if it asks for one.
     """
 
     host: str
     prefix: str
     folder: Path | None = None
+    password: str = ""
 
 
 @contextmanager
@@ -103,5 +107,5 @@ def guarded_registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def guarded_registry(guarded_registry_server: str) -> RegistryServer:
-    """A registry that asks for an account: user ``name``, password ``secret``."""
-    return RegistryServer(guarded_registry_server, f"test-{uuid.uuid4().hex[:12]}")
+    """A registry that asks for an account: user ``name``, password ``.password``."""
+    return RegistryServer(guarded_registry_server, f"test-{uuid.uuid4().hex[:12]}", password=_PASSWORD)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -29,7 +33,7 @@ def elsewhere(
         database="elsewhere",
         registry=f"{guarded_registry.host}/{guarded_registry.prefix}",
         registry_username="name",
-        registry_password="secret",
+        registry_password=guarded_registry.password,
         registry_insecure=True,
         installation="elsewhere",
     )
@@ -43,25 +47,78 @@ def connect(api: AirflowApi, address: StoreAddress) -> None:
         api.put_connection(connection_id, json.loads(fields))
 
 
-def test_the_same_line_runs_with_nothing_embedded(
+class Arguments:
+    """All arguments of all processes, looked at again and again while this is entered."""
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.1):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):  # it has ended meanwhile
+                    self.seen.add(path.read_bytes())
+
+
+def shown_by_airflow(api: AirflowApi, model: str, run: str) -> str:
+    """Return all that a run's tasks have shown to whoever may look at it: logs, XComs, rendered fields, links."""
+    shown: list[Any] = []
+    for task in api.tasks(model, run):
+        path = f"/dags/{model}/dagRuns/{run}/taskInstances/{task.task_id}"
+        shown += [api.log(model, run, task.task_id, number) for number in range(1, task.try_number + 1)]
+        shown += [api.get(path), api.get(f"{path}/links")]
+        for entry in api.get(f"{path}/xcomEntries")["xcom_entries"]:
+            shown.append([entry["key"], api.xcom(model, run, task.task_id, entry["key"])])
+    return json.dumps(shown)
+
+
+def kept_in(folder: Path, text: str) -> list[str]:
+    """Return the files below a folder that hold a text."""
+    found = subprocess.run(["grep", "-rlF", "-e", text, folder], capture_output=True, text=True)
+    assert found.returncode < 2, found.stderr
+    return found.stdout.splitlines()
+
+
+def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
     machine: Machine, api: AirflowApi, projects: Path, elsewhere: StoreAddress
 ):
     project = copy_of("wine", projects, "wine-elsewhere")
     write_lock(project, machine.home, print)
-    run = succeed(api, project.name, {})
+    with Arguments() as arguments:
+        run = succeed(api, project.name, {})
 
     deployed = api.xcom(project.name, run, "deploy")
     with Store.open(elsewhere) as store:
         version = store.versions.get(project.name, deployed["version"])
         assert store.runs.get(version.run_id)["status"] == "COMPLETED"
         assert all(store.artifacts.exists(file.digest) for file in version.model)
+        database = store.mongo[elsewhere.database]
+        recorded = str([list(database[name].find()) for name in database.list_collection_names()])
     assert open_images(elsewhere, machine.home).resolve(project.name, str(version.version)) == version.image_digest
     with Store.open(machine.store) as embedded:
         assert project.name not in embedded.versions.names()
     answer = httpx.post(f"{deployed['address']}/predict", json=example_of(deployed["address"]))
     assert answer.headers["modelyard-image-digest"] == version.image_digest
 
-    for task in api.tasks(project.name, run):
-        log = json.dumps(api.log(project.name, run, task.task_id, task.try_number))
-        assert "name:secret" not in log
-        assert elsewhere.mongo_uri not in log
+    shown = shown_by_airflow(api, project.name, run)
+    # The search finds what is there.
+    assert str(version.image_digest) in shown
+    assert any(b"--pipeline-run" in seen for seen in arguments.seen)
+    assert kept_in(machine.home / "airflow", project.name)
+    mongo_password = urlsplit(elsewhere.mongo_uri).password
+    for credential in (mongo_password, elsewhere.s3_secret_key, elsewhere.registry_password):
+        assert credential
+        assert credential not in shown
+        assert credential not in recorded
+        assert not [seen for seen in arguments.seen if credential.encode() in seen]
+        assert kept_in(machine.home, credential) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import random
 import urllib.request
@@ -144,7 +145,7 @@ def test_blobs_damaged_in_the_registry_are_found(images: ImageStore, registry: A
 
 
 def test_an_account_lets_in_and_a_wrong_one_does_not(guarded_registry: Any, tmp_path: Path) -> None:
-    images = opened(guarded_registry, tmp_path, registry_username="name", registry_password="secret")
+    images = opened(guarded_registry, tmp_path, registry_username="name", registry_password=guarded_registry.password)
     digest = images.push("wine", image_of(images, b"one"), "1")
     validate(images.pull("wine", digest))
 
@@ -160,7 +161,7 @@ def test_the_account_of_dockers_configuration_is_used(
     guarded_registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".docker").mkdir()
-    auth = "bmFtZTpzZWNyZXQ="  # name:secret
+    auth = base64.b64encode(f"name:{guarded_registry.password}".encode()).decode()
     (tmp_path / ".docker" / "config.json").write_text(
         f'{{"auths": {{"{guarded_registry.host}": {{"auth": "{auth}"}}}}}}'
     )
