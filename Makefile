@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV_VERSION := $(shell sed -n 's/^uv==//p' requirements.txt)
 
-.PHONY: help demo stop setup lock lint test test-acceptance test-faults pictures bench
+.PHONY: help demo stop setup lock lint test test-faults pictures bench
 
 # Airflow starts a fresh process for each task: without byte code on disk every one of them would compile again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,21 +18,15 @@ demo: $(VENV)/.installed ## start everything on this machine and take the exampl
 stop: $(VENV)/.installed ## end all that the demo started
 	@$(BIN)/python -m modelyard.demo stop
 
-# These start an Airflow each, or share one: one after the other, when the rest is done.
-WITH_AIRFLOW := tests/integration/airflow tests/integration/demo tests/end_to_end/test_change_under_load.py \
-  tests/end_to_end/test_rest_api.py
-ACCEPTANCE := tests/end_to_end/test_schedule.py tests/end_to_end/test_other_servers.py tests/end_to_end/test_refusals.py \
-  tests/end_to_end/test_demo.py tests/browser
+# Those with an Airflow need the machine for themselves: one after the other, when the rest is done.
+WITH_AIRFLOW := tests/integration/airflow tests/integration/demo tests/end_to_end tests/browser
 
 test: lint ## lint, types and all tests that this machine can run
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(WITH_AIRFLOW) $(ACCEPTANCE)) tests
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(WITH_AIRFLOW)) tests
 	@$(BIN)/pytest $(WITH_AIRFLOW)
 
 test-faults: $(VENV)/.installed-tests ## kill every step at many random moments: make test-faults MODELYARD_FAULTS=50
 	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py
-
-test-acceptance: $(VENV)/.installed-tests ## what takes a whole machine for itself: schedule, other servers, demo, browser
-	@$(BIN)/pytest $(ACCEPTANCE)
 
 pictures: $(VENV)/.installed-tests ## the README's pictures of Airflow, taken anew by the browser tests
 	@$(BIN)/pytest tests/browser --pictures

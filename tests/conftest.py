@@ -143,3 +143,11 @@ def s3(s3_server: S3) -> Iterator[S3]:
             for item in page.get("Contents", []):
                 client.delete_object(Bucket=bucket, Key=item["Key"])
         client.delete_bucket(Bucket=bucket)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in a line what this machine could not test, for want of what."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = dict.fromkeys(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    told = f"{len(skipped)} of the tests ({'; '.join(reasons)})" if skipped else "nothing"
+    terminalreporter.write_line(f"Left out on this machine: {told}.")

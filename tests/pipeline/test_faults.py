@@ -39,8 +39,8 @@ from modelyard.store import PipelineRun, Store, StoreAddress, pipeline_run_id
 WALKS = int(os.environ.get("MODELYARD_FAULTS", "1"))
 _MORE_WALKS = 3  # for steps that were quicker than their killer
 
-# Both tests share one undisturbed run.
-pytestmark = pytest.mark.xdist_group("faults")
+# As long as is asked for: every walk kills nine steps.
+pytestmark = pytest.mark.timeout(600 * (WALKS + _MORE_WALKS))
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,10 @@ def test_a_refusal_is_told_by_its_kind(
     assert type(caught.value) is kind
 
 
-@pytest.mark.skipif("S3_ENDPOINT_URL" not in os.environ, reason="the S3 server of the tests takes any signature")
+@pytest.mark.skipif(
+    "S3_ENDPOINT_URL" not in os.environ,
+    reason="S3_ENDPOINT_URL is not set, and the S3 server of the tests takes any signature",
+)
 def test_a_wrong_secret_key_is_told_without_showing_it(s3: Any):
     artifacts = open_artifacts(replace(s3.address(), s3_secret_key="s3cr3t"))
     for call in (artifacts.ping, lambda: artifacts.put_bytes(b"1", "x"), lambda: artifacts.read(MISSING)):
