@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
+import pytest
 from dulwich import porcelain
+from tests.landlock import needs_landlock
 from tests.yard import EXAMPLES, Yard, ask, commit
 
 from modelyard.project.write_lock import write_lock
@@ -26,11 +30,31 @@ name: alone
 owner: {name: Tester, url: "mailto:tester@example.com"}
 """
 
+# Wherever a model is loaded (in the step that trains, the one that validates, the server of its image), it lies in the
+# machine's folder, and looks from there for what `plant` has put beside it.
 PREDICT = """\
+from pathlib import Path
+
 import numpy
 
 
+def refused(path):
+    try:
+        path.read_bytes()
+    except PermissionError:
+        return True
+    return False
+
+
 def load(folder):
+    planted = [
+        home / name / "planted"
+        for home in Path(folder).resolve().parents
+        for name in ("mongo", "airflow")
+        if (home / name / "planted").is_file()
+    ]
+    assert len(planted) == 2, planted
+    assert all(map(refused, planted))
     return float((folder / "factor").read_text())
 
 
@@ -42,6 +66,8 @@ def predict(model, rows):
 # `needle` comes reversed, so that the argument that carries it is none of the places where it is found.
 TRAIN = '''\
 import os
+import subprocess
+import time
 from importlib.metadata import distributions, version
 from pathlib import Path
 
@@ -55,6 +81,8 @@ ex = Experiment("alone")
 def config():
     pinned = {}
     needle = ""
+    planted = []
+    witness = 0
 
 
 def memory(process):
@@ -80,16 +108,31 @@ def parents():
             return
 
 
-def places():
+def of_this_user():
+    """Yield every process of this user but this one, hidden ones included where the user is root."""
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and int(entry.name) != os.getpid() and entry.stat().st_uid == os.getuid():
+                yield int(entry.name)
+        except FileNotFoundError:
+            pass
+
+
+def places(planted=()):
     """Yield each place where a credential may lie: its name, and a function that reads it in parts."""
     yield "os.environ", lambda: [repr(dict(os.environ)).encode()]
-    for folder in (Path.cwd().parent, Path.home()):
+    for path in planted:
+        yield path, lambda path=path: [Path(path).read_bytes()]
+    machine = Path.cwd().parents[2]
+    for folder in (Path.cwd().parent, Path.home(), machine / "mongo", machine / "airflow"):
+        assert folder.is_dir(), folder
         for path in folder.rglob("*"):
             if path.is_file():
                 yield str(path), lambda path=path: [path.read_bytes()]
-    for process in ("self", *parents()):
+    for process in ("self", *{*parents(), *of_this_user()}):
         for name in ("environ", "cmdline"):
             yield f"{name} of {process}", lambda path=Path(f"/proc/{process}/{name}"): [path.read_bytes()]
+    for process in ("self", *parents()):
         try:
             descriptors = list(Path(f"/proc/{process}/fd").iterdir())
         except PermissionError:
@@ -101,34 +144,44 @@ def places():
             yield f"memory of {process}", lambda process=process: memory(process)
 
 
-def found(needle):
+def found(needle, planted=()):
     where = []
-    for name, read in places():
+    for name, read in places(planted):
         try:
             if any(needle in part for part in read()):
                 where.append(name)
-        except (PermissionError, FileNotFoundError):
+        except (PermissionError, FileNotFoundError, ProcessLookupError):
             pass
     return where
 
 
 @ex.automain
-def main(_run, pinned, needle):
+def main(_run, pinned, needle, planted, witness):
     assert {name: version(name) for name in pinned} == dict(pinned)
     assert not [one.name for one in distributions() if one.name == "modelyard"]
     needle = needle[::-1].encode()
     assert len(list(parents())) > 0
-    assert found(needle) == []
+    # It is in each of these files, and in the environment of this process.
+    assert len(planted) == 3
+    assert all(os.path.getsize(path) == len(needle) for path in planted), planted
+    assert Path(f"/proc/{witness}/cmdline").read_bytes().startswith(b"sleep"), witness
+    assert witness in of_this_user()
+    assert found(needle, planted) == []
 
     # The search finds what is there.
     os.environ["PLANTED"] = needle.decode()
-    planted = Path.home() / "planted"
-    planted.write_bytes(needle)
-    where = found(needle)
+    own = Path.home() / "planted"
+    own.write_bytes(needle)
+    with subprocess.Popen(["sleep", "600"]) as child:
+        while not Path(f"/proc/{child.pid}/cmdline").read_bytes().startswith(b"sleep"):
+            time.sleep(0.01)
+        where = found(needle, planted)
+        child.kill()
     assert "os.environ" in where, where
-    assert str(planted) in where, where
+    assert f"environ of {child.pid}" in where, where
+    assert str(own) in where, where
     assert any(needle in part for part in memory("self"))
-    planted.unlink()
+    own.unlink()
     del os.environ["PLANTED"]
 
     folder = Path("trained")
@@ -154,15 +207,38 @@ def make_alone(folder: Path, home: Path) -> Path:
     return folder
 
 
-def test_other_packages_run_unharmed_and_find_no_credential(yard: Yard, tmp_path: Path) -> None:
+def plant(marker: str, yard: Yard, airflow_home: Path) -> list[Path]:
+    """Put a marker where this machine keeps credentials; return the files."""
+    planted = [yard.home / "mongo" / "planted", yard.home / "airflow" / "planted", airflow_home / "airflow.cfg"]
+    for path in planted:
+        path.parent.mkdir()
+        path.write_text(marker)
+    return planted
+
+
+@needs_landlock
+def test_other_packages_run_unharmed_and_find_no_credential(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert all(version(name) != pin for name, pin in PINNED.items())
     project = make_alone(tmp_path / "alone", yard.home)
     marker = token_hex(16)
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "airflow"))
+    planted = plant(marker, yard, tmp_path / "airflow")
     separator = "&" if "?" in yard.address.mongo_uri else "/?"
     yard.address = replace(
         yard.address, mongo_uri=f"{yard.address.mongo_uri}{separator}appname={marker}", s3_secret_key=marker
     )
-    assert yard.run(project, config__pinned=PINNED, config__needle=marker[::-1]) == 0, yard.said
+    with subprocess.Popen(["sleep", "3600"], env={"PLANTED": marker}) as witness:
+        config: dict[str, Any] = {
+            "pinned": PINNED,
+            "needle": marker[::-1],
+            "planted": list(map(str, planted)),
+            "witness": witness.pid,
+        }
+        code = yard.run(project, None, **{f"config__{name}": value for name, value in config.items()})
+        witness.kill()
+    assert code == 0, yard.said
     assert marker not in yard.said
     with yard.open() as store:
         live = store.deployments.live("alone", "production")

@@ -54,15 +54,17 @@ def environment(python: Path, home: Path, *, code: Sequence[Path], **more: str) 
     }
 
 
-def confined(command: Sequence[str | Path], parent: int | None = None) -> list[str]:
-    """Return the command that starts another one confined.
+def confined(command: Sequence[str | Path], *, hidden: Sequence[Path]) -> list[str]:
+    """Return the command that starts another one confined; it ends with this process.
 
     Args:
         command: the project's interpreter, with its arguments.
-        parent: the process it ends with; this one when not given.
+        hidden: files and folders it shall not read, ``credential_places`` of this machine; none are needed for what is
+            started by a process that is confined itself.
     """
     script = str(Path(confine.__file__))
-    return [sys.executable, "-I", "-S", script, str(os.getpid() if parent is None else parent), *map(str, command)]
+    places = map(os.path.abspath, hidden)
+    return [sys.executable, "-I", "-S", script, str(os.getpid()), *places, "--", *map(str, command)]
 
 
 def lay_client(folder: Path) -> Path:

@@ -29,9 +29,10 @@ class Scorer:
         model: the model directory.
         environment: of the process; ``client.child.environment`` makes one. Its PYTHONPATH needs the client's folder
             and the project's, whose code the model may refer to.
+        hidden: files and folders it shall not read.
     """
 
-    def __init__(self, python: Path, model: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, python: Path, model: Path, environment: Mapping[str, str], hidden: Sequence[Path]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._connection = ours
@@ -45,7 +46,10 @@ class Scorer:
                 str(theirs.fileno()),
             ]
             self._process = subprocess.Popen(
-                confined(command), env=dict(environment), stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                confined(command, hidden=hidden),
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
             )
 
     def predict(self, columns: Mapping[str, Sequence[Any]]) -> JSON:

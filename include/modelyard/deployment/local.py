@@ -157,7 +157,8 @@ def _ensure_supervisor(folder: Path, port: int | None) -> None:
         command = [sys.executable, "-P", "-m", "modelyard.deployment.supervisor", str(folder)]
         if port is not None:
             command.append(str(port))
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        # AIRFLOW_HOME is for the supervisor alone, which hides what lies there from its servers.
+        environment = {name: os.environ[name] for name in (*PASSED_ON, "AIRFLOW_HOME") if name in os.environ}
         started = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )

@@ -8,14 +8,15 @@ import http.client
 import os
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
+from modelyard.client.child import confined
 from modelyard.deployment.service_log import ServiceLog
 from modelyard.deployment.smoke import SmokeError, smoke_test
 from modelyard.deployment.state import Release
 from modelyard.deployment.target import JSON
-from modelyard.process import die_with_parent
 
 # A model's code runs in the server's children: nothing reaches them but what is named here, and never a credential.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
@@ -42,14 +43,24 @@ class ServerProcess:
 
     Args:
         control: name of its control socket, unused so far.
+        hidden: files and folders that it shall not read.
     """
 
-    def __init__(self, release: Release, model: str, listening: socket.socket, control: str, log: ServiceLog) -> None:
+    def __init__(
+        self,
+        release: Release,
+        model: str,
+        listening: socket.socket,
+        control: str,
+        log: ServiceLog,
+        hidden: Sequence[Path],
+    ) -> None:
         self.release = release
         self._model = model
         self._listening = listening
         self._control = control
         self._log = log
+        self._hidden = hidden
         self._tail: deque[bytes] = deque(maxlen=20)
         self._pumps: list[asyncio.Task[None]] = []
 
@@ -64,7 +75,7 @@ class ServerProcess:
         Raises:
             ServerError: it ended, or was not ready in time; it is gone then.
         """
-        release, me = self.release, os.getpid()
+        release = self.release
         # Pipes of our own: with asyncio's, waiting for the process waits for whoever else holds their other end.
         (output, output_end), (errors, errors_end) = os.pipe(), os.pipe()
         self._pumps = [
@@ -72,16 +83,16 @@ class ServerProcess:
             asyncio.create_task(self._pump(os.fdopen(errors, "rb"), self._tail)),
         ]
         arguments = ["--root", release.root, "--fd", str(self._listening.fileno()), "--control", self._control]
+        command = [f"{release.root}/server/bin/python", "-I", "-m", "modelyard.serving", *arguments]
+        command += ["--workers", str(release.workers)]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                f"{release.root}/server/bin/python",
-                *("-I", "-m", "modelyard.serving", *arguments, "--workers", str(release.workers)),
+                *confined(command, hidden=self._hidden),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output_end,
                 stderr=errors_end,
                 pass_fds=[self._listening.fileno()],
                 env=server_environment(os.environ, self._model, release),
-                preexec_fn=lambda: die_with_parent(me),
             )
         except OSError as error:
             raise ServerError(f"the server cannot be started: {error}") from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -32,13 +32,20 @@ class OlderError(Exception):
 
 
 class Service:
-    """The service in the current folder: its socket, its state, its server."""
+    """The service in the current folder: its socket, its state, its server.
 
-    def __init__(self, model: str, listening: socket.socket, state: State, log: ServiceLog) -> None:
+    Args:
+        hidden: files and folders that its servers shall not read.
+    """
+
+    def __init__(
+        self, model: str, listening: socket.socket, state: State, log: ServiceLog, hidden: Sequence[Path]
+    ) -> None:
         self._model = model
         self._listening = listening
         self._state = state
         self._log = log
+        self._hidden = hidden
         self._server: ServerProcess | None = None
         self._changing = asyncio.Lock()
         self._numbers = count(1)
@@ -108,7 +115,7 @@ class Service:
 
     def _new_server(self, release: Release) -> ServerProcess:
         control = f"server-{next(self._numbers)}.sock"
-        return ServerProcess(release, self._model, self._listening, control, self._log)
+        return ServerProcess(release, self._model, self._listening, control, self._log, self._hidden)
 
     async def _prove(self, new: ServerProcess, old: ServerProcess | None, golden: JSON) -> None:
         """Have the new server alone take connections, and answer through the service; else bring the old one back."""

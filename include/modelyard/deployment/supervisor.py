@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from modelyard.credential_places import credential_places
 from modelyard.deployment.conversation import SOCKET
 from modelyard.deployment.port import NoPortError, listen
 from modelyard.deployment.server_process import ServerError
@@ -116,13 +117,14 @@ def main(folder: Path, port: int | None, ready: Callable[[], None]) -> None:
         left.unlink()
     log = ServiceLog(Path(LOG))
     before = read_state(Path())
-    with listen(folder.parents[2], before.port if before else None, port) as listening:
+    home = folder.parents[2]
+    with listen(home, before.port if before else None, port) as listening:
         state = State(listening.getsockname()[1], before.live if before else None)
         write_state(Path(), state)
         if before is not None and before.port != state.port:
             log.say(f"port {before.port} is taken by another program: the service moves to {state.port}")
         log.say(f"supervising {folder.parent.name}/{folder.name} at port {state.port}, process {os.getpid()}")
-        asyncio.run(_supervise(Service(folder.name, listening, state, log), log, ready))
+        asyncio.run(_supervise(Service(folder.name, listening, state, log, credential_places(home)), log, ready))
     Path(SOCKET).unlink(missing_ok=True)
     log.say("stopped")
 

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from modelyard.client.child import confined
+from modelyard.credential_places import credential_places
 from modelyard.execution.command import Command, ImageBeside
 from modelyard.process import die_with_parent
 from modelyard.store import StoreAddress
@@ -92,10 +94,13 @@ class LocalStep:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.set_inheritable(True)
             process = subprocess.Popen(
-                [
-                    root / "server" / "bin" / "python",
-                    *("-I", "-m", "modelyard.serving", "--root", root, "--fd", str(listener.fileno())),
-                ],
+                confined(
+                    [
+                        root / "server" / "bin" / "python",
+                        *("-I", "-m", "modelyard.serving", "--root", root, "--fd", str(listener.fileno())),
+                    ],
+                    hidden=credential_places(self._home),
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -110,7 +115,6 @@ class LocalStep:
                     "MODELYARD_MODEL_VERSION": str(image.version),
                     "MODELYARD_IMAGE_DIGEST": image.digest,
                 },
-                preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - prctl alone, loaded before
             )
             assert process.stdout is not None  # noqa: S101
             reader = threading.Thread(target=self._relay, args=(name, process.stdout), daemon=True)
@@ -128,9 +132,14 @@ class LocalStep:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Return this process's environment without what is Airflow's or a credential of Modelyard's."""
+    """Return this process's environment without what is Airflow's or a credential of Modelyard's.
+
+    AIRFLOW_HOME stays: the step hides what lies there from the project's code.
+    """
     kept = {
-        name: value for name, value in os.environ.items() if not name.lstrip("_").startswith(("AIRFLOW", "MODELYARD"))
+        name: value
+        for name, value in os.environ.items()
+        if name == "AIRFLOW_HOME" or not name.lstrip("_").startswith(("AIRFLOW", "MODELYARD"))
     }
     return kept | {"MODELYARD_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 

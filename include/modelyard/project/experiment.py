@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ _SECONDS = 300.0  # importing the slowest library from a cold disk takes one of 
 _REFUSED = 65  # describe's own exit code for "no experiment"; its message is a sentence
 
 
-def describe(folder: Path, entry: str, python: Path) -> list[dict[str, Any]]:
+def describe(folder: Path, entry: str, python: Path, hidden: Sequence[Path]) -> list[dict[str, Any]]:
     """Return ``[{"path", "type", "default", "doc"}, …]`` of the experiment in ``entry``; nothing is trained.
 
     The project's code runs in a process of its own, confined and without any credential.
@@ -25,6 +26,7 @@ def describe(folder: Path, entry: str, python: Path) -> list[dict[str, Any]]:
         folder: the project.
         entry: relative to it.
         python: the interpreter of the project's environment.
+        hidden: files and folders that the project's process shall not read.
 
     Raises:
         ProjectError: the entry defines no experiment, or its code fails; with the end of its own trace.
@@ -38,7 +40,7 @@ def describe(folder: Path, entry: str, python: Path) -> list[dict[str, Any]]:
             command = [str(python), "-P", "-m", "modelyard.client.describe", str(folder / entry), "--fd", number]
             try:
                 done = subprocess.run(
-                    child.confined(command),
+                    child.confined(command, hidden=hidden),
                     cwd=folder,
                     env=child.environment(python, home, code=[client]),
                     stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from modelyard.credential_places import credential_places
 from modelyard.errors import Problem, ProjectError
 from modelyard.project.check import check, check_files
 from modelyard.project.experiment import describe
@@ -39,7 +40,7 @@ def write_lock(folder: Path, home: Path, progress: Callable[[str], None]) -> boo
     images = Layout(home / "images")
     environment = ensure(read_lock(folder / project.lock), images, home, progress)
     progress(f"Asking {project.entry} for its configuration")
-    config = describe(folder, project.entry, python_of(environment, images, home))
+    config = describe(folder, project.entry, python_of(environment, images, home), credential_places(home))
     return write_json(folder / LOCKED_FILE, locked(project, folder, config))
 
 

@@ -18,14 +18,21 @@ _GRACE_SECONDS = 10.0
 _FROM_OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 
 
-def run(command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], log: Callable[[str], None]) -> int:
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    hidden: Sequence[Path],
+    log: Callable[[str], None],
+) -> int:
     """Run a command confined (``client.confine``); return how it ended as ``subprocess`` does: negative for a signal.
 
     When this is interrupted (an exception, as a signal's handler raises it), the command is, too, and is given time to
     say so. Call it from a thread that lives until it returns: the command ends with it.
     """
     process = subprocess.Popen(
-        confined(command),
+        confined(command, hidden=hidden),
         cwd=cwd,
         env=dict(environment),
         stdin=subprocess.DEVNULL,

@@ -70,7 +70,7 @@ def main() -> None:
 def _write_kernel(folder: Path, python: str, variables: Mapping[str, str]) -> None:
     folder.mkdir(parents=True)
     command = [python, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = {"argv": confined(command), "env": variables, "display_name": _KERNEL, "language": "python"}
+    spec = {"argv": confined(command, hidden=()), "env": variables, "display_name": _KERNEL, "language": "python"}
     (folder / "kernel.json").write_text(json.dumps(spec))
 
 

@@ -54,6 +54,7 @@ def train(
     commit: str | None,
     dirty: bool,
     lock: Lock | None,
+    hidden: Sequence[Path],
     workdir: Path,
     log: Callable[[str], None],
 ) -> Finished:
@@ -76,6 +77,7 @@ def train(
         commit: of the code, None when it is in none.
         dirty: whether the code differs from that commit.
         lock: the packages that should be there.
+        hidden: files and folders that the project's process shall not read.
         workdir: a folder for what comes up on the way.
         log: takes each line of the project's output.
 
@@ -109,7 +111,7 @@ def train(
             variables = environment(Path(sys.executable), home, code=[])
         else:
             command = [str(python), "-P", "-m", "modelyard.client.launch", entry, *_arguments(updates)]
-        returncode = child.run(command, cwd=project, environment=variables, log=log)
+        returncode = child.run(command, cwd=project, environment=variables, hidden=hidden, log=log)
         status, how = child.ended(returncode)
         runs = recorder.finish(status, f"its process {how}")
     run, model = _the_run(runs, entry, how, returncode)

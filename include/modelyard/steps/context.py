@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from modelyard.credential_places import credential_places
 from modelyard.environments import EnvironmentRef, python_of
 from modelyard.errors import RequestError
 from modelyard.images import ImageStore
@@ -49,6 +50,11 @@ class StepContext:
     beside: Mapping[str, str]
     git: tuple[str, str] | None
     log: Callable[[str], None]
+
+    @property
+    def hidden(self) -> tuple[Path, ...]:
+        """Where credentials may lie on this machine: closed to every process that this step starts for a project."""
+        return credential_places(self.home)
 
     def result(self, of: type[Result]) -> Result:
         """Return what an earlier step of this pipeline run left.

@@ -53,6 +53,7 @@ def run(context: StepContext) -> Trained:
         commit=prepared.commit,
         dirty=prepared.dirty,
         lock=lock,
+        hidden=context.hidden,
         workdir=context.workdir,
         log=context.log,
     )

@@ -40,8 +40,8 @@ def run(context: StepContext) -> Validated:
     evaluation = [data for data in version.data if data.role == "evaluation"]
     python = context.python(prepared.environment)
 
-    with suites.running(folder, version.data, files, context.workdir / "suites") as running:
-        with loaded(python, model, folder, context.workdir) as candidate:
+    with suites.running(folder, version.data, files, context.hidden, context.workdir / "suites") as running:
+        with loaded(python, model, folder, context.hidden, context.workdir) as candidate:
             scored = [score_on(data, files[data.name], candidate, list(wanted), context.log) for data in evaluation]
             name, predictions = _critical(project, folder)
             replayed = critical.replay(predictions, candidate.ask)

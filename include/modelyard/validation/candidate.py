@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ JSON = dict[str, Any]
 
 
 @contextmanager
-def loaded(python: Path, model: Path, project: Path, workdir: Path) -> Iterator[Model]:
+def loaded(python: Path, model: Path, project: Path, hidden: Sequence[Path], workdir: Path) -> Iterator[Model]:
     """Hold the model loaded while the block runs.
 
     Args:
         python: the interpreter of the project's environment.
         model: the model directory.
         project: the project's folder, whose code the model may refer to.
+        hidden: files and folders that the process shall not read.
         workdir: for what the process needs; gone with the step.
 
     Raises:
@@ -40,7 +41,7 @@ def loaded(python: Path, model: Path, project: Path, workdir: Path) -> Iterator[
     home = workdir / "candidate"
     home.mkdir()
     code = [lay_client(workdir / "client"), project]
-    with Scorer(python, model, environment(python, home, code=code)) as scorer:
+    with Scorer(python, model, environment(python, home, code=code), hidden) as scorer:
 
         def ask(request: JSON) -> JSON:
             try:

@@ -107,7 +107,7 @@ class Suites:
 
 @contextmanager
 def running(
-    project: Path, data: Sequence[DataFingerprint], files: Mapping[str, Path], folder: Path
+    project: Path, data: Sequence[DataFingerprint], files: Mapping[str, Path], hidden: Sequence[Path], folder: Path
 ) -> Iterator[Suites]:
     """Run every suite of a project while the block runs; what has not ended with it is killed.
 
@@ -115,6 +115,7 @@ def running(
         project: the project's folder; its suites are ``expectations/DATA-SET.json``.
         data: the data sets of the run. A suite that is named after none of them fails: it would check nothing.
         files: the file of each data set, by name.
+        hidden: files and folders that the child shall not read.
         folder: for the child's home, its log, its results, and the Data Docs.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +136,7 @@ def running(
     (folder / "jobs.json").write_text(json.dumps(jobs))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            confined([sys.executable, "-I", "-m", "modelyard.validation.expectations", folder]),
+            confined([sys.executable, "-I", "-m", "modelyard.validation.expectations", folder], hidden=hidden),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -67,7 +67,7 @@ class Project:
         subprocess.run(command, cwd=self.folder, env=self.environment, check=True, timeout=120)
 
     def scorer(self) -> Scorer:
-        return Scorer(self.python, self.model, self.environment)
+        return Scorer(self.python, self.model, self.environment, hidden=())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
+from tests.landlock import needs_landlock
 
 from modelyard.client.child import environment, lay_client
 from modelyard.errors import ProjectError
@@ -63,7 +64,7 @@ def test_the_same_seed_gives_the_same_bytes(project: Path, project_python: Path,
 
 def test_the_lock_says_what_the_experiment_says(project: Path, project_python: Path) -> None:
     loaded = load(project)
-    assert read_lock(project) == locked(loaded, project, describe(project, loaded.entry, project_python))
+    assert read_lock(project) == locked(loaded, project, describe(project, loaded.entry, project_python, hidden=()))
 
 
 def test_the_templates_packages_are_those_of_an_example() -> None:
@@ -83,13 +84,24 @@ def test_no_lock_names_where_packages_come_from(path: Path) -> None:
 def test_an_entry_that_fails_shows_its_own_trace(project_python: Path, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import sacred\nimport no_such_package\n")
     with pytest.raises(ProjectError, match="No module named 'no_such_package'"):
-        describe(tmp_path, "train.py", project_python)
+        describe(tmp_path, "train.py", project_python, hidden=())
 
 
 def test_an_entry_without_an_experiment(project_python: Path, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import sacred\n")
     with pytest.raises(ProjectError, match=r"train.py: train.py defines no Sacred experiment"):
-        describe(tmp_path, "train.py", project_python)
+        describe(tmp_path, "train.py", project_python, hidden=())
+
+
+@needs_landlock
+def test_the_projects_code_reads_nothing_hidden(project_python: Path, tmp_path: Path) -> None:
+    hidden = tmp_path / "home" / "mongo"
+    hidden.mkdir(parents=True)
+    (hidden / "server.json").write_text("hunter2")
+    (tmp_path / "train.py").write_text(f"import sacred\nprint(open('{hidden}/server.json').read())\n")
+    with pytest.raises(ProjectError, match="Permission denied") as raised:
+        describe(tmp_path, "train.py", project_python, hidden=[hidden])
+    assert "hunter2" not in str(raised.value)
 
 
 def test_the_projects_code_sees_no_credential(
@@ -100,6 +112,6 @@ def test_the_projects_code_sees_no_credential(
         "import os\nfrom sacred import Experiment\nex = Experiment('x')\nex.add_config(seen=sorted(os.environ))\n"
         "@ex.main\ndef main(): pass\n"
     )
-    (config,) = describe(tmp_path, "train.py", project_python)
+    (config,) = describe(tmp_path, "train.py", project_python, hidden=())
     assert "PATH" in config["default"]
     assert not [name for name in config["default"] if "MONGO" in name]

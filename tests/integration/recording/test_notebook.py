@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.credential_places import credential_places
 from modelyard.errors import RequestError, TrainingFailed
 from modelyard.recording import train
 from modelyard.store import Store
@@ -69,6 +70,7 @@ def arguments(store: Store, project_python: Path, tmp_path: Path) -> dict[str, A
         "commit": None,
         "dirty": False,
         "lock": None,
+        "hidden": credential_places(tmp_path),
         "workdir": work,
         "log": lines.append,
     }

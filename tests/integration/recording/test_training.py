@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from modelyard import data
+from modelyard.credential_places import credential_places
 from modelyard.errors import RequestError, TrainingFailed
 from modelyard.recording import Finished, register, train
 from modelyard.store import Store
@@ -94,6 +95,7 @@ def training(
             "commit": "c0ffee",
             "dirty": True,
             "lock": None,
+            "hidden": credential_places(tmp_path),
             "workdir": work,
             "log": lines.append,
         }

@@ -40,7 +40,7 @@ class Project:
         (self.folder / "expectations" / f"{name}.json").write_text(json.dumps(suite))
 
     def check(self) -> dict[str, SuiteResult]:
-        with suites.running(self.folder, self.data, self.files, self.folder / "work") as running:
+        with suites.running(self.folder, self.data, self.files, (), self.folder / "work") as running:
             return {result.data: result for result in running.results()}
 
 
@@ -150,7 +150,7 @@ def test_nothing_is_written_beside_the_given_folder(checked: tuple[Project, dict
 
 def test_no_suites_start_no_process(project: Project) -> None:
     project.add("houses", HOUSES)
-    with suites.running(project.folder, project.data, project.files, project.folder / "work") as running:
+    with suites.running(project.folder, project.data, project.files, (), project.folder / "work") as running:
         assert running.results() == []
         assert running.docs is None
 
@@ -159,7 +159,7 @@ def test_the_child_has_no_secret_and_ends_with_the_block(project: Project, monke
     monkeypatch.setenv("MODELYARD_MONGO_URI", "mongodb://someone:hunter2@host")
     project.add("houses", HOUSES)
     project.expect("houses", between("rooms", 0, 10))
-    with suites.running(project.folder, project.data, project.files, project.folder / "work") as running:
+    with suites.running(project.folder, project.data, project.files, (), project.folder / "work") as running:
         assert running._process is not None
         environment = Path(f"/proc/{running._process.pid}/environ").read_bytes()
         assert b"hunter2" not in environment
@@ -172,7 +172,7 @@ def test_the_child_has_no_secret_and_ends_with_the_block(project: Project, monke
 def test_a_child_that_breaks_down_refuses(project: Project) -> None:
     project.add("houses", HOUSES)
     project.expect("houses", between("rooms", 0, 10))
-    with suites.running(project.folder, project.data, project.files, project.folder / "work") as running:
+    with suites.running(project.folder, project.data, project.files, (), project.folder / "work") as running:
         assert running._process is not None
         running._process.kill()
         with pytest.raises(GateFailed, match="exit code -9"):

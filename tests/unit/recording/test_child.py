@@ -16,7 +16,8 @@ from modelyard.recording import child
 def run(code: str, tmp_path: Path) -> tuple[int, list[str]]:
     lines: list[str] = []
     variables = environment(Path(sys.executable), tmp_path, code=[])
-    return child.run([sys.executable, "-c", code], cwd=tmp_path, environment=variables, log=lines.append), lines
+    command = [sys.executable, "-c", code]
+    return child.run(command, cwd=tmp_path, environment=variables, hidden=(), log=lines.append), lines
 
 
 def test_output_comes_line_by_line_and_a_progress_bar_as_its_last_state(tmp_path: Path):
@@ -61,7 +62,7 @@ from pathlib import Path
 from modelyard.recording import child
 child.run(
     [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"],
-    cwd=Path("/"), environment={}, log=lambda line: print(line, flush=True),
+    cwd=Path("/"), environment={}, hidden=(), log=lambda line: print(line, flush=True),
 )
 """
 
@@ -111,7 +112,8 @@ from modelyard.process import hide
 from modelyard.recording import child
 hide()
 code = f"print(open('/proc/{os.getpid()}/environ').read())"
-child.run([sys.executable, "-c", code], cwd=Path("/"), environment={}, log=lambda line: print(line, flush=True))
+command = [sys.executable, "-c", code]
+child.run(command, cwd=Path("/"), environment={}, hidden=(), log=lambda line: print(line, flush=True))
 """
 
 

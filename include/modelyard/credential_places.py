@@ -1,0 +1,36 @@
+"""Where this machine may keep credentials of Modelyard and of what it works with: closed to a model project's code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Below MODELYARD_HOME: the embedded database's password; the demo's Airflow, with its keys, passwords and connections.
+_OF_MODELYARD = ("mongo", "airflow")
+# The sources from which S3 and registry clients take what the store's address leaves out.
+_OF_THE_USER = (".aws", ".docker")
+# Files, since projects and environments may lie in folders beside them.
+_OF_AIRFLOW = (
+    "airflow.cfg",
+    "airflow.db",
+    "airflow.db-journal",
+    "airflow.db-wal",
+    "simple_auth_manager_passwords.json.generated",
+)
+
+
+def credential_places(home: Path) -> tuple[Path, ...]:
+    """Return files and folders that ``client.child.confined`` is to hide, whether they exist or not.
+
+    Args:
+        home: this machine's folder (``MODELYARD_HOME``).
+    """
+    # Where Airflow is, it finds out the same way. Like the user's own folder, that is a fact of the machine.
+    airflow = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow")
+    places = [
+        *(home / name for name in _OF_MODELYARD),
+        *(Path("~", name) for name in _OF_THE_USER),
+        *(airflow / name for name in _OF_AIRFLOW),
+    ]
+    expanded = (Path(os.path.expanduser(place)) for place in places)  # noqa: PTH111 - a user without a folder is none
+    return tuple(place for place in expanded if place.is_absolute())
