@@ -173,6 +173,7 @@ def test_a_finished_run_becomes_one_version(training: Any, store: Store):
         "data": finished.data,
         "artifacts": finished.artifacts,
         "commit": None,
+        "committed_at": None,
         "dirty": False,
         "diff_digest": None,
         "project_digest": store.artifacts.put_bytes(b"tar", "tar").digest,
