@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modelyard.sources import Credentials
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+GIVEN = click.File()
 
 
 class Commands(click.Group):
@@ -235,13 +236,19 @@ def _show_services(services: list[Live]) -> None:
 @click.option("--try-number", type=int, default=1)
 @click.option("--clear-number", type=int, default=0)
 @click.option("--beside", multiple=True, metavar="NAME=URL", help="An image that serves beside this step.")
-@click.option("--address", default="", help="'-': read the store's address, one line of JSON, from standard input.")
+@click.option("--address", type=GIVEN, help="One line of JSON with the store's address: a file, - is standard input.")
+@click.option("--git", "git_file", type=GIVEN, help="One line of JSON with user and token of the project's repository.")
 def step(
-    name: str, pipeline_run: str, try_number: int, clear_number: int, beside: tuple[str, ...], address: str
+    name: str,
+    pipeline_run: str,
+    try_number: int,
+    clear_number: int,
+    beside: tuple[str, ...],
+    address: TextIO | None,
+    git_file: TextIO | None,
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
     import json
-    import sys
 
     from modelyard.process import hide
     from modelyard.steps.entry import run_step
@@ -249,13 +256,15 @@ def step(
 
     hide()
     home = home_folder(os.environ)
-    if address == "-":
-        given = json.loads(sys.stdin.readline())
+    if address is not None:
+        given = json.loads(address.readline())
         where, git = StoreAddress.from_json(given["address"]), given["git"]
     else:
         where = StoreAddress.from_environment(os.environ)
         user, token = os.environ.get("MODELYARD_GIT_USERNAME", ""), os.environ.get("MODELYARD_GIT_PASSWORD")
         git = None if token is None else (user, token)
+    if git_file is not None:
+        git = json.loads(git_file.readline())
     sys.exit(
         run_step(
             name,

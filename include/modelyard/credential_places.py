@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Where a pod's Secrets are mounted.
+MOUNTED = Path("/run/modelyard")
+
 # Below MODELYARD_HOME: the embedded database's password; the demo's Airflow, with its keys, passwords and connections.
 _OF_MODELYARD = ("mongo", "airflow")
 # The sources from which S3 and registry clients take what the store's address leaves out.
@@ -28,6 +31,7 @@ def credential_places(home: Path) -> tuple[Path, ...]:
     # Where Airflow is, it finds out the same way. Like the user's own folder, that is a fact of the machine.
     airflow = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow")
     places = [
+        MOUNTED,
         *(home / name for name in _OF_MODELYARD),
         *(Path("~", name) for name in _OF_THE_USER),
         *(airflow / name for name in _OF_AIRFLOW),

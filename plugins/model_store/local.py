@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk import BaseOperator
 
 from model_store.hook import ModelStoreHook
 from model_store.links import BUTTONS
-from model_store.run import JSON, PipelineStep, task_failure
+from model_store.run import JSON, Ended, PipelineStep, task_failure
 from modelyard.errors import ModelyardError
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ class LocalStepOperator(BaseOperator):
         try:
             with hook as store:
                 run, command = self.pipeline_step.begin(context, store)
-                git = self._git_credentials(context)
+                git = self.pipeline_step.git_credentials(context["params"])
                 self._process = LocalStep(command, store.address, hook.home(), self.log.info, git)
-                exit_code = self._process.run()
+                ended = Ended(self._process.run(), command.try_number)
                 self.links = self.pipeline_step.links(store, run)
-                return self.pipeline_step.end(context, store, run, exit_code)
+                return self.pipeline_step.end(context, store, run, ended)
         except ModelyardError as error:
             raise task_failure(error) from error
 
@@ -55,10 +55,3 @@ class LocalStepOperator(BaseOperator):
         """End the process when the task is stopped."""
         if self._process is not None:
             self._process.kill()
-
-    def _git_credentials(self, context: Context) -> tuple[str, str] | None:
-        conn_id = self.pipeline_step.project_of(context["params"]).git_conn_id
-        if self.pipeline_step.step != "prepare" or conn_id is None:
-            return None
-        connection = BaseHook.get_connection(conn_id)
-        return connection.login or "", connection.password or ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, AssetAlias
+from airflow.sdk import Asset, AssetAlias, BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from model_store.links import addresses
@@ -22,12 +22,26 @@ if TYPE_CHECKING:
     from modelyard.store import PipelineRun, Store
 
 _REFUSED = ModelyardError.exit_code
-_DEPLOYING = ("deploy", "rollback")
 
 # Where a version went is known only when the step has run, and an asset among the outlets would always get an event.
 _DEPLOYMENTS = AssetAlias("modelyard-deployments")
 
 JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a step's command ended.
+
+    Attributes:
+        exit_code: its process's own; negative for a signal's number.
+        try_number: of the command, which may be an earlier one than this task's: a pod outlives its worker.
+        why: what ended it from outside, as a sentence with a remedy; "" for the step's own end.
+    """
+
+    exit_code: int
+    try_number: int
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,19 @@ class PipelineStep:
             resources={name: value for name, value in resources.items() if value},
         )
 
-    def end(self, context: Context, store: Store, run: PipelineRun, exit_code: int) -> JSON:
+    def git_credentials(self, params: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Return user and token of the project's repository for the step that fetches it; None for all others."""
+        conn_id = self.git_conn_id(params)
+        if conn_id is None:
+            return None
+        connection = BaseHook.get_connection(conn_id)
+        return connection.login or "", connection.password or ""
+
+    def git_conn_id(self, params: Mapping[str, Any]) -> str | None:
+        """Return the connection of the project's repository for the step that fetches it; None for all others."""
+        return self.project_of(params).git_conn_id if self.step == "prepare" else None
+
+    def end(self, context: Context, store: Store, run: PipelineRun, ended: Ended) -> JSON:
         """Return the ids and digests that the step left, and tell Airflow of new versions and deployments.
 
         Raises:
@@ -76,9 +102,9 @@ class PipelineStep:
             AirflowException: another try may help.
         """
         record = store.steps.get(run.id, self.step)
-        if exit_code != 0:
-            error = record.error if record is not None and record.try_number == context["ti"].try_number else None
-            raise _failure(self.step, exit_code, error)
+        if ended.exit_code != 0:
+            error = record.error if record is not None and record.try_number == ended.try_number else None
+            raise _failure(self.step, ended, error)
         if record is None or record.result is None:
             raise AirflowException(f"Step '{self.step}' ended well and left no record in the store")
         _emit_events(self.step, context, run, record.result)
@@ -98,7 +124,7 @@ class PipelineStep:
         """Return what Airflow is told of when this step has ended well, of ``model`` if it is one model's step."""
         if self.step == "log_to_sacred" and model is not None:
             return [versions_asset(model)]
-        return [_DEPLOYMENTS] if self.step in _DEPLOYING else []
+        return [_DEPLOYMENTS] if self.step in plan.DEPLOYING else []
 
 
 def pipeline_run(context: Context, locked: LockedProject, installation: str) -> PipelineRun:
@@ -136,20 +162,23 @@ def _emit_events(step: str, context: Context, run: PipelineRun, result: JSON) ->
     if step == "log_to_sacred":
         extra = {"version": result["version"], "sacred_run": result["run_id"], "pipeline_run": run.id}
         events[versions_asset(run.model)].extra.update(extra)
-    elif step in _DEPLOYING:
+    elif step in plan.DEPLOYING:
         extra = {name: result[name] for name in ("version", "image_digest", "generation", "address")}
         asset = deployments_asset(run.model, result["environment"])
         events[_DEPLOYMENTS].add(asset, extra=extra | {"pipeline_run": run.id})
 
 
-def _failure(step: str, exit_code: int, error: JSON | None) -> AirflowException:
+def _failure(step: str, ended: Ended, error: JSON | None) -> AirflowException:
     """Return the failure of a step as the exception that makes Airflow try again, or not."""
-    if error is None:
-        what = f"was ended by signal {-exit_code}" if exit_code < 0 else f"ended with code {exit_code}"
-        message = f"Step '{step}' {what}: the lines above say why"
-    else:
+    code = ended.exit_code
+    if error is not None:
         message = error["message"] + (f"\n  → {error['remedy']}" if error["remedy"] else "")
-    return AirflowFailException(message) if exit_code == _REFUSED else AirflowException(message)
+    elif ended.why:
+        message = f"Step '{step}' {ended.why}"
+    else:
+        what = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        message = f"Step '{step}' {what}: the lines above say why"
+    return AirflowFailException(message) if code == _REFUSED else AirflowException(message)
 
 
 def task_failure(error: ModelyardError) -> AirflowException:

@@ -40,6 +40,7 @@ STEPS = (
 )
 ROLLBACK = Step("rollback", "Deploy an earlier version again")
 BY_NAME = {step.name: step for step in (*STEPS, ROLLBACK)}
+DEPLOYING = ("deploy", "rollback")
 RELEASING = ("validate", "containerise", "test_image", "push", "deploy")
 
 

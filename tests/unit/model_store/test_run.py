@@ -7,7 +7,7 @@ from tests.unit.model_store.contexts import context
 from tests.unit.model_store.locks import lock, write
 
 from model_store.projects import LockedProject, find
-from model_store.run import PipelineStep, deployments_asset, pipeline_run, versions_asset
+from model_store.run import Ended, PipelineStep, deployments_asset, pipeline_run, versions_asset
 from modelyard.errors import GateFailed, ModelyardError, RequestError, Unavailable
 from modelyard.store import Claim, PipelineRun, Store
 
@@ -77,7 +77,7 @@ def test_ids_and_digests_go_to_airflow_and_nothing_else(store: Store, locked: Lo
     validate = step(locked, "validate")
     run, _ = validate.begin(context(), store)
     leave(store, run, "validate", {"version": 3, "gates": [{"gate": "accuracy"}], "report": {"html": "sha256:ab"}})
-    assert validate.end(context(), store, run, 0) == {"version": 3}
+    assert validate.end(context(), store, run, Ended(0, 1)) == {"version": 3}
     assert validate.links(store, run)["Validation report"].endswith("/models/wine/versions/3/report")
 
 
@@ -87,7 +87,7 @@ def test_a_new_version_is_an_event(store: Store, locked: LockedProject):
     run, _ = log.begin(context(), store)
     leave(store, run, "log_to_sacred", {"run_id": 7, "version": 3})
     told = context()
-    log.end(told, store, run, 0)
+    log.end(told, store, run, Ended(0, 1))
     extra = told["outlet_events"][versions_asset("wine")].extra
     assert extra == {"version": 3, "sacred_run": 7, "pipeline_run": run.id}
 
@@ -105,7 +105,7 @@ def test_a_deployment_is_an_event_of_its_environment(store: Store, locked: Locke
     }
     leave(store, run, "deploy", result)
     told = context()
-    deploy.end(told, store, run, 0)
+    deploy.end(told, store, run, Ended(0, 1))
     (alias,) = deploy.outlets("wine")
     (event,) = told["outlet_events"][alias].asset_alias_events
     assert event.dest_asset_key.uri == deployments_asset("wine", "staging").uri
@@ -127,7 +127,7 @@ def test_a_steps_error_is_the_tasks(
     run, _ = validate.begin(context(), store)
     leave(store, run, "validate", error)
     with pytest.raises(AirflowException) as raised:
-        validate.end(context(), store, run, exit_code)
+        validate.end(context(), store, run, Ended(exit_code, 1))
     assert type(raised.value) is kind
     assert str(raised.value) == f"{error.message}\n  → {error.remedy}"
 
@@ -139,8 +139,25 @@ def test_a_killed_step_is_tried_again_and_an_older_trys_error_is_not_shown(store
     later = context()
     later["ti"].try_number = 2
     with pytest.raises(AirflowException, match="ended by signal 9") as raised:
-        train.end(later, store, run, -9)
+        train.end(later, store, run, Ended(-9, 2))
     assert type(raised.value) is AirflowException
+
+
+def test_what_a_pod_that_outlived_its_worker_said_is_shown(store: Store, locked: LockedProject):
+    train = step(locked, "train")
+    run, _ = train.begin(context(), store)
+    leave(store, run, "train", GateFailed("of try 1", None))
+    later = context()
+    later["ti"].try_number = 2
+    with pytest.raises(AirflowFailException, match="of try 1"):
+        train.end(later, store, run, Ended(65, 1))
+
+
+def test_what_ended_a_step_from_outside_is_told(store: Store, locked: LockedProject):
+    train = step(locked, "train")
+    run, _ = train.begin(context(), store)
+    with pytest.raises(AirflowException, match="Step 'train' took more memory than it may"):
+        train.end(context(), store, run, Ended(137, 1, "took more memory than it may"))
 
 
 def test_a_failed_validation_still_leads_to_its_version(store: Store, locked: LockedProject):
