@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
 from typing import Any
@@ -13,32 +12,29 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from model_store.approval import ReleaseApprovalOperator
 from model_store.links import page
-from model_store.local import LocalStepOperator
+from model_store.mode import Mode
 from model_store.params import needs_approval, params_of
 from model_store.projects import BrokenProject, LockedProject
 from model_store.run import PipelineStep
 from modelyard.provider_info import CONNECTION_ID
 from modelyard.steps import plan
 
-# One function an execution mode: it makes the task of any step.
-Mode = Callable[..., BaseOperator]
-
 _RETRY_DELAY = timedelta(seconds=5)
 _RUNS_AT_ONCE = 3
 
 
-def project_dag(found: LockedProject | BrokenProject) -> DAG:
+def project_dag(found: LockedProject | BrokenProject, mode: Mode) -> DAG:
     """Return the DAG of a project, or the one that tells why there is none: no project's mistake hides another."""
     if isinstance(found, BrokenProject):
         return broken_dag(found)
     try:
-        return model_dag(found)
+        return model_dag(found, mode)
     except (ImportError, AttributeError, LookupError, TypeError, ValueError, AirflowException) as error:
         remedy = f"correct model.yaml, then write its lock anew with: modelyard lock {found.name}"
         return broken_dag(BrokenProject(found.name, f"Airflow refuses '{found.name}': {error}\n  → {remedy}"))
 
 
-def model_dag(locked: LockedProject, mode: Mode = LocalStepOperator, conn_id: str = CONNECTION_ID) -> DAG:
+def model_dag(locked: LockedProject, mode: Mode, conn_id: str = CONNECTION_ID) -> DAG:
     """Return the DAG of one model.
 
     Every task runs when nothing before it has failed: what a run leaves out is skipped task by task, and says why.
@@ -99,7 +95,7 @@ def broken_dag(broken: BrokenProject) -> DAG:
     return dag
 
 
-def rollback_dag(projects: list[LockedProject], mode: Mode = LocalStepOperator, conn_id: str = CONNECTION_ID) -> DAG:
+def rollback_dag(projects: list[LockedProject], mode: Mode, conn_id: str = CONNECTION_ID) -> DAG:
     """Return the DAG that takes a model back to an earlier version: a deployment of an image that exists."""
     by_name = {locked.name: locked for locked in projects}
     environments = sorted({name for locked in projects for name in locked.environments})

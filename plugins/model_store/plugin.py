@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
-import model_store.operators
-import model_store.pipeline  # noqa: F401
 from model_store.links import PAGES, airflow_root
+from model_store.mode import KUBERNETES, execution
 from model_store.run import versions_asset
+
+if execution() == KUBERNETES:  # its import takes more than two seconds
+    pass
 
 # An asset's first use in a process loads every provider's rules for addresses, which takes longer than all the rest.
 versions_asset("any")

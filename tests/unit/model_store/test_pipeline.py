@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 from tests.unit.model_store.locks import asks_for_approval, lock, write
 
+from model_store.local import LocalStepOperator
 from model_store.params import params_of
 from model_store.pipeline import broken_dag, model_dag, project_dag, rollback_dag
 from model_store.projects import BrokenProject, LockedProject, find
@@ -32,7 +33,7 @@ def serialized(dag: DAG) -> dict[str, Any]:
 
 
 def test_a_models_dag_runs_the_steps_in_their_order(tmp_path: Path):
-    dag = model_dag(locked(tmp_path))
+    dag = model_dag(locked(tmp_path), LocalStepOperator)
     assert [task.task_id for task in dag.topological_sort()] == STEPS
     assert all(task.trigger_rule == TriggerRule.NONE_FAILED for task in dag.tasks)
     assert all(task.retries == 2 and task.owner == "Data team" for task in dag.tasks)
@@ -45,7 +46,7 @@ def test_a_models_dag_runs_the_steps_in_their_order(tmp_path: Path):
 
 
 def test_a_person_is_asked_right_before_the_deployment(tmp_path: Path):
-    dag = model_dag(locked(tmp_path, deployment=asks_for_approval()))
+    dag = model_dag(locked(tmp_path, deployment=asks_for_approval()), LocalStepOperator)
     assert [task.task_id for task in dag.topological_sort()] == [*STEPS[:-1], "approve", "deploy"]
     serialized(dag)
 
@@ -66,7 +67,7 @@ def test_a_person_is_asked_right_before_the_deployment(tmp_path: Path):
     ],
 )
 def test_a_schedule_is_any_that_airflow_takes(tmp_path: Path, schedule: Any, kept_as: str):
-    kept = serialized(model_dag(locked(tmp_path, schedule=schedule)))
+    kept = serialized(model_dag(locked(tmp_path, schedule=schedule), LocalStepOperator))
     assert kept["timetable"]["__type"].endswith(kept_as)
 
 
@@ -92,13 +93,13 @@ def test_a_broken_project_is_a_dag_that_tells_what_is_wrong():
 @pytest.mark.parametrize("timetable", ["no.such.module.Timetable", "airflow.sdk.CronTriggerTimetable"])
 def test_a_project_that_airflow_refuses_harms_no_other(tmp_path: Path, timetable: str):
     schedule = {"timetable": timetable, "arguments": {"unknown": 1}}
-    dag = project_dag(locked(tmp_path, schedule=schedule))
+    dag = project_dag(locked(tmp_path, schedule=schedule), LocalStepOperator)
     assert dag.dag_id == "wine"
     assert "Airflow refuses 'wine'" in serialized(dag)["description"]
 
 
 def test_the_rollback_knows_every_model_and_environment(tmp_path: Path):
-    dag = rollback_dag([locked(tmp_path / "a", name="wine"), locked(tmp_path / "b", name="houses")])
+    dag = rollback_dag([locked(tmp_path / "a", name="wine"), locked(tmp_path / "b", name="houses")], LocalStepOperator)
     assert dag.params.get_param("model").schema["enum"] == ["houses", "wine"]
     assert dag.params.get_param("environment").schema["enum"] == ["production", "staging"]
     assert [task.task_id for task in dag.tasks] == ["rollback"]

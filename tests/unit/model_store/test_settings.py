@@ -13,7 +13,7 @@ def test_every_setting_of_the_example_exists():
     example = configparser.ConfigParser()
     example.read(EXAMPLE)
     known = yaml.safe_load((Path(configuration.__file__).parent / "config_templates" / "config.yml").read_text())
-    ours = {"modelyard": {"projects"}}
+    ours = {"modelyard": {"projects", "execution"}}
     unknown = [
         f"[{section}] {key}"
         for section in example.sections()

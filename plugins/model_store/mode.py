@@ -1,0 +1,54 @@
+"""How steps are run: one function an execution mode makes the task of any step; airflow.cfg says which mode it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from airflow.sdk import BaseOperator, conf
+from airflow.sdk.exceptions import AirflowException
+
+Mode = Callable[..., BaseOperator]
+
+LOCAL, KUBERNETES = "local", "kubernetes"
+
+_SECTION = "modelyard"
+_DAY = 24 * 60 * 60
+
+
+def execution() -> str:
+    """Return the name of the configured mode."""
+    name: str = conf.get(_SECTION, "execution", fallback=LOCAL)
+    return name
+
+
+def configured_mode() -> Mode:
+    """Return what makes a step's task.
+
+    The pod operator takes seconds to import, so only the mode that has one pays for it.
+
+    Raises:
+        AirflowException: the configuration names no mode, or leaves out what the mode needs.
+    """
+    name = execution()
+    if name == LOCAL:
+        from model_store.local import LocalStepOperator
+
+        return LocalStepOperator
+    if name != KUBERNETES:
+        raise AirflowException(f"[{_SECTION}] execution is '{name}'\n  → set it to '{LOCAL}' or '{KUBERNETES}'")
+    from model_store.kubernetes import Cluster, KubernetesStepOperator
+
+    image = conf.get(_SECTION, "runner_image", fallback="")
+    if not image:
+        raise AirflowException(
+            f"[{_SECTION}] execution is '{KUBERNETES}' and runner_image is not set\n"
+            "  → make and push it with: modelyard image runner --push host/prefix/runner:tag"
+        )
+    cluster = Cluster(
+        conn_id=conf.get(_SECTION, "kubernetes_conn_id", fallback="kubernetes_default"),
+        namespace=conf.get(_SECTION, "namespace", fallback="modelyard"),
+        runner_image=image,
+        deadline_seconds=conf.getint(_SECTION, "deadline_seconds", fallback=_DAY),
+    )
+    return partial(KubernetesStepOperator, cluster=cluster)
