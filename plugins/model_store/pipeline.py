@@ -101,14 +101,16 @@ def rollback_dag(projects: list[LockedProject], mode: Mode, conn_id: str = CONNE
     environments = sorted({name for locked in projects for name in locked.environments})
     with DAG(
         dag_id="modelyard-rollback",
-        description="Take a model back to a version that was released before",
+        description="Take a model back to a version that was live before",
         doc_md="Deploys the image of an earlier version again: nothing is trained or built. It counts as the newest "
         "deployment, so a pipeline run that is still on its way does not overwrite it.",
         schedule=None,
         tags=["modelyard"],
         params={
             "model": Param(type="string", enum=sorted(by_name), title="Model"),
-            "version": Param(type="integer", minimum=1, title="Version", description="The version to go back to."),
+            "version": Param(
+                type="integer", minimum=1, title="Version", description="One that was live in this environment before."
+            ),
             "environment": Param(
                 "production" if "production" in environments else environments[0],
                 type="string",

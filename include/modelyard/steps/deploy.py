@@ -31,7 +31,7 @@ def roll_out(context: StepContext, version: ModelVersion, workers: int) -> Deplo
     store, run = context.store, context.run
     environment = run.settings["environment"]
     why = str(run.params.get("reason") or f"{run.dag_id} {run.run_id}")
-    assert version.image_digest is not None  # noqa: S101 - push has set it, rollback has checked it
+    assert version.image_digest is not None  # noqa: S101 - push has set it, and what was live has one
     golden = store.artifacts.read_json(version.file("modelyard.json").digest)["golden"]
     target = open_target(run.settings["target"], context.home, context.images)
     before = store.aliases.get(version.name, environment)

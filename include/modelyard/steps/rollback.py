@@ -9,19 +9,26 @@ from modelyard.steps.deploy import roll_out
 from modelyard.steps.results import Deployed
 from modelyard.store import ModelVersion
 
+_TOLD = 20  # versions that a refusal names, the last ones that were live
+
 
 def run(context: StepContext) -> Deployed:
     """Deploy the version that the Param ``version`` names, or the one that was live before the present one.
 
+    Whatever an environment asks of a version (gates, a clean commit, a person's yes), one that was live there had it;
+    an image alone says nothing of that: `push` comes before the approval, and for every environment.
+
     Raises:
-        RequestError: there is no such version, or it never got an image.
+        NotFound: there is no such version; RequestError: it was never live in this environment.
         DeploymentFailed: it did not come up; the present version still serves.
     """
-    version = _wanted(context)
-    if version.image_digest is None:
+    version, environment = _wanted(context), context.run.settings["environment"]
+    served = context.store.deployments.served(version.name, environment)
+    if version.version not in served:
+        release = f"release it: trigger '{version.name}' with version={version.version} and environment={environment}"
         raise RequestError(
-            f"{version.name}:{version.version} was never released: it has no image",
-            f"release it: trigger '{version.name}' with the Param version={version.version}",
+            f"{version.name}:{version.version} was never live in '{environment}': nothing can be rolled back to it",
+            f"choose one of: {', '.join(map(str, served[:_TOLD]))}; or {release}" if served else release,
         )
     return roll_out(context, version, workers=load(context.unpack_project(version.project_digest)).serving.workers)
 

@@ -142,6 +142,11 @@ class Deployments:
         found = self._deployments.find({"model": model, "environment": environment}, _NEWEST, limit)
         return [from_document(Deployment, document) for document in found]
 
+    def served(self, model: str, environment: str) -> list[int]:
+        """Return the versions that were live in an environment, or still are, each once, the last one first."""
+        were = {"model": model, "environment": environment, "state": {"$in": ["live", "replaced"]}}
+        return list(dict.fromkeys(document["version"] for document in self._deployments.find(were, _NEWEST)))
+
     def _get(self, deployment: Deployment) -> Deployment:
         kept = self.get(deployment.model, deployment.environment, deployment.generation)
         if kept is None:

@@ -67,6 +67,17 @@ def test_an_older_one_that_comes_late_never_takes_over(store: Store):
     assert states(store) == [(2, "live"), (1, "replaced")]
 
 
+def test_what_was_live_is_told_once_and_what_never_was_is_not(store: Store):
+    store.deployments.finish(begin(store, 1), "live")
+    store.deployments.finish(begin(store, 2, version=2), "live")
+    store.deployments.finish(begin(store, 3), "live")
+    store.deployments.finish(begin(store, 4, version=3), "failed", error="did not start")
+    store.deployments.finish(begin(store, 5, version=4), "superseded")
+    begin(store, 6, version=5)
+    assert store.deployments.served("wine", "production") == [1, 2]
+    assert store.deployments.served("wine", "staging") == []
+
+
 def test_a_removed_service_is_live_no_more(store: Store):
     store.deployments.finish(store.deployments.finish(begin(store, 1), "live"), "replaced")
     assert store.deployments.live("wine", "production") is None
