@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,17 @@ class LockedProject:
         """The places it is deployed to, by name."""
         environments: dict[str, JSON] = self.project["deployment"]["environments"]
         return environments
+
+    def asked_for(self, params: Mapping[str, Any]) -> JSON:
+        """Return a run's Params without those that say of training and data what this lock says anyway.
+
+        The form sends every field back, and a run may be of another ref, with defaults of its own: what nobody changed
+        is the ref's to say. So is approval, which a ref may not know at all.
+        """
+        defaults = {"approve": None}
+        defaults |= {f"config.{entry['path']}": entry["default"] for entry in self.config}
+        defaults |= {f"data.{name}": data["uri"] for name, data in self.project["data"].items()}
+        return {key: value for key, value in params.items() if key not in defaults or value != defaults[key]}
 
 
 @dataclass(frozen=True)

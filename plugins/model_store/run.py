@@ -131,7 +131,7 @@ def pipeline_run(context: Context, locked: LockedProject, installation: str) -> 
     """Return the record of a DAG run, as it was asked for."""
     from modelyard.store import PipelineRun, pipeline_run_id
 
-    dag_run, params = context["dag_run"], dict(context["params"])
+    dag_run, params = context["dag_run"], locked.asked_for(dict(context["params"]))
     return PipelineRun(
         id=pipeline_run_id(installation, dag_run.dag_id, dag_run.run_id),
         installation=installation,

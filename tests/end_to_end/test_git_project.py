@@ -34,7 +34,9 @@ def test_a_project_of_a_private_repository_is_trained_at_a_ref(
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "First")
     git(repository, "tag", "first")
-    (project / "NOTES").write_text("Another commit.\n")
+    train = project / "train.py"
+    train.write_text(train.read_text().replace("    C = 1.0", "    C = 0.5"))
+    modelyard("lock", str(project), home=machine.home)
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Second")
 
@@ -59,6 +61,7 @@ def test_a_project_of_a_private_repository_is_trained_at_a_ref(
             version = store.versions.get("wine-git", api.xcom("wine-git", run, "log_to_sacred")["version"])
             assert version.commit == git(repository, "rev-parse", ref or "main")
             assert not version.dirty
+            assert version.config["C"] == (1.0 if ref == "first" else 0.5), "each commit has its own default"
             logs = [api.log("wine-git", run, task.task_id, task.try_number) for task in api.tasks("wine-git", run)]
             assert LOGIN.token not in json.dumps(logs)
         live = store.deployments.live("wine-git", "production")

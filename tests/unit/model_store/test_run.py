@@ -45,6 +45,17 @@ def test_the_run_is_written_down_before_its_first_step(store: Store, locked: Loc
     assert again.clear_number == 2
 
 
+def test_a_run_is_written_down_with_what_was_asked_of_it_and_not_with_the_forms_defaults(
+    store: Store, locked: LockedProject
+):
+    form = {"data.wine": "data/wine.csv", "config.model.C": 1.0, "approve": None, "ref": "v1", "reason": None}
+    run, _ = step(locked, "prepare").begin(context(form), store)
+    assert run.params == {"environment": "production", "version": None, "release": True, "ref": "v1", "reason": None}
+    changed = form | {"data.wine": "s3://wines/2026.csv", "config.model.C": 2.0, "approve": True, "config.gone": None}
+    run, _ = step(locked, "prepare").begin(context(changed, run_id="manual__2"), store)
+    assert changed.items() <= run.params.items()
+
+
 def test_a_schedules_run_names_the_schedule(store: Store, locked: LockedProject):
     run, _ = step(locked, "prepare").begin(context(triggering_user_name=None), store)
     assert run.started_by == "manual"
