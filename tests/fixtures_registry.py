@@ -16,6 +16,12 @@ from pathlib import Path
 import pytest
 
 from modelyard.background import free_port
+from modelyard.images.image import empty
+from modelyard.images.interpreter import Interpreter
+from modelyard.images.layer import Entry
+from modelyard.images.registry import Registry
+from modelyard.images.transport import Transport
+from modelyard.store.address import StoreAddress
 
 # What tests search for where it must not be.
 _PASSWORD = "not-written-anywhere"
@@ -94,6 +100,30 @@ def registry(registry_server: tuple[str, Path | None]) -> RegistryServer:
     """A registry of plain HTTP without accounts; a prefix of its own for each test."""
     host, folder = registry_server
     return RegistryServer(host, f"test-{uuid.uuid4().hex[:12]}", folder)
+
+
+def push_base(address: StoreAddress, home: Path, version: str) -> str:
+    """Push a base image with a file for a Python, outside of the address's own prefix; return its name.
+
+    Enough for whoever unpacks what lies above it and runs it by this machine's interpreter.
+    """
+    host, _, prefix = address.registry.partition("/")
+    transport = Transport(
+        host, username=address.registry_username, password=address.registry_password, insecure=address.registry_insecure
+    )
+    images = Registry(transport, "", home / "packed", "gzip")
+    layers = [
+        images.pack([Entry("usr/bin/python3.9", b"an old one", executable=True), Entry("bin", "usr/bin")]),
+        images.pack([Entry(f"usr/local/bin/python{version}", b"interpreter", executable=True)]),
+    ]
+    config = {
+        "Env": ["PATH=/usr/local/bin:/usr/bin", f"PYTHON_VERSION={version}.99"],
+        "Cmd": ["python3"],
+        "User": "root",
+    }
+    architecture = Interpreter.of_this_machine().platform.partition("/")[2]
+    images.push(f"{prefix}-bases/python", empty(architecture).append(layers, config, {}), "slim")
+    return f"{host}/{prefix}-bases/python:slim"
 
 
 @pytest.fixture(scope="session")

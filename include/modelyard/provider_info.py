@@ -37,6 +37,7 @@ _FIELDS = {
     "registry_conn_id": _text("Registry connection", "A Docker connection: user name and password or token."),
     "registry_insecure": _switch("Plain HTTP registry", "For a registry without TLS, on a network you trust."),
     "registry_ca_bundle": _text("Registry CA bundle", "Path of the certificates that the registry's must chain to."),
+    "base_image": _text("Base image", "Below model images in a registry. Empty: python:X.Y-slim, as the pipeline's."),
     "installation": _text("Installation", "This Airflow's name where several share the store. Never change it later."),
 }
 
@@ -63,6 +64,7 @@ def get_provider_info() -> dict[str, Any]:
                         "mongo_options": "authSource=admin&tls=true",
                         "artifacts": "s3://models/artifacts",
                         "registry": "registry.example.com/models",
+                        "base_image": "registry.example.com/python:3.11-slim",
                         "installation": "default",
                     },
                 },
@@ -88,6 +90,7 @@ def connections(address: StoreAddress) -> dict[str, str]:
         "registry": address.registry,
         "registry_insecure": address.registry_insecure,
         "registry_ca_bundle": address.registry_ca_bundle,
+        "base_image": address.base_image,
         "installation": address.installation,
     }
     made = {}

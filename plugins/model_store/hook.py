@@ -71,7 +71,7 @@ class ModelStoreHook(BaseHook):
             "database": connection.schema,
             "registry_insecure": bool(extra.get("registry_insecure")),
         }
-        for name in ("s3_ca_bundle", "s3_encryption", "registry_ca_bundle", "installation"):
+        for name in ("s3_ca_bundle", "s3_encryption", "registry_ca_bundle", "base_image", "installation"):
             values[name] = extra.get(name)
         if s3_conn_id := extra.get("s3_conn_id"):
             s3 = self.get_connection(s3_conn_id)

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -14,10 +15,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.fixtures_machine import copy_of, example_of, succeed
+from tests.fixtures_registry import push_base
 
 from modelyard.demo.machine import Machine
 from modelyard.demo.rest import AirflowApi
 from modelyard.images import open_images
+from modelyard.images.interpreter import Interpreter
 from modelyard.project.write_lock import write_lock
 from modelyard.provider_info import connections
 from modelyard.store import Store, StoreAddress
@@ -37,6 +40,8 @@ def elsewhere(
         registry_insecure=True,
         installation="elsewhere",
     )
+    base = push_base(address, machine.home, Interpreter.of_this_machine().python)
+    address = replace(address, base_image=base)
     connect(api, address)
     yield address
     connect(api, machine.store)
@@ -104,7 +109,11 @@ def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
         assert all(store.artifacts.exists(file.digest) for file in version.model)
         database = store.mongo[elsewhere.database]
         recorded = str([list(database[name].find()) for name in database.list_collection_names()])
-    assert open_images(elsewhere, machine.home).resolve(project.name, str(version.version)) == version.image_digest
+    images = open_images(elsewhere, machine.home)
+    assert images.resolve(project.name, str(version.version)) == version.image_digest
+    assert version.image_digest is not None
+    kinds = [layer.kind for layer in images.pull(project.name, version.image_digest).layers]
+    assert kinds == [None, None, "environment", "server", "interpreter", "project", "model"]
     with Store.open(machine.store) as embedded:
         assert project.name not in embedded.versions.names()
     answer = httpx.post(f"{deployed['address']}/predict", json=example_of(deployed["address"]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fixtures_registry import running_registry
+from tests.fixtures_registry import push_base, running_registry
 from tests.pipeline.tiny import assert_nothing_live, assert_serves
 from tests.yard import Yard
 
@@ -20,6 +20,7 @@ from modelyard.background import free_port
 from modelyard.execution import Command
 from modelyard.execution.local import LocalStep
 from modelyard.images import open_images
+from modelyard.images.interpreter import Interpreter
 from modelyard.store import StoreAddress
 
 NOBODY = "127.0.0.1:9"  # nobody listens there
@@ -100,14 +101,17 @@ def switch(tmp_path: Path) -> Iterator[Switch]:
 def test_a_registry_that_goes_away_is_named_and_the_run_goes_on_where_it_was(
     yard: Yard, tiny: Path, switch: Switch
 ) -> None:
-    yard.address = replace(
+    there = replace(
         yard.address,
         registry=f"{switch.host}/models",
         registry_insecure=True,
         registry_username="me",
         registry_password="hunter2",
     )
+    base = push_base(there, yard.home, Interpreter.of_this_machine().python)
+    yard.address = replace(there, base_image=base)
     assert yard.run(tiny) == 0, yard.said
+    assert f"containerise: Base image {base}" in yard.said
 
     # What `test_image` says last: it needs the registry no more, and `push` needs it again.
     yard.watch = lambda line: switch.off() if "golden predictions answered as at training" in line else None

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from modelyard.errors import ImageError
+from modelyard.errors import EnvironmentBuildError, ImageError
 from modelyard.images.compression import decompressing
 from modelyard.images.image import Image
 from modelyard.images.interpreter import Interpreter
-from modelyard.images.layer import writing
+from modelyard.images.layer import Entry, Kind, writing
+from modelyard.images.paths import ROOT
 from modelyard.images.registry import Registry
 from modelyard.images.transport import Transport
 
 if TYPE_CHECKING:
+    from modelyard.environments import EnvironmentRef
     from modelyard.store.address import StoreAddress
 
 _HUB = "docker.io"
@@ -39,6 +42,25 @@ class Base:
     image: Image
     interpreter: Interpreter
 
+    def entries(self, environment: EnvironmentRef, kinds: Iterable[Kind]) -> list[Entry]:
+        """Return what makes folders of packages virtual environments of the Python in here.
+
+        Args:
+            environment: built for the same Python as all of them.
+            kinds: of their layers.
+
+        Raises:
+            EnvironmentBuildError: the base has another Python.
+        """
+        found = self.interpreter
+        if (found.python, found.platform) != (environment.python, environment.platform):
+            raise EnvironmentBuildError(
+                f"The base image {self.name} has Python {found.python} for {found.platform}, and what is to lie on it "
+                f"is built for {environment.python} on {environment.platform}",
+                "name one with this Python, or use Modelyard with the Python that it has",
+            )
+        return [entry for kind in kinds for entry in found.entries(f"{ROOT}/{kind}")]
+
 
 def pull_base(name: str, address: StoreAddress, home: Path) -> Base:
     """Return a base image; its layers are fetched only once, to find the Python in it, or not at all.
@@ -53,16 +75,7 @@ def pull_base(name: str, address: StoreAddress, home: Path) -> Base:
         ImageError: there is no such image, or no Python 3 on its PATH; Unavailable: its registry cannot be reached.
     """
     host, repository, reference = split_reference(name)
-    transport = Transport(host)
-    if host == address.registry.partition("/")[0]:
-        transport = Transport(
-            host,
-            username=address.registry_username,
-            password=address.registry_password,
-            insecure=address.registry_insecure,
-            ca_bundle=address.registry_ca_bundle,
-        )
-    image = Registry(transport, "", home / "cache" / "layers").pull(repository, reference)
+    image = Registry(Transport.to(host, address), "", home / "cache" / "layers").pull(repository, reference)
     config = image.parsed_config
     platform = f"{config.get('os')}/{config.get('architecture')}"
     known = home / "cache" / "bases" / f"{image.digest.removeprefix('sha256:')}.json"

@@ -12,9 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from modelyard.environments import EnvironmentRef, ensure_server, layer_of
-from modelyard.errors import EnvironmentBuildError
 from modelyard.images.image import EPOCH, Image, empty
-from modelyard.images.layer import Entry, tree
+from modelyard.images.layer import tree
 from modelyard.images.paths import ROOT, SHARED
 from modelyard.images.store import ImageStore
 
@@ -59,7 +58,7 @@ def build_model_image(
     layers = [
         layer_of(environment, images),
         layer_of(server, images),
-        *([] if base is None else [images.pack(_interpreter(base, environment), "interpreter")]),
+        *([] if base is None else [images.pack(base.entries(environment, SHARED), "interpreter")]),
         images.pack(tree(project, f"{ROOT}/project", _is_cache), "project"),
         images.pack(tree(model, f"{ROOT}/model"), "model"),
     ]
@@ -75,18 +74,6 @@ def build_model_image(
         **({} if commit is None else {"org.opencontainers.image.revision": commit}),
     }
     return below.append(layers, _run_config(annotations), annotations, moment)
-
-
-def _interpreter(base: Base, environment: EnvironmentRef) -> list[Entry]:
-    """What makes the folders of packages virtual environments of the base's Python."""
-    found = base.interpreter
-    if (found.python, found.platform) != (environment.python, environment.platform):
-        raise EnvironmentBuildError(
-            f"The base image {base.name} has Python {found.python} for {found.platform}, the project's environment is "
-            f"built for {environment.python} on {environment.platform}",
-            "use a base image with the Python that runs the pipeline, or run the pipeline with the base image's",
-        )
-    return [entry for kind in SHARED for entry in found.entries(f"{ROOT}/{kind}")]
 
 
 def _run_config(labels: dict[str, str]) -> dict[str, Any]:

@@ -29,11 +29,4 @@ def open_images(address: StoreAddress, home: Path, compression: Compression = "z
     from modelyard.images.transport import Transport
 
     host, _, prefix = address.registry.removeprefix("https://").strip("/").partition("/")
-    transport = Transport(
-        host,
-        username=address.registry_username,
-        password=address.registry_password,
-        insecure=address.registry_insecure,
-        ca_bundle=address.registry_ca_bundle,
-    )
-    return Registry(transport, prefix, home / "cache" / "layers", compression)
+    return Registry(Transport.to(host, address), prefix, home / "cache" / "layers", compression)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import oras.auth
 import oras.container
@@ -22,6 +22,9 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError, ConnectionError, InvalidURL, SSLError, Timeout  # noqa: A004
 
 from modelyard.errors import ImageError, ModelyardError, Unavailable
+
+if TYPE_CHECKING:
+    from modelyard.store.address import StoreAddress
 
 TRANSIENT = (ConnectionError, Timeout, ChunkedEncodingError)
 # Without oras' retries: they sleep for two minutes on any exception, a refused connection too, and miss 429 and 503.
@@ -63,6 +66,19 @@ class Transport:
         self._insecure = insecure
         self._ca_bundle = ca_bundle
         self._local = threading.local()
+
+    @classmethod
+    def to(cls, host: str, address: StoreAddress) -> Self:
+        """Return the way to any registry: an address's account and TLS count for its own one, for no other."""
+        if host != address.registry.removeprefix("https://").partition("/")[0]:
+            return cls(host)
+        return cls(
+            host,
+            username=address.registry_username,
+            password=address.registry_password,
+            insecure=address.registry_insecure,
+            ca_bundle=address.registry_ca_bundle,
+        )
 
     def request(
         self,

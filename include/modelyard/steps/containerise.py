@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from modelyard.environments import EnvironmentRef
+from modelyard.errors import Unavailable
 from modelyard.images.model_image import build_model_image
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Containerised, Prepared, Validated
 from modelyard.store import ArtifactFile
+
+if TYPE_CHECKING:
+    from modelyard.images.base import Base
 
 
 def run(context: StepContext) -> Containerised:
     """Build the image and push it to the model's staging repository.
 
     Raises:
-        ImageError: the registry refuses it; Unavailable: it cannot be reached.
+        ImageError: the registry refuses it, or there is no such base image; Unavailable: one cannot be reached.
+        EnvironmentBuildError: the base image has another Python than the environment.
         CorruptArtifact: the model's bytes are not what was registered.
     """
     prepared, version = context.result(Prepared), context.version()
@@ -23,15 +30,17 @@ def run(context: StepContext) -> Containerised:
     context.store.artifacts.fetch_tree(version.model, model)
     if validated.compiled is not None:
         context.store.artifacts.fetch_tree([ArtifactFile(**file) for file in validated.compiled], model / "compiled")
+    environment = EnvironmentRef(**prepared.environment)
     built = build_model_image(
         images=context.images,
         home=context.home,
-        environment=EnvironmentRef(**prepared.environment),
+        environment=environment,
         project=project,
         model=model,
         commit=version.commit,
         created=version.committed_at,
         log=context.log,
+        base=_base(context, environment),
     )
     repository = f"staging/{context.run.model}"
     context.claim.check()
@@ -43,3 +52,22 @@ def run(context: StepContext) -> Containerised:
         image_digest=digest,
         layers=[{"kind": layer.kind, "digest": layer.digest, "size": layer.size} for layer in built.layers],
     )
+
+
+def _base(context: StepContext, environment: EnvironmentRef) -> Base | None:
+    """What is below an image that others pull; one in a folder is run by this machine's interpreter."""
+    if environment.reference is None:
+        return None
+    from modelyard.images.base import pull_base
+
+    address = context.store.address
+    name = address.base_image or f"python:{environment.python}-slim"
+    try:
+        base = pull_base(name, address, context.home)
+    except Unavailable as error:
+        raise Unavailable(
+            f"The base image {name} is not to be had: {error.message}",
+            "try again later, or name one in a registry that can be reached (base_image, MODELYARD_BASE_IMAGE)",
+        ) from error
+    context.log(f"Base image {name}, {base.image.digest[:19]}, Python {base.interpreter.version}")
+    return base

@@ -29,6 +29,8 @@ class StoreAddress:
         s3_encryption: ``AES256``, ``aws:kms`` or ``aws:kms:KEY-ID``, asked of the server for every object.
         registry: ``oci:/directory`` (a layout on disk) or ``host[:port]/prefix``.
         registry_insecure: plain HTTP.
+        base_image: below model images in a registry; None for the official one of the environment's Python
+            (``python:3.11-slim``). With a digest (``…@sha256:…``) it is the same for ever.
         installation: name of the Airflow installation, part of every pipeline run's key.
     """
 
@@ -46,6 +48,7 @@ class StoreAddress:
     registry_password: str | None = field(default=None, repr=False)
     registry_insecure: bool = False
     registry_ca_bundle: str | None = None
+    base_image: str | None = None
     installation: str = "default"
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fixtures_registry import push_base
 
 from modelyard.environments import EnvironmentRef, ensure, ensure_server, python_of, read_lock
 from modelyard.errors import EnvironmentBuildError, ImageError
@@ -209,23 +210,6 @@ def address(registry: Any) -> StoreAddress:
         registry=f"{registry.host}/{registry.prefix}",
         registry_insecure=True,
     )
-
-
-def push_base(address: StoreAddress, home: Path, version: str) -> str:
-    """A base image with a file for a Python, in a repository that is not Modelyard's; returns its name."""
-    host, _, prefix = address.registry.partition("/")
-    images = Registry(Transport(host, insecure=True), "", home / "packed", "gzip")
-    layers = [
-        images.pack([Entry("usr/bin/python3.9", b"an old one", executable=True), Entry("bin", "usr/bin")]),
-        images.pack([Entry(f"usr/local/bin/python{version}", b"interpreter", executable=True)]),
-    ]
-    config = {
-        "Env": ["PATH=/usr/local/bin:/usr/bin", f"PYTHON_VERSION={version}.99"],
-        "Cmd": ["python3"],
-        "User": "root",
-    }
-    images.push(f"{prefix}/other/python", empty("amd64").append(layers, config, {}), "slim")
-    return f"{host}/{prefix}/other/python:slim"
 
 
 def test_a_base_image_lies_below_with_its_own_interpreter(address: StoreAddress, tmp_path: Path) -> None:

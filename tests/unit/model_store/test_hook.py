@@ -33,6 +33,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, address: StoreAddress) -> None:
             registry_password="token",
             registry_insecure=True,
             registry_ca_bundle="/etc/registry.pem",
+            base_image="registry.example.com/python:3.11-slim",
             installation="milan",
         ),
         StoreAddress("mongodb+srv://ada:secret@cluster.example.com/?authSource=admin", "s3://models", "host/x"),

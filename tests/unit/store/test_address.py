@@ -16,6 +16,7 @@ ADDRESS = StoreAddress(
     registry_username="anna",
     registry_password="s3cr3t",
     registry_insecure=True,
+    base_image="registry.example:5000/python:3.11-slim",
 )
 
 
