@@ -11,6 +11,7 @@ import click
 
 import modelyard
 from modelyard.errors import ModelyardError, Unavailable
+from modelyard.image_command import image
 from modelyard.store.address import home_folder
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class Commands(click.Group):
 @click.version_option(modelyard.__version__, prog_name="modelyard")
 def main() -> None:
     """Take a machine-learning model from experiment to production on Apache Airflow."""
+
+
+main.add_command(image)
 
 
 @main.command()

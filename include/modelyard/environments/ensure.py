@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from modelyard.environments.build import Progress, build, compile_bytecode, is_left_out
 from modelyard.environments.lock import Lock, read_lock
+from modelyard.environments.own import own_lock
 from modelyard.environments.reference import EnvironmentRef, layer_of
 from modelyard.errors import EnvironmentBuildError, ImageError
 from modelyard.images.image import empty
@@ -63,6 +64,17 @@ def ensure_server(images: ImageStore, home: Path, progress: Progress, python: st
     for name, path in sorted(sources.items()):
         key.update(f"\0{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     return _ensure(_Recipe("server", lock, key.hexdigest(), sources), images, home, progress)
+
+
+def ensure_runner(images: ImageStore, home: Path, progress: Progress) -> EnvironmentRef:
+    """Return the environment of Modelyard's own steps, without Modelyard in it, built first when the store has none.
+
+    Raises:
+        EnvironmentBuildError: what they need is not installed here, or can't be installed anew.
+        ImageError, Unavailable: as for :func:`ensure`.
+    """
+    lock = own_lock()
+    return _ensure(_Recipe("runner", lock, lock.digest, {}), images, home, progress)
 
 
 def python_of(ref: EnvironmentRef, images: ImageStore, home: Path) -> Path:

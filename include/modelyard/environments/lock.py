@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -138,9 +138,13 @@ def read_lock(path: Path) -> Lock:
     if parsed.problems:
         raise ProjectError(list(parsed.problems))
     pins = tuple(sorted(set(parsed.pins), key=lambda pin: (pin.name, pin.version or "", pin.marker or "")))
+    return Lock(path, kind, digest_of(pins), pins, parsed.python)
+
+
+def digest_of(pins: Sequence[Pin]) -> str:
+    """Return ``sha256:…`` of sorted pins."""
     normalized = [[pin.name, pin.version, pin.marker, pin.url, list(pin.hashes)] for pin in pins]
-    digest = hashlib.sha256(json.dumps(normalized, separators=(",", ":")).encode()).hexdigest()
-    return Lock(path, kind, f"sha256:{digest}", pins, parsed.python)
+    return f"sha256:{hashlib.sha256(json.dumps(normalized, separators=(',', ':')).encode()).hexdigest()}"
 
 
 def differences(lock: Lock, installed: Mapping[str, str]) -> list[str]:

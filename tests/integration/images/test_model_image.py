@@ -10,81 +10,24 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fixtures_registry import push_base
+from tests.triple import COMMIT, build
 
-from modelyard.environments import EnvironmentRef, ensure, ensure_server, python_of, read_lock
+from modelyard.environments import ensure_server, python_of
 from modelyard.errors import EnvironmentBuildError, ImageError
-from modelyard.images import Image, ImageStore, open_images, validate
+from modelyard.images import open_images, validate
 from modelyard.images.base import pull_base
 from modelyard.images.image import empty
 from modelyard.images.layer import Entry
 from modelyard.images.layout import Layout
-from modelyard.images.model_image import build_model_image
 from modelyard.images.registry import Registry
 from modelyard.images.transport import Transport
 from modelyard.images.unpack import unpack, unpack_model_image
 from modelyard.store import StoreAddress
-
-PREDICT = """
-import json, six
-
-def load(folder):
-    return json.loads((folder / "factor.json").read_text())
-
-def predict(model, rows):
-    return {"prediction": [model * row["x"] for row in rows]}
-"""
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def write_project(folder: Path, factor: int = 3) -> tuple[Path, Path]:
-    """A project and its model directory: a model that multiplies by a factor."""
-    project, model = folder / "project", folder / "model"
-    (project / "__pycache__").mkdir(parents=True)
-    (project / "__pycache__" / "predict.cpython-311.pyc").write_bytes(os.urandom(20))
-    (project / "predict.py").write_text(PREDICT)
-    (project / "requirements.txt").write_text("six==1.17.0\n")
-    (model / "files").mkdir(parents=True)
-    (model / "files" / "factor.json").write_text(str(factor))
-    description = {
-        "format": 1,
-        "flavor": "python",
-        "files": {"model": "files"},
-        "task": None,
-        "classes": None,
-        "python": "3.11.7",
-        "packages": {"six": "1.17.0"},
-        "signature": {
-            "kind": "columns",
-            "container": "rows",
-            "inputs": [{"name": "x", "datatype": "INT64", "shape": [-1], "nullable": False}],
-            "outputs": [{"name": "prediction", "datatype": "INT64", "shape": [-1]}],
-        },
-        "golden": {"inputs": [{"x": 1}], "outputs": {"prediction": [factor]}},
-    }
-    (model / "modelyard.json").write_text(json.dumps(description))
-    return project, model
-
-
-def build(images: ImageStore, folder: Path, **changes: Any) -> tuple[Image, EnvironmentRef]:
-    project, model = write_project(folder, changes.pop("factor", 3))
-    home = folder / "home"
-    environment = ensure(read_lock(project / "requirements.txt"), images, home, lambda _: None)
-    image = build_model_image(
-        images=images,
-        home=home,
-        environment=environment,
-        project=project,
-        model=model,
-        log=lambda _: None,
-        **{"commit": COMMIT, "created": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), **changes},
-    )
-    return image, environment
 
 
 @pytest.fixture(scope="module")
