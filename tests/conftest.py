@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,9 @@ from modelyard.store.address import StoreAddress
 
 if TYPE_CHECKING:
     from modelyard.store import Store
+
+# In the background of a shell it is ignored, and so by every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.fixtures_machine", "fixtures_registry"]
 

@@ -2,7 +2,8 @@
 
 A model project's code is started this way, by whatever starts it. The command
 
-- ends with the process PARENT, also when that is killed;
+- ends with the process PARENT, also when that is killed, and takes its interruption, even where it was started in the
+  background of a shell, which makes its programs ignore one;
 - has no capability, not even as root, and gains none by starting a privileged program: it can't look into processes
   that have some, or that are hidden (``modelyard.process.hide``);
 - can't read a file that is, or is below, a path HIDDEN, nor look into any process but itself and those it starts
@@ -53,6 +54,7 @@ def confine(parent: int) -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
     if os.getppid() != parent:
         os._exit(1)  # it ended before this process could ask to be told
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     if os.geteuid() == 0:
         _drop_capabilities()
