@@ -64,7 +64,7 @@ def pipeline_run(store: Store, model: str, run_id: str, **changes: Any) -> Pipel
     return store.pipelines.open(PipelineRun(**(values | changes)))
 
 
-def version(store: Store, model: str = "wine", run_id: int = 1, **changes: Any) -> ModelVersion:
+def version(store: Store, model: str = "wine", /, run_id: int = 1, **changes: Any) -> ModelVersion:
     """Register a version made by a Sacred run of the pipeline."""
     run = pipeline_run(store, model, f"manual__{run_id}")
     sacred_run(store, run_id, run.id)

@@ -18,7 +18,7 @@ def test_versions(store: Store, store_address: StoreAddress) -> None:
     assert "There are no versions of wine yet." in runner.invoke(main, ["versions", "wine"]).output
     release(store, version(store, run_id=1, metrics={"accuracy": 0.97531}))
     version(store, run_id=2, commit=None)
-    version(store, run_id=3, model="beer")
+    version(store, "beer", run_id=3)
 
     lines = runner.invoke(main, ["versions", "wine"]).output.splitlines()
     assert lines[0].split() == ["version", "aliases", "metrics", "commit", "by", "created", "(UTC)"]

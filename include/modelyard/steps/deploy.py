@@ -62,13 +62,16 @@ def roll_out(context: StepContext, version: ModelVersion, workers: int) -> Deplo
             ),
             context.log,
         )
+        # A newer run may have deployed and moved the alias since the target has answered: it is not moved back.
+        store.aliases.move(
+            version.name, environment, to=version.version, by=run.started_by, why=why, generation=deployment.generation
+        )
     except Superseded as error:
         store.deployments.finish(deployment, "superseded", error=error.message)
         raise
     except DeploymentFailed as error:
         store.deployments.finish(deployment, "failed", error=error.message)
         raise
-    store.aliases.move(version.name, environment, to=version.version, by=run.started_by, why=why)
     store.deployments.finish(deployment, "live", address=address)
     context.log(f"{version.name}:{version.version} is live in '{environment}' at {address}")
     return Deployed(

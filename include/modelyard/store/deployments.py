@@ -98,7 +98,8 @@ class Deployments:
     ) -> Deployment:
         """Write down how a deployment ended, and when it is live, that older ones are so no more.
 
-        The same again is no error, and neither is a late word on one that was replaced meanwhile.
+        The same again is no error, and neither is a late word on one that was replaced meanwhile. One that was live
+        and finds itself superseded when it is tried again was replaced.
 
         Raises:
             Conflict: it ended otherwise before.
@@ -106,6 +107,8 @@ class Deployments:
         ends = {"state": state, "address": address, "error": error, "finished_at": now()}
         before = ["rolling_out", "live"] if state == "replaced" else ["rolling_out"]
         self._deployments.update({"_id": _key(deployment), "state": {"$in": before}}, {"$set": ends})
+        if state == "superseded":
+            self._deployments.update({"_id": _key(deployment), "state": "live"}, {"$set": {"state": "replaced"}})
         kept = self._get(deployment)
         if kept.state not in {state, "replaced", "superseded"}:
             raise Conflict(

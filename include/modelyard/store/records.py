@@ -173,12 +173,17 @@ class AliasMove:
 
 @dataclass(frozen=True)
 class Alias:
-    """A name that points to one version of a model; for each deployment environment there is one of its name."""
+    """A name that points to one version of a model; for each deployment environment there is one of its name.
+
+    Attributes:
+        generation: the highest of the deployments that have moved it: none of a lower one moves it any more.
+    """
 
     model: str
     alias: str
     version: int | None
     history: tuple[AliasMove, ...] = field(default=())
+    generation: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 
-from modelyard.errors import Conflict, NotFound
+from modelyard.errors import Conflict, NotFound, Superseded
 from modelyard.store import ModelVersion, Store
 
 
@@ -50,6 +51,39 @@ def test_an_alias_can_be_taken_away_and_given_again(store: Store):
     store.aliases.move("wine", "production", to=1, by="anna", why="first")
     assert store.aliases.move("wine", "production", to=None, by="anna", why="retired").version is None
     assert len(store.aliases.move("wine", "production", to=1, by="anna", why="back", expected=None).history) == 3
+
+
+def deployed(store: Store, to: int, generation: int) -> int | None:
+    return store.aliases.move("wine", "production", to=to, by="run", why="", generation=generation).version
+
+
+def test_a_deployment_that_comes_late_does_not_move_the_alias_back(store: Store):
+    store.aliases.move("wine", "production", to=3, by="anna", why="before there were deployments")
+    assert deployed(store, to=1, generation=5) == 1
+    assert deployed(store, to=2, generation=6) == 2
+    with pytest.raises(Superseded, match="newer deployment, of version 2"):
+        deployed(store, to=1, generation=5)
+    assert deployed(store, to=2, generation=7) == 2  # it is there already, and now the 7th's
+    with pytest.raises(Superseded):
+        deployed(store, to=3, generation=6)
+    assert deployed(store, to=2, generation=7) == 2
+    assert store.aliases.move("wine", "production", to=3, by="anna", why="by hand").generation == 7
+    kept = store.aliases.get("wine", "production")
+    assert kept is not None
+    assert [move.to_version for move in kept.history] == [3, 1, 2, 3]
+
+
+def test_of_deployments_at_once_the_newest_has_the_alias(store: Store):
+    def move(generation: int) -> None:
+        with suppress(Superseded):
+            deployed(store, to=generation % 3 + 1, generation=generation)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(move, range(1, 25)))
+    kept = store.aliases.get("wine", "production")
+    assert kept is not None
+    assert (kept.version, kept.generation) == (24 % 3 + 1, 24)
+    assert all(before.to_version == after.from_version for before, after in pairwise(kept.history))
 
 
 def test_of_moves_that_expect_the_same_one_wins(store: Store):

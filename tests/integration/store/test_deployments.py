@@ -78,6 +78,12 @@ def test_what_was_live_is_told_once_and_what_never_was_is_not(store: Store):
     assert store.deployments.served("wine", "staging") == []
 
 
+def test_one_that_was_live_and_finds_a_newer_one_in_its_place_was_replaced(store: Store):
+    live = store.deployments.finish(begin(store, 1), "live")
+    begin(store, 2, version=2)  # it serves already, and has not said so yet
+    assert store.deployments.finish(live, "superseded").state == "replaced"
+
+
 def test_a_removed_service_is_live_no_more(store: Store):
     store.deployments.finish(store.deployments.finish(begin(store, 1), "live"), "replaced")
     assert store.deployments.live("wine", "production") is None

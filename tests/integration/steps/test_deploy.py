@@ -1,0 +1,59 @@
+"""What a deployment leaves in the store when others deploy at the same time, or when it cannot go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.released_models import image_of, pipeline_run, version
+from tests.step_context import context_of
+
+from modelyard.deployment import ServiceSpec
+from modelyard.errors import Superseded
+from modelyard.steps import deploy
+from modelyard.steps.results import Deployed
+from modelyard.store import ModelVersion, Store
+
+
+class Slow:
+    """A target that has done what it was asked for, and whose caller hears of it late: ``meanwhile`` comes between."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self._meanwhile = meanwhile
+
+    def deploy(self, spec: ServiceSpec, log: Callable[[str], None]) -> str:
+        self._meanwhile()
+        return "http://127.0.0.1:18000"
+
+
+def released(store: Store, run_id: int) -> ModelVersion:
+    """Register a version and give it its image, as `push` does."""
+    facts = json.dumps({"golden": {"inputs": [], "outputs": {}}}).encode()
+    made = version(store, run_id=run_id, model=(store.artifacts.put_bytes(facts, "modelyard.json"),))
+    store.versions.set_image(made.name, made.version, image_of(made.version))
+    return store.versions.get(made.name, made.version)
+
+
+def states(store: Store) -> list[tuple[int, str]]:
+    return [(one.version, one.state) for one in store.deployments.history("wine", "production")]
+
+
+def test_a_run_that_stalls_after_its_deployment_does_not_take_the_alias_from_a_newer_one(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = released(store, 1), released(store, 2)
+    older, newer = (context_of(store, pipeline_run(store, "wine", name), "deploy", tmp_path) for name in ("old", "new"))
+
+    def deploy_newer() -> Deployed:
+        monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(lambda: None))
+        return deploy.roll_out(newer, second, workers=1)
+
+    monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(deploy_newer))
+    with pytest.raises(Superseded, match="of version 2"):
+        deploy.roll_out(older, first, workers=1)
+    alias = store.aliases.get("wine", "production")
+    assert alias is not None
+    assert [move.to_version for move in alias.history] == [2]
+    assert states(store) == [(2, "live"), (1, "superseded")]
