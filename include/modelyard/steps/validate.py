@@ -51,7 +51,9 @@ def run(context: StepContext) -> Validated:
 
     table = suites.gates(checked)
     if context.run.settings.get("protected"):
-        table += gates.protection_gates(wanted, scored, context.run.settings["environment"])
+        table += gates.protection_gates(
+            wanted, scored, context.run.settings["environment"], version.package_differences
+        )
     table += gates.metric_gates(wanted, scored, production)
     if replayed:
         table.append(critical.gate(replayed, name))

@@ -71,13 +71,16 @@ def metric_gates(wanted: Mapping[str, JSON], candidate: Sequence[Scored], produc
     return gates
 
 
-def protection_gates(wanted: Mapping[str, JSON], candidate: Sequence[Scored], environment: str) -> list[Gate]:
-    """Return what a protected environment asks for beside the project's gates: that there are any, and data for them.
+def protection_gates(
+    wanted: Mapping[str, JSON], candidate: Sequence[Scored], environment: str, package_differences: Sequence[str]
+) -> list[Gate]:
+    """Return what a protected environment asks for beside the project's gates: any at all, data, the locked packages.
 
     Args:
         wanted: as for :func:`metric_gates`.
         candidate: as for :func:`metric_gates`.
         environment: the protected environment's name.
+        package_differences: as in ``ModelVersion``.
     """
     why = f"Environment '{environment}' is protected: nothing is released to it that was not measured."
     return [
@@ -85,6 +88,13 @@ def protection_gates(wanted: Mapping[str, JSON], candidate: Sequence[Scored], en
             "evaluation data", "at least 1 data set", str(len(candidate)), bool(candidate), why="" if candidate else why
         ),
         Gate("metric gates", "at least 1", str(len(wanted)), bool(wanted), why="" if wanted else why),
+        Gate(
+            "packages",
+            "as locked",
+            f"{len(package_differences)} not as locked" if package_differences else "as locked",
+            not package_differences,
+            why="\n".join(f"{difference}." for difference in package_differences),
+        ),
     ]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -220,6 +221,7 @@ def test_a_good_version_passes_everything(bench: Bench) -> None:
         ("data wines", True),
         ("evaluation data", True),
         ("metric gates", True),
+        ("packages", True),
         ("accuracy", True),
         ("accuracy against production", True),
         ("critical predictions", True),
@@ -308,9 +310,21 @@ def test_gates_without_evaluation_data_refuse(bench: Bench) -> None:
 
 def test_a_protected_environment_takes_nothing_that_was_not_measured(bench: Bench) -> None:
     version = bench.register()
-    with pytest.raises(GateFailed, match="2 of 2 gates failed") as refused:
+    with pytest.raises(GateFailed, match="2 of 3 gates failed") as refused:
         bench.validate(version, protected=True)
     assert "'production' is protected" in str(refused.value)
+
+
+def test_a_protected_environment_takes_no_other_packages_than_locked(bench: Bench) -> None:
+    bench.add_data("wines-eval", "evaluation")
+    differences = ("numpy 1.26 is installed, the lock says 2.3.5", "tqdm 4.67 is installed, the lock does not have it")
+    version = bench.register(package_differences=differences)
+    gate = {"accuracy": {"min": 0.9}}
+    with pytest.raises(GateFailed, match="1 of 4 gates failed") as refused:
+        bench.validate(version, gate, protected=True)
+    assert re.search("FAILED  packages +as locked +2 not as locked", str(refused.value))
+    assert all(f"· {difference}." in str(refused.value) for difference in differences)
+    assert all(passed["passed"] for passed in bench.validate(version, gate).gates)
 
 
 def test_without_gates_any_version_passes_with_a_warning(bench: Bench) -> None:
