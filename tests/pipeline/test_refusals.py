@@ -71,6 +71,15 @@ def test_a_bad_project_and_failing_code_are_told_where_they_are_wrong(yard: Yard
     assert_serves(yard, 1)
 
 
+def test_what_a_run_asks_for_and_cannot_have_is_refused(yard: Yard, tiny: Path) -> None:
+    assert yard.run(tiny, config__treshold=0.6) == 65
+    assert "keys that this model does not know: config.treshold" in yard.said
+    assert "Did you mean 'config.threshold'?" in yard.said
+    # A folder is trained as it is: only a repository can be had at a ref.
+    assert yard.run(tiny, ref="main") == 65
+    assert "keys that this model does not know: ref" in yard.said
+
+
 def test_a_version_that_gets_never_ready_leaves_the_one_before_in_its_place(yard: Yard, tiny: Path) -> None:
     assert yard.run(tiny) == 0, yard.said
     # Where it is tried beside a step, it is well: only a deployment knows the run's number.

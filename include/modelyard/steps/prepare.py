@@ -19,9 +19,9 @@ from modelyard.project.lock import check_lock, read_lock
 from modelyard.project.model import check_uri
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Prepared
-from modelyard.store import ModelVersion
+from modelyard.store import ModelVersion, PipelineRun
 
-_PARAMS = ("ref", "version", "release", "environment", "reason")
+_PARAMS = ("version", "release", "environment", "reason")
 
 
 def run(context: StepContext) -> Prepared:
@@ -45,7 +45,7 @@ def run(context: StepContext) -> Prepared:
     if candidate is None and (stale := check_lock(project, folder)):
         raise ProjectError(stale)
     config = read_lock(folder)["config"]
-    _refuse_unknown(params, [entry["path"] for entry in config], project)
+    _refuse_unknown(context.run, [entry["path"] for entry in config], project)
     uris = _data_uris(params, project)
     _refuse_unprotected(context, code, candidate)
 
@@ -104,15 +104,16 @@ def _of_candidate(context: StepContext, candidate: ModelVersion) -> _Code:
     )
 
 
-def _refuse_unknown(params: dict[str, Any], config: list[str], project: Project) -> None:
+def _refuse_unknown(run: PipelineRun, config: list[str], project: Project) -> None:
     asks = any(environment.approval for environment in project.deployment.environments.values())
     known = [
         *_PARAMS,
+        *(["ref"] if "git" in run.project else []),
         *(["approve"] if asks else []),
         *(f"config.{path}" for path in config),
         *(f"data.{name}" for name in project.data),
     ]
-    unknown = [key for key in params if key not in known]
+    unknown = [key for key in run.params if key not in known]
     if unknown:
         raise RequestError(
             f"The run's conf has keys that this model does not know: {', '.join(unknown)}",
