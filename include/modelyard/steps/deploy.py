@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelyard.deployment import ServiceSpec, open_target
-from modelyard.errors import DeploymentFailed, Superseded
+from modelyard.errors import ModelyardError, Superseded
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Deployed, Prepared, Pushed
 from modelyard.store import ModelVersion
@@ -69,8 +69,11 @@ def roll_out(context: StepContext, version: ModelVersion, workers: int) -> Deplo
     except Superseded as error:
         store.deployments.finish(deployment, "superseded", error=error.message)
         raise
-    except DeploymentFailed as error:
-        store.deployments.finish(deployment, "failed", error=error.message)
+    except Exception as error:
+        context.claim.check()  # what a newer try goes on with is not ended by this one
+        if deployment.state == "rolling_out":
+            why_not = error.message if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
+            store.deployments.finish(deployment, "failed", error=why_not)
         raise
     store.deployments.finish(deployment, "live", address=address)
     context.log(f"{version.name}:{version.version} is live in '{environment}' at {address}")

@@ -192,7 +192,7 @@ class Deployment:
 
     Attributes:
         generation: the pipeline run's ``sequence``; the target is fenced by it, so that the newest run wins.
-        state: ``rolling_out`` → ``live`` → ``replaced``; or ``failed`` (the previous one came back), ``superseded``.
+        state: ``rolling_out`` → ``live`` → ``replaced``; or ``failed`` (its ``error`` says why), ``superseded``.
         address: where the service answers (``http://127.0.0.1:18000``).
         replaces: the version that the environment's alias pointed to when it began.
     """

@@ -11,7 +11,7 @@ from tests.released_models import image_of, pipeline_run, version
 from tests.step_context import context_of
 
 from modelyard.deployment import ServiceSpec
-from modelyard.errors import Superseded
+from modelyard.errors import Fenced, ModelyardError, Superseded, Unavailable
 from modelyard.steps import deploy
 from modelyard.steps.results import Deployed
 from modelyard.store import ModelVersion, Store
@@ -57,3 +57,50 @@ def test_a_run_that_stalls_after_its_deployment_does_not_take_the_alias_from_a_n
     assert alias is not None
     assert [move.to_version for move in alias.history] == [2]
     assert states(store) == [(2, "live"), (1, "superseded")]
+
+
+def test_an_image_that_is_gone_ends_the_deployment_with_the_reason(store: Store, tmp_path: Path) -> None:
+    context = context_of(store, pipeline_run(store, "wine", "one"), "deploy", tmp_path)
+    with pytest.raises(ModelyardError) as caught:
+        deploy.roll_out(context, released(store, 1), workers=1)
+    assert not isinstance(caught.value, Unavailable)
+    [ended] = store.deployments.history("wine", "production")
+    assert (ended.state, ended.error) == ("failed", caught.value.message)
+    assert store.aliases.get("wine", "production") is None
+
+
+def test_a_target_out_of_reach_ends_a_try_and_the_next_one_goes_on(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise Unavailable("The cluster cannot be reached", "look")
+
+    context = context_of(store, pipeline_run(store, "wine", "one"), "deploy", tmp_path)
+    made = released(store, 1)
+    monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(away))
+    with pytest.raises(Unavailable):
+        deploy.roll_out(context, made, workers=1)
+    assert states(store) == [(1, "failed")]
+    monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(lambda: None))
+    deploy.roll_out(context, made, workers=1)
+    assert states(store) == [(1, "live")]
+
+    # It is live, whatever a further try of the same run meets.
+    monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(away))
+    with pytest.raises(Unavailable):
+        deploy.roll_out(context, made, workers=1)
+    assert states(store) == [(1, "live")]
+
+
+def test_a_try_that_was_taken_over_ends_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, made = pipeline_run(store, "wine", "one"), released(store, 1)
+    context = context_of(store, run, "deploy", tmp_path)
+
+    def taken_over() -> None:
+        store.steps.claim(run.id, "deploy", try_number=2, clear_number=0)
+        raise Unavailable("The cluster cannot be reached", "look")
+
+    monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(taken_over))
+    with pytest.raises(Fenced):
+        deploy.roll_out(context, made, workers=1)
+    assert states(store) == [(1, "rolling_out")]
