@@ -39,7 +39,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
         reason = plan.skipped_because("deploy", params)
         try:
             settings = plan.settings(project, params)
-            if reason is None and not _is_wanted(settings, params.get("approve")):
+            if reason is None and not plan.asks_approval(settings, params):
                 reason = f"'{settings['environment']}' needs no approval."
             if reason is not None:
                 raise AirflowSkipException(reason)
@@ -54,12 +54,6 @@ class ReleaseApprovalOperator(ApprovalOperator):
         self.subject = f"Deploy {run.model} version {version.version} to {run.settings['environment']}?"
         self.body = figures(run, version, validated.result)
         return super().execute(context)
-
-
-def _is_wanted(settings: dict[str, Any], asked: bool | None) -> bool:
-    if settings["approval"] and settings["protected"]:
-        return True  # no Param takes away what protects an environment
-    return bool(settings["approval"] if asked is None else asked)
 
 
 def figures(run: PipelineRun, version: ModelVersion, validated: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from modelyard.errors import RequestError
 from modelyard.execution import Command
 from modelyard.execution.local import LocalStep
 from modelyard.steps import plan
@@ -32,10 +33,20 @@ def run_pipeline(
         home: this machine's folder.
         emit: called with the step's name and each line it prints.
         run_id: of a run to go on with: what it has finished is not done again.
+
+    Raises:
+        RequestError: model.yaml has no such environment, or it deploys only after a person said yes.
     """
     started = datetime.now(UTC)
     run_id = run_id or f"local__{started:%Y-%m-%dT%H:%M:%S.%f}"
     name = project["project"]["name"]
+    settings = plan.settings(project["project"], params)
+    if plan.skipped_because("deploy", params) is None and plan.asks_approval(settings, params):
+        raise RequestError(
+            f"A person says yes or no before anything is deployed to '{settings['environment']}' of '{name}', "
+            "and only Airflow can ask one",
+            f"release by the DAG '{name}' in Airflow, or run it here with release=false: it ends with a candidate",
+        )
     run = PipelineRun(
         id=pipeline_run_id(address.installation, name, run_id),
         installation=address.installation,
@@ -44,7 +55,7 @@ def run_pipeline(
         model=name,
         project=project["source"],
         params=dict(params),
-        settings=plan.settings(project["project"], params),
+        settings=settings,
         started_by=getpass.getuser(),
         clear_number=0,
         created_at=started,

@@ -53,6 +53,14 @@ def skipped_because(step: str, params: Mapping[str, Any]) -> str | None:
     return None
 
 
+def asks_approval(settings: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    """Return whether a person is asked before a run with these settings and Params deploys."""
+    if settings["approval"] and settings["protected"]:
+        return True  # no Param takes away what protects an environment
+    asked = params.get("approve")
+    return bool(settings["approval"] if asked is None else asked)
+
+
 def beside(step: str, run: PipelineRun, store: Store) -> dict[str, ImageBeside]:
     """Return the model images that serve while ``step`` runs: production's to compare with, the candidate's to test.
 

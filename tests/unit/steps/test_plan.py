@@ -45,3 +45,18 @@ def test_the_param_wins_over_model_yaml():
 def test_an_environment_that_is_not_there_is_refused_with_those_that_are():
     with pytest.raises(RequestError, match="staging, production"):
         plan.settings(PROJECT, {"environment": "moon"})
+
+
+@pytest.mark.parametrize(
+    ("protected", "approval", "approve", "asks"),
+    [
+        (False, False, None, False),
+        (False, False, True, True),
+        (False, True, None, True),
+        (False, True, False, False),
+        (True, True, False, True),
+    ],
+)
+def test_a_person_is_asked_where_the_environment_or_the_run_says_so(protected, approval, approve, asks):
+    settings = {"protected": protected, "approval": approval}
+    assert plan.asks_approval(settings, {"approve": approve}) is asks
