@@ -145,20 +145,29 @@ def _read_folder(path: Path) -> Iterator[LockedProject | BrokenProject]:
 
 
 def _read_git(path: Path) -> Iterator[LockedProject | BrokenProject]:
+    name, remedy = f"{path.parent.name}-git-projects", "each entry is {git, ref, subfolder, connection, lock}"
     try:
-        entries = json.loads(path.read_bytes())
-        for entry in entries:
+        entries = list(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        yield _broken(name, f"{path}: {_told(error)}\n  → {remedy}")
+        return
+    for number, entry in enumerate(entries, start=1):
+        try:
             source = {"git": entry["git"], "ref": entry.get("ref"), "subfolder": entry.get("subfolder") or ""}
             yield _locked(entry["lock"], source, entry.get("connection"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = "each entry is {git, ref, subfolder, connection, lock}"
-        yield _broken(f"{path.parent.name}-git-projects", f"{path}: {_told(error)}\n  → {remedy}")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            yield _broken(f"{name}-{number}", f"{path}, entry {number}: {_told(error)}\n  → {remedy}")
 
 
 def _locked(lock: JSON, source: JSON, git_conn_id: str | None) -> LockedProject:
     if lock["format"] != FORMAT:
         raise ValueError(f"format {lock['format']} is not the one this Modelyard reads ({FORMAT})")
     project = lock["project"]
+    if not isinstance(project["name"], str):
+        raise TypeError("its project has no name")
+    # Read here, where it breaks this project alone: the rollback's DAG is made of all projects' environments.
+    if not isinstance(environments := project["deployment"]["environments"], dict) or not environments:
+        raise ValueError("its project has no environment to deploy to")
     return LockedProject(project["name"], project, lock["config"], source, git_conn_id)
 
 

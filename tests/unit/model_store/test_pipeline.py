@@ -106,6 +106,13 @@ def test_the_rollback_knows_every_model_and_environment(tmp_path: Path):
     serialized(dag)
 
 
+def test_a_lock_without_its_environments_takes_the_rollback_from_no_other(tmp_path: Path):
+    write(tmp_path / "houses", lock("houses") | {"project": {"name": "houses"}})
+    write(tmp_path / "wine", lock("wine"))
+    sound = [project for project in find([tmp_path]) if isinstance(project, LockedProject)]
+    assert rollback_dag(sound, LocalStepOperator).params.get_param("model").schema["enum"] == ["wine"]
+
+
 def test_parsing_loads_neither_the_database_driver_nor_a_project(tmp_path: Path):
     write(tmp_path / "wine", lock("wine"))
     write(tmp_path / "houses", lock("houses"))

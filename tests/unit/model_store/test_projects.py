@@ -59,6 +59,9 @@ def test_a_worker_finds_a_project_whose_folder_has_another_name(tmp_path: Path):
         (json.dumps(lock() | {"format": 9}), "format 9"),
         (json.dumps({"format": 1, "config": []}), "the key 'project' is missing"),
         ("[]", "list indices"),
+        (json.dumps(lock() | {"project": {"name": "wine"}}), "the key 'deployment' is missing"),
+        (json.dumps(lock(deployment={"environments": {}})), "no environment to deploy to"),
+        (json.dumps(lock() | {"project": lock()["project"] | {"name": None}}), "no name"),
     ],
 )
 def test_a_lock_that_cannot_be_read_harms_no_other_project(tmp_path: Path, content: str, told: str):
