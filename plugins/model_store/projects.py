@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,42 +80,64 @@ class BrokenProject:
 
 
 def find(folders: Iterable[Path], wanted: str | None = None) -> Iterator[LockedProject | BrokenProject]:
-    """Yield each project of ``folders`` once, in the order of their names' folders.
+    """Yield each project of ``folders`` once, in the order of their names' folders, every one under a name of its own.
+
+    Of several projects with one name that one has it whose folder is named so, else the first; the others are broken.
 
     Args:
         folders: each a project, or a folder of projects, with a ``git-projects.json`` beside them if there are any.
-        wanted: the one DAG that a worker is about to run. Only files that can hold it are read.
+        wanted: the one DAG that a worker is about to run. If there is a folder of its name, nothing else is read.
     """
-    found: dict[str, str] = {}
-    for path, read in _sources(folders, wanted):
-        for project in read(path):
-            if wanted is not None and project.name != wanted:
-                continue
-            if project.name in found:
-                message = f"Two projects are named '{project.name}': {found[project.name]} and {path}"
-                yield _broken(f"{path.parent.name}-duplicate", f"{message}\n  → rename one in its model.yaml")
-                continue
-            found[project.name] = str(path)
+    folders = list(folders)
+    if wanted is not None and (found := _in_its_folder(folders, wanted)):
+        yield found
+        return
+    read = [(path, project) for path, reader in _sources(folders) for project in reader(path)]
+    yield from (project for project in _told_apart(read) if wanted in (None, project.name))
+
+
+def _in_its_folder(folders: list[Path], name: str) -> LockedProject | None:
+    for folder in filter(_is_readable, folders):
+        path = folder / LOCK_FILE
+        path = path if path.is_file() else folder / name / LOCK_FILE
+        if path.parent.name == name and os.access(path, os.R_OK):
+            for project in _read_folder(path):
+                if isinstance(project, LockedProject) and project.name == name:
+                    return project
+    return None
+
+
+def _told_apart(read: list[tuple[Path, LockedProject | BrokenProject]]) -> Iterator[LockedProject | BrokenProject]:
+    chosen: dict[str, tuple[Path, LockedProject | BrokenProject]] = {}
+    for path, project in sorted(read, key=_precedence):
+        chosen.setdefault(project.name, (path, project))
+    names = set(chosen)
+    for path, project in read:
+        first, winner = chosen[project.name]
+        if project is winner:
             yield project
-            if wanted is not None:
-                return
+            continue
+        error = f"Two projects are named '{project.name}': {first} and {path}\n  → rename one in its model.yaml"
+        told = _broken(f"{path.parent.name}-duplicate", project.error if isinstance(project, BrokenProject) else error)
+        while told.name in names:
+            told = replace(told, name=f"{told.name}-too")
+        names.add(told.name)
+        yield told
 
 
-def _sources(folders: Iterable[Path], wanted: str | None) -> Iterator[tuple[Path, Any]]:
-    configured = list(folders)
-    folders = [folder for folder in configured if _is_readable(folder)]
-    yield from ((folder, _tell_unreadable) for folder in configured if folder not in folders)
-    if wanted is not None:  # by convention a project's folder has its name: then nothing else is read
-        for folder in folders:
-            if (path := folder / wanted / LOCK_FILE).is_file():
-                yield path, _read_folder
-    for folder in folders:
+def _precedence(found: tuple[Path, LockedProject | BrokenProject]) -> tuple[bool, bool]:
+    path, project = found
+    return isinstance(project, BrokenProject), (path.parent.name, path.name) != (project.name, LOCK_FILE)
+
+
+def _sources(folders: list[Path]) -> Iterator[tuple[Path, Any]]:
+    readable = [folder for folder in folders if _is_readable(folder)]
+    yield from ((folder, _tell_unreadable) for folder in folders if folder not in readable)
+    for folder in readable:
         if (folder / LOCK_FILE).is_file():
             yield folder / LOCK_FILE, _read_folder
             continue
-        for path in sorted(folder.glob(f"*/{LOCK_FILE}")):
-            if path.parent.name != wanted:
-                yield path, _read_folder
+        yield from ((path, _read_folder) for path in sorted(folder.glob(f"*/{LOCK_FILE}")))
         if (folder / GIT_FILE).is_file():
             yield folder / GIT_FILE, _read_git
 

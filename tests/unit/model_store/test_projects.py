@@ -109,6 +109,55 @@ def test_two_projects_of_one_name_are_told_apart(tmp_path: Path):
     assert str(tmp_path / "a") in second.error
 
 
+def test_scheduler_and_worker_agree_whose_a_name_is(tmp_path: Path):
+    write(tmp_path / "a" / "before", lock("wine"))
+    write(tmp_path / "b" / "wine", lock("wine"))
+    write(tmp_path / "b" / "wine-duplicate", lock("wine"))
+    write(tmp_path / "c" / "before", lock("wine"))
+    (tmp_path / "wine").mkdir()
+    entry = {"git": "https://git.example.com/wine", "lock": lock("wine")}
+    (tmp_path / "wine" / "git-projects.json").write_text(json.dumps([entry]))
+    folders = [tmp_path / name for name in ("wine", "a", "b", "c")]
+    found = list(find(folders))
+    assert [project.name for project in found] == [
+        "wine-duplicate",
+        "before-duplicate",
+        "wine",
+        "wine-duplicate-duplicate",
+        "before-duplicate-too",
+    ]
+    assert isinstance(found[2], LockedProject)
+    assert found[2].source == {"folder": str(tmp_path / "b" / "wine")}
+    for project in found:
+        assert list(find(folders, wanted=project.name)) == [project]
+
+
+def test_a_name_is_a_projects_that_can_be_read(tmp_path: Path):
+    sound = write(tmp_path / "team-a", lock("wine"))
+    write(tmp_path / "wine", lock("wine") | {"format": 9})
+    project, broken = find([tmp_path])
+    assert isinstance(project, LockedProject)
+    assert project.source == {"folder": str(sound)}
+    assert isinstance(broken, BrokenProject)
+    assert broken.name == "wine-duplicate"
+    assert "format 9" in broken.error
+    assert list(find([tmp_path], wanted="wine")) == [project]
+    assert list(find([tmp_path], wanted="wine-duplicate")) == [broken]
+
+
+def test_an_entry_of_git_projects_that_cannot_be_read_harms_no_other(tmp_path: Path):
+    entry = {"git": "https://git.example.com/wine", "lock": lock("wine")}
+    entries = [{"git": "https://git.example.com/x"}, entry, {**entry, "lock": {"format": 1, "project": {}}}]
+    (tmp_path / "git-projects.json").write_text(json.dumps(entries))
+    first, sound, third = find([tmp_path])
+    assert isinstance(first, BrokenProject)
+    assert "git-projects.json, entry 1: the key 'lock' is missing" in first.error
+    assert sound.name == "wine"
+    assert isinstance(third, BrokenProject)
+    assert third.name.endswith("-git-projects-3")
+    assert "the key 'name' is missing" in third.error
+
+
 def test_folders_are_separated_by_commas():
     assert configured_folders("/a, /b ", Path("/dags")) == [Path("/a"), Path("/b")]
     assert configured_folders("", Path("/dags")) == [Path("/dags")]
