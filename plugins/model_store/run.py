@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from modelyard.execution import Command
-    from modelyard.store import PipelineRun, Store
+    from modelyard.store import ModelVersion, PipelineRun, Store
 
 _REFUSED = ModelyardError.exit_code
 
@@ -107,7 +107,7 @@ class PipelineStep:
             raise _failure(self.step, ended, error)
         if record is None or record.result is None:
             raise AirflowException(f"Step '{self.step}' ended well and left no record in the store")
-        _emit_events(self.step, context, run, record.result)
+        _emit_events(self.step, context, store, run, record.result)
         return {name: value for name, value in record.result.items() if not isinstance(value, dict | list)}
 
     def links(self, store: Store, run: PipelineRun) -> dict[str, str]:
@@ -157,11 +157,21 @@ def deployments_asset(model: str, environment: str) -> Asset:
     return Asset(f"modelyard://{model}/deployments/{environment}")
 
 
-def _emit_events(step: str, context: Context, run: PipelineRun, result: JSON) -> None:
+def version_event(version: ModelVersion) -> JSON:
+    """Return what the event of a new version says of it; its image is built later, and is in the deployment's event."""
+    return {
+        "version": version.version,
+        "model_digest": version.model_digest,
+        "sacred_run": version.run_id,
+        "pipeline_run": version.pipeline_run,
+    }
+
+
+def _emit_events(step: str, context: Context, store: Store, run: PipelineRun, result: JSON) -> None:
     events = context["outlet_events"]
     if step == "log_to_sacred":
-        extra = {"version": result["version"], "sacred_run": result["run_id"], "pipeline_run": run.id}
-        events[versions_asset(run.model)].extra.update(extra)
+        version = store.versions.get(run.model, result["version"])
+        events[versions_asset(run.model)].extra.update(version_event(version))
     elif step in plan.DEPLOYING:
         extra = {name: result[name] for name in ("version", "image_digest", "generation", "address")}
         asset = deployments_asset(run.model, result["environment"])

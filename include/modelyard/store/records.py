@@ -5,6 +5,8 @@ Times are timezone-aware UTC. Digests are ``sha256:<64 hex>``.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -147,6 +149,12 @@ class ModelVersion:
         """Return one file of the model's directory; raise KeyError when it has none of this path."""
         return {file.path: file for file in self.model}[path]
 
+    @property
+    def model_digest(self) -> str:
+        """What identifies the model itself: the digest of its files' paths and digests, in the order of the paths."""
+        files = sorted((file.path, file.digest) for file in self.model)
+        return f"sha256:{hashlib.sha256(json.dumps(files).encode()).hexdigest()}"
+
 
 @dataclass(frozen=True)
 class VersionPage:
@@ -216,6 +224,4 @@ class Deployment:
 
 def pipeline_run_id(installation: str, dag_id: str, run_id: str) -> str:
     """Return the key of a pipeline run: equal for equal arguments, different across Airflow installations."""
-    import hashlib
-
     return hashlib.sha256(f"{installation}\0{dag_id}\0{run_id}".encode()).hexdigest()

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from tests.released_models import version
 from tests.unit.model_store.contexts import context
 from tests.unit.model_store.locks import lock, write
 
@@ -96,11 +97,25 @@ def test_a_new_version_is_an_event(store: Store, locked: LockedProject):
     log = step(locked, "log_to_sacred")
     assert log.outlets("wine") == [versions_asset("wine")]
     run, _ = log.begin(context(), store)
-    leave(store, run, "log_to_sacred", {"run_id": 7, "version": 3})
+    made = version(store, run_id=7, pipeline_run=run.id)
+    leave(store, run, "log_to_sacred", {"run_id": 7, "version": made.version})
     told = context()
     log.end(told, store, run, Ended(0, 1))
     extra = told["outlet_events"][versions_asset("wine")].extra
-    assert extra == {"version": 3, "sacred_run": 7, "pipeline_run": run.id}
+    assert extra == {
+        "version": made.version,
+        "model_digest": made.model_digest,
+        "sacred_run": 7,
+        "pipeline_run": run.id,
+    }
+
+
+def test_a_models_digest_tells_its_content_and_nothing_else(store: Store):
+    first, same = version(store, run_id=7), version(store, run_id=8)
+    twin = version(store, run_id=9, model=tuple(reversed((*first.model, *same.model))))
+    other = version(store, run_id=10, model=(*first.model, *same.model))
+    assert twin.model_digest == other.model_digest
+    assert len({first.model_digest, same.model_digest, twin.model_digest}) == 3
 
 
 def test_a_deployment_is_an_event_of_its_environment(store: Store, locked: LockedProject):
