@@ -107,7 +107,7 @@ def test_a_killed_step_is_done_once(calm: Yard, new_yard: Callable[[], Yard], ti
             assert outcome(yard) == expected
 
             assert yard.run(tiny, "two", config__threshold=0.7) == 0, yard.said
-            rollback = opened(store, tiny, "modelyard-rollback", "three")
+            rollback = opened(store, tiny, "modelyard-rollback", "three", version=1, reason="a test")
             missing -= killed_then_done(yard, store, rollback, "rollback", seconds, moments)
             alias = store.aliases.get("tiny", "production")
             live = store.deployments.live("tiny", "production")
@@ -118,7 +118,7 @@ def test_a_killed_step_is_done_once(calm: Yard, new_yard: Callable[[], Yard], ti
         assert live is not None
         assert live.image_digest == expected["digest"]
         assert served(live.address) == ("1", expected["digest"])
-        assert_goes_on_with_what_it_began(yard, tiny)
+        assert_tells_what_it_replaced(yard, tiny)
         stop_all(yard.home)
     assert not missing, f"ended before they could be killed in each of {walks} walks: {missing}"
 
@@ -160,10 +160,10 @@ run_pipeline(lock, params, StoreAddress.from_json(address), Path(home), print)
 """
 
 
-def assert_goes_on_with_what_it_began(yard: Yard, tiny: Path) -> None:
-    """Roll back once more, after a try that was killed when it had moved the alias: back to where it was going."""
+def assert_tells_what_it_replaced(yard: Yard, tiny: Path) -> None:
+    """Roll back once more, after a try that was killed when it had moved the alias: it tells what it replaced."""
     with yard.open() as store:
-        run = opened(store, tiny, "modelyard-rollback", "four")
+        run = opened(store, tiny, "modelyard-rollback", "four", version=2, reason="a test")
         target = store.versions.get("tiny", 2)
         assert target.image_digest is not None
         store.deployments.begin(
@@ -178,7 +178,7 @@ def assert_goes_on_with_what_it_began(yard: Yard, tiny: Path) -> None:
             pipeline_run=run.id,
             replaces=1,
         )
-        store.aliases.move("tiny", "production", to=2, by="tester", why="")
+        store.aliases.move("tiny", "production", to=2, by="tester", why="", generation=run.sequence)
         command = Command(step="rollback", pipeline_run=run.id, try_number=2)
         assert LocalStep(command, yard.address, yard.home, yard.lines.append).run() == 0, "\n".join(yard.lines)
         record = store.steps.get(run.id, "rollback")
@@ -187,7 +187,7 @@ def assert_goes_on_with_what_it_began(yard: Yard, tiny: Path) -> None:
     assert (record.result["version"], record.result["replaced"]) == (2, 1)
 
 
-def opened(store: Store, project: Path, dag_id: str, run_id: str) -> PipelineRun:
+def opened(store: Store, project: Path, dag_id: str, run_id: str, **params: Any) -> PipelineRun:
     """Write down a pipeline run as the operator does before its first step."""
     lock = read_lock(project) | {"source": {"folder": str(project)}}
     return store.pipelines.open(
@@ -198,8 +198,8 @@ def opened(store: Store, project: Path, dag_id: str, run_id: str) -> PipelineRun
             run_id=run_id,
             model="tiny",
             project=lock["source"],
-            params={},
-            settings=plan.settings(lock["project"], {}),
+            params=params,
+            settings=plan.settings(lock["project"], params),
             started_by="tester",
             clear_number=0,
             created_at=datetime.now(UTC),

@@ -7,13 +7,12 @@ from modelyard.project import load
 from modelyard.steps.context import StepContext
 from modelyard.steps.deploy import roll_out
 from modelyard.steps.results import Deployed
-from modelyard.store import ModelVersion
 
 _TOLD = 20  # versions that a refusal names, the last ones that were live
 
 
 def run(context: StepContext) -> Deployed:
-    """Deploy the version that the Param ``version`` names, or the one that was live before the present one.
+    """Deploy the version that the Param ``version`` names.
 
     Whatever an environment asks of a version (gates, a clean commit, a person's yes), one that was live there had it;
     an image alone says nothing of that: `push` comes before the approval, and for every environment.
@@ -22,7 +21,8 @@ def run(context: StepContext) -> Deployed:
         NotFound: there is no such version; RequestError: it was never live in this environment.
         DeploymentFailed: it did not come up; the present version still serves.
     """
-    version, environment = _wanted(context), context.run.settings["environment"]
+    environment = context.run.settings["environment"]
+    version = context.store.versions.get(context.run.model, int(context.run.params["version"]))
     served = context.store.deployments.served(version.name, environment)
     if version.version not in served:
         release = f"release it: trigger '{version.name}' with version={version.version} and environment={environment}"
@@ -31,22 +31,3 @@ def run(context: StepContext) -> Deployed:
             f"choose one of: {', '.join(map(str, served[:_TOLD]))}; or {release}" if served else release,
         )
     return roll_out(context, version, workers=load(context.unpack_project(version.project_digest)).serving.workers)
-
-
-def _wanted(context: StepContext) -> ModelVersion:
-    model, environment = context.run.model, context.run.settings["environment"]
-    # An earlier try of this run may have moved the alias already: what it began is what this run is about.
-    begun = context.store.deployments.get(model, environment, context.run.sequence)
-    number = context.run.params.get("version") if begun is None else begun.version
-    if number is None:
-        alias = context.store.aliases.get(model, environment)
-        moves = () if alias is None else alias.history
-        earlier = [
-            move.from_version for move in moves if move.from_version not in {None, alias.version if alias else None}
-        ]
-        if not earlier:
-            raise RequestError(
-                f"Nothing was live in '{environment}' of '{model}' before", "name the version: the Param version"
-            )
-        number = earlier[-1]
-    return context.store.versions.get(model, int(number))
