@@ -83,9 +83,7 @@ def _run_claimed(
     from modelyard.steps.context import StepContext
 
     run = store.pipelines.get(claim.pipeline_run)
-    workdir = home / "work" / f"{run.id[:16]}-{name}"
-    shutil.rmtree(workdir, ignore_errors=True)  # of a try that was killed
-    workdir.mkdir(parents=True)
+    workdir = _own_folder(home / "work", f"{run.id[:16]}-{name}-", claim.fence)
     try:
         context = StepContext(
             store=store,
@@ -103,6 +101,19 @@ def _run_claimed(
             return asdict(function(context))
     finally:
         shutil.rmtree(workdir, ignore_errors=True)
+
+
+def _own_folder(work: Path, name: str, fence: int) -> Path:
+    """Make this claim's folder, and remove those of older claims: their tries were killed, or may write no more.
+
+    Each claim has its own: a try that was taken over and cleans up late removes nothing of the newer one's.
+    """
+    for left in work.glob(f"{name}*"):
+        if int(left.name.removeprefix(name)) < fence:
+            shutil.rmtree(left, ignore_errors=True)
+    folder = work / f"{name}{fence}"
+    folder.mkdir(parents=True)
+    return folder
 
 
 @contextmanager

@@ -1,0 +1,57 @@
+"""Two tries of one step at the same time: what the older one leaves to the newer."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests.released_models import pipeline_run
+
+from modelyard.steps import entry
+from modelyard.steps.context import StepContext
+from modelyard.steps.results import Pushed
+from modelyard.store import Claim, Store
+
+
+def test_a_try_that_was_taken_over_removes_its_own_folder_alone(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = pipeline_run(store, "wine", "one")
+    folders: list[Path] = []
+    newer_works, older_is_gone = threading.Event(), threading.Event()
+    newer: list[Future[bool]] = []
+
+    def work(context: StepContext) -> Pushed:
+        """Of the older try: go on until the newer one works; of the newer: until the older one is gone."""
+        (context.workdir / "work").write_text("half done")
+        folders.append(context.workdir)
+        if len(folders) == 1:
+            newer.append(pool.submit(run_try, 2))
+            assert newer_works.wait(60)
+        else:
+            newer_works.set()
+            assert older_is_gone.wait(60)
+            assert (context.workdir / "work").read_text() == "half done"
+        return Pushed(version=1, image_digest="", reference="")
+
+    def run_try(number: int) -> bool:
+        claim = store.steps.claim(run.id, "push", try_number=number, clear_number=0)
+        assert isinstance(claim, Claim)
+        entry._run_claimed("push", claim, store, store.address, tmp_path, {}, None)
+        return True
+
+    step = ModuleType("modelyard.steps.push")
+    step.run = work  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, step.__name__, step)
+    monkeypatch.setattr(entry, "HEARTBEAT_SECONDS", 600.0)  # the older one's would end this whole process
+    left_by_a_killed_try = tmp_path / "work" / f"{run.id[:16]}-push-0"
+    left_by_a_killed_try.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as pool:
+        run_try(1)
+        older_is_gone.set()
+        assert newer[0].result()
+    assert list((tmp_path / "work").iterdir()) == []
