@@ -127,7 +127,7 @@ class LocalStep:
 
     def _relay(self, name: str, output: IO[str]) -> None:
         for line in output:
-            if '"path"' not in line:  # access log: a line a request would bury the step's own
+            if not _is_access_record(line):  # a line a request would bury the step's own
                 self._emit(f"[{name}] {line.rstrip()}")
 
 
@@ -142,6 +142,15 @@ def _environment(home: Path) -> dict[str, str]:
         if name == "AIRFLOW_HOME" or not name.lstrip("_").startswith(("AIRFLOW", "MODELYARD"))
     }
     return kept | {"MODELYARD_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+
+
+def _is_access_record(line: str) -> bool:
+    """Return whether a server has noted a request with this line: see ``serving.access_log``."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):  # a model prints what it likes
+        return False
+    return isinstance(record, dict) and record.keys() >= {"request_id", "method", "path", "status"}
 
 
 def _end(process: subprocess.Popen[str]) -> None:
