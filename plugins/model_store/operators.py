@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from model_store.hook import ModelStoreHook
-from model_store.run import task_failure
+from model_store.run import task_failure, version_event, versions_asset
 from modelyard.errors import ModelyardError, NotFound
 from modelyard.provider_info import CONNECTION_ID
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from modelyard.store import ModelVersion, Store
+
+# Whose version it is, is known only when the task has run.
+_VERSIONS = AssetAlias("modelyard-versions")
 
 
 class _StoreOperator(BaseOperator):
@@ -89,7 +92,8 @@ class RegisterVersionOperator(_StoreOperator):
     """Registers a finished Sacred run, and the model it left, as a version, and returns the version's number.
 
     For trainings that are no Modelyard pipeline, but record into the same store with Sacred's MongoObserver. The
-    version is a candidate: the model's own DAG releases it by the Param ``version``.
+    version is a candidate: the model's own DAG releases it by the Param ``version``. Each success is an event of the
+    asset ``modelyard://MODEL/versions``.
 
     Args:
         run_id: the run's number in the store. Templated.
@@ -104,6 +108,7 @@ class RegisterVersionOperator(_StoreOperator):
         self.run_id = run_id
         self.folder = folder
         self.project = project
+        self.add_outlets([_VERSIONS])
 
     def execute(self, context: Context) -> int:
         """Register the run; doing it twice gives the same version."""
@@ -112,6 +117,7 @@ class RegisterVersionOperator(_StoreOperator):
         with self._store() as store:
             by = _person(context)
             made = register_run(store, _number(self.run_id), Path(self.folder), Path(self.project), by)
+        context["outlet_events"][_VERSIONS].add(versions_asset(made.name), extra=version_event(made))
         self.log.info("Sacred run %s is %s version %s", self.run_id, made.name, made.version)
         return made.version
 

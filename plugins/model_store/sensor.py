@@ -23,7 +23,8 @@ class ModelVersionSensor(BaseSensorOperator):
     """Waits until a version is registered, or until an alias points to one; its XCom is that version's number.
 
     It looks once itself before it defers, so that a wait that is over takes no trigger. To run a DAG *whenever* there
-    is a new version, schedule it on the asset ``modelyard://MODEL/versions`` instead: that costs no task at all.
+    is a new version, schedule it on the asset ``modelyard://MODEL/versions`` instead: that costs no task at all. (It
+    has no event for a candidate that a laptop registers, of which Airflow is not told; this sensor sees that one too.)
 
     Args:
         model: the model's name. Templated.

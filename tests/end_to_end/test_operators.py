@@ -62,4 +62,6 @@ def test_a_dag_of_ones_own_waits_fetches_registers_and_promotes(
     assert (champion.version, champion.history[-1].why) == (candidate, "reviewed by review")
     for task in ("wait", "fetch", "register", "promote"):
         assert api.xcom("review", run, task) == candidate
+    (event,) = api.get("/assets/events", source_dag_id="review", source_run_id=run)["asset_events"]
+    assert (event["uri"], event["extra"]["version"]) == ("modelyard://wine/versions", candidate)
     assert json.loads((folder / "modelyard.json").read_text())["flavor"] == "sklearn"

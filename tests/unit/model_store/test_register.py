@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 from tests.released_models import sacred_run
 from tests.unit.model_store.contexts import context
@@ -54,6 +55,24 @@ def test_a_run_of_another_pipeline_becomes_a_candidate_once(store: Store, model:
     assert [difference for difference in made.package_differences if "numpy" in difference]
     assert store.artifacts.exists(made.project_digest)
     assert made.image_digest is None
+
+
+def test_the_version_is_an_event_of_its_model(store: Store, model: Path, project: Path):
+    task = RegisterVersionOperator(
+        task_id="register",
+        run_id=sacred_run(store, 7),
+        folder=str(model),
+        project=str(project),
+        outlets=[Asset("mine")],
+    )
+    told = context()
+    task.execute(told)
+    mine, alias = task.outlets
+    assert mine == Asset("mine")
+    (event,) = told["outlet_events"][alias].asset_alias_events
+    assert event.dest_asset_key.uri == "modelyard://wine/versions"
+    digest = store.versions.get("wine", 1).model_digest
+    assert event.extra == {"version": 1, "model_digest": digest, "sacred_run": 7, "pipeline_run": None}
 
 
 def test_what_cannot_be_a_version_fails_for_good(store: Store, model: Path, project: Path, tmp_path: Path):
