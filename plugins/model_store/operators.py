@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +73,8 @@ class PromoteVersionOperator(_StoreOperator):
         """Move the alias; doing it twice is one move."""
         to = _number(self.version)
         with self._store() as store:
-            if store.deployments.live(self.model, self.alias) is not None:
+            live = store.deployments.live(self.model, self.alias)
+            if live is not None or self.alias in _environments(store, store.versions.get(self.model, to)):
                 raise AirflowFailException(
                     f"'{self.alias}' is an environment of '{self.model}': its alias says what is live there\n"
                     f"  → release version {to} by the DAG '{self.model}', or roll back by 'modelyard-rollback'"
@@ -163,6 +165,18 @@ def version_of(store: Store, model: str, reference: int | str) -> ModelVersion:
     if alias is None or alias.version is None:
         raise NotFound(f"No version of '{model}' has the alias '{reference}'", "give a version's number, or an alias")
     return store.versions.get(model, alias.version)
+
+
+def _environments(store: Store, version: ModelVersion) -> set[str]:
+    """Return where a version's own project may be deployed to, whether anything was yet or not."""
+    from modelyard.project import load
+    from modelyard.sources import unpack_tree
+
+    with tempfile.TemporaryDirectory(prefix="modelyard-promote-") as folder:
+        with store.artifacts.open(version.project_digest) as tree:
+            unpack_tree(tree, Path(folder))
+            tree.read()  # its digest is checked at its end
+        return set(load(Path(folder)).deployment.environments)
 
 
 def _person(context: Context) -> str:

@@ -8,7 +8,8 @@ from tests.unit.model_store.contexts import context
 from model_store.operators import FetchVersionOperator, PromoteVersionOperator
 from model_store.sensor import ModelVersionSensor
 from modelyard.provider_info import connections
-from modelyard.store import Store
+from modelyard.sources import tree_tar
+from modelyard.store import ModelVersion, Store
 
 
 @pytest.fixture(autouse=True)
@@ -17,14 +18,24 @@ def connected(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", connection)
 
 
+def candidate(store: Store, run_id: int, folder: Path) -> ModelVersion:
+    """A version of a project that may be deployed to production and to staging."""
+    project = folder / f"project-{run_id}"
+    project.mkdir()
+    (project / "model.yaml").write_text("name: wine\ndeployment: {environments: {staging: {}, production: {}}}\n")
+    with (folder / "tree.tar").open("wb") as stream:
+        tree_tar(project, stream)
+    return version(store, run_id=run_id, project_digest=store.artifacts.put_file(folder / "tree.tar").digest)
+
+
 def promote(alias: str, to: int | str, expected: int | None = None) -> PromoteVersionOperator:
     return PromoteVersionOperator(
         task_id="promote", model="wine", alias=alias, version=to, why="reviewed", expected=expected
     )
 
 
-def test_an_alias_is_moved_once_with_who_and_why(store: Store):
-    version(store, run_id=1)
+def test_an_alias_is_moved_once_with_who_and_why(store: Store, tmp_path: Path):
+    candidate(store, 1, tmp_path)
     for _ in range(2):
         assert promote("champion", "1").execute(context()) == 1
     kept = store.aliases.get("wine", "champion")
@@ -42,11 +53,23 @@ def test_an_environments_alias_is_left_to_its_deployments(store: Store):
     assert kept.version == first.version
 
 
+@pytest.mark.parametrize("environment", ["production", "staging"])
+def test_an_environments_alias_is_its_own_before_anything_was_deployed_there(
+    store: Store, tmp_path: Path, environment: str
+):
+    made = candidate(store, 1, tmp_path)
+    with pytest.raises(AirflowFailException, match=f"'{environment}' is an environment of 'wine'"):
+        promote(environment, made.version).execute(context())
+    assert store.aliases.of("wine") == []
+
+
 @pytest.mark.parametrize(
     ("to", "expected", "told"), [(9, None, "no version 9"), (1, 5, "not to version 5"), ("x", None, "'x'")]
 )
-def test_a_move_that_cannot_be_right_fails_for_good(store: Store, to: int | str, expected: int | None, told: str):
-    version(store, run_id=1)
+def test_a_move_that_cannot_be_right_fails_for_good(
+    store: Store, tmp_path: Path, to: int | str, expected: int | None, told: str
+):
+    candidate(store, 1, tmp_path)
     with pytest.raises(AirflowFailException, match=told):
         promote("champion", to, expected).execute(context())
 
