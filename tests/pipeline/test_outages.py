@@ -139,3 +139,9 @@ def test_a_registry_that_goes_away_is_named_and_the_run_goes_on_where_it_was(
     assert runs == 2
     assert {name: record.try_number for name, record in steps.items() if record.try_number > 1} == {"push": 2}
     assert open_images(yard.address, yard.home).resolve("tiny", "2") == versions[0].image_digest
+
+    yard.address = replace(yard.address, base_image=f"{NOBODY}/python:3")
+    assert yard.run(tiny, "four") == 75
+    failed = f"containerise: Step 'containerise' failed: The base image {NOBODY}/python:3 is not to be had: "
+    assert f"{failed}The registry {NOBODY} cannot be reached: " in yard.said
+    assert_serves(yard, 2)
