@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes import client
 from tests.fixtures_cluster import TestCluster
 from tests.python_base import python_base
 from tests.triple import build
 
-from kubernetes import client
 from modelyard.images import open_images
 from modelyard.images.base import pull_base
 from modelyard.images.model_image import PORT

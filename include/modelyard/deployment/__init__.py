@@ -14,20 +14,31 @@ if TYPE_CHECKING:
 __all__ = ["Live", "ServiceSpec", "Target", "open_target"]
 
 
-def open_target(name: str, home: Path, images: ImageStore) -> Target:
+def open_target(name: str, home: Path, images: ImageStore, namespace: str | None = None) -> Target:
     """Return a target by its name in model.yaml.
 
     Args:
-        name: ``local``.
+        name: ``local`` or ``kubernetes``.
         home: this machine's folder for what is unpacked and for local services.
         images: where the released images are; a model's repository has the model's name.
+        namespace: of ``kubernetes``; None for the one that has the environment's name.
 
     Raises:
-        RequestError: there is no such target.
+        RequestError: there is no such target, no cluster is configured, or it cannot reach the images.
     """
     if name == "local":
         from modelyard.deployment.local import LocalTarget
         from modelyard.images.unpack import unpack_model_image
 
         return LocalTarget(home, lambda model, digest: unpack_model_image(images, model, digest, home))
-    raise RequestError(f"There is no deployment target '{name}'", "use target: local")
+    if name == "kubernetes":
+        from modelyard.deployment.kubernetes import KubernetesTarget
+        from modelyard.deployment.kubernetes.cluster import connect
+        from modelyard.images.layout import Layout
+
+        if isinstance(images, Layout):
+            raise RequestError(
+                f"A cluster cannot pull images from {images.path}", "give the model store's connection a registry"
+            )
+        return KubernetesTarget(connect(), images.reference, namespace)
+    raise RequestError(f"There is no deployment target '{name}'", "use target: local or kubernetes")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import math
+from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 
 from modelyard.deployment.target import JSON
@@ -23,24 +25,39 @@ def smoke_test(connection: http.client.HTTPConnection, version: int, image_diges
     Raises:
         SmokeError: another answer, another version, or none.
     """
-    rows = golden.get("inputs")
+    method, path, body = question(golden)
     try:
-        if rows:
-            connection.request("POST", "/predict", json.dumps({"rows": rows}), {"content-type": "application/json"})
-        else:
-            connection.request("GET", "/readyz")
+        text = None if body is None else json.dumps(body)
+        connection.request(method, path, text, {} if body is None else {"content-type": "application/json"})
         response = connection.getresponse()
-        body = response.read()
+        answer = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise SmokeError(f"no answer: {error or type(error).__name__}") from error
     finally:
         connection.close()
-    if response.status != 200:
-        raise SmokeError(f"status {response.status}: {body[:500].decode(errors='replace')}")
+    check_answer(response.status, response.headers, answer, version, image_digest, golden)
+
+
+def question(golden: JSON) -> tuple[str, str, JSON | None]:
+    """Return method, path and body of what a service is asked."""
+    rows = golden.get("inputs")
+    return ("POST", "/predict", {"rows": rows}) if rows else ("GET", "/readyz", None)
+
+
+def check_answer(
+    status: int, headers: Mapping[str, str] | Message, body: bytes, version: int, image_digest: str, golden: JSON
+) -> None:
+    """Compare a service's answer to :func:`question`.
+
+    Raises:
+        SmokeError: it is not what this version has to answer.
+    """
+    if status != 200:
+        raise SmokeError(f"status {status}: {body[:500].decode(errors='replace')}")
     for header, expected in (("Modelyard-Model-Version", str(version)), ("Modelyard-Image-Digest", image_digest)):
-        if response.headers[header] != expected:
-            raise SmokeError(f"{header} is {response.headers[header]}, expected {expected}")
-    if rows:
+        if (found := headers.get(header)) != expected:
+            raise SmokeError(f"{header} is {found}, expected {expected}")
+    if golden.get("inputs"):
         _compare(json.loads(body)["predictions"], golden["outputs"])
 
 

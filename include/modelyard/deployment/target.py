@@ -17,7 +17,9 @@ class ServiceSpec:
         generation: grows with each pipeline run; a target refuses one that is older than what it serves.
         smoke: golden predictions, ``{"inputs": [row, …], "outputs": {name: [value, …]}}``: how it must answer.
         port: the port it must have; None leaves the choice to the target, which keeps it from version to version.
-        workers: processes with the model loaded.
+        workers: processes with the model loaded, in each replica.
+        replicas: servers side by side, where the target has more than one place for them.
+        cpu, memory: what one replica gets, as Kubernetes quantities; None leaves it to the target.
         ready_timeout: seconds the version has to load its model and answer its golden rows.
     """
 
@@ -30,6 +32,9 @@ class ServiceSpec:
     smoke: JSON = field(default_factory=dict)
     port: int | None = None
     workers: int = 1
+    replicas: int = 1
+    cpu: str | None = None
+    memory: str | None = None
     ready_timeout: float = 120.0
 
 

@@ -171,16 +171,34 @@ class Validation(Section):
     )
 
 
+class Resources(Section):
+    """What one container asks for and is limited to."""
+
+    cpu: Cpu | None = Field(default=None, description="Cores, as a Kubernetes quantity.", examples=["1", "500m"])
+    memory: Memory | None = Field(default=None, description="Bytes, as a Kubernetes quantity.", examples=["1Gi"])
+
+
 class Serving(Section):
     """How the model answers."""
 
-    workers: int = Field(default=1, ge=1, le=64, description="Processes that predict side by side.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that predict side by side, in each replica.")
+    replicas: int = Field(default=1, ge=1, le=100, description="Servers side by side, where the target is a cluster.")
+    resources: Resources = Field(
+        default_factory=Resources, description="What one replica may use, where the target is a cluster."
+    )
 
 
 class Environment(Section):
     """One place a version is deployed to; the alias of the same name is the version live there."""
 
-    target: Literal["local"] = Field(default="local", description="What runs the service there.")
+    target: Literal["local", "kubernetes"] = Field(
+        default="local", description="What runs the service there: this machine, or a Kubernetes cluster."
+    )
+    namespace: LowerCaseName | None = Field(
+        default=None,
+        description="Of target `kubernetes`: the namespace, which must exist. null: the one named as the environment.",
+        examples=["team-production"],
+    )
     protected: bool = Field(
         default=False,
         description="Refuse versions with uncommitted code, other packages than locked, or no evaluation data.",
@@ -205,13 +223,6 @@ class Deployment(Section):
                 f"`environment` is '{self.environment}', but `environments` has only {', '.join(self.environments)}"
             )
         return self
-
-
-class Resources(Section):
-    """What one step's container asks for and is limited to."""
-
-    cpu: Cpu | None = Field(default=None, description="Cores, as a Kubernetes quantity.", examples=["1", "500m"])
-    memory: Memory | None = Field(default=None, description="Bytes, as a Kubernetes quantity.", examples=["1Gi"])
 
 
 class AssetSchedule(Section):

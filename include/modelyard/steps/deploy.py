@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelyard.deployment import ServiceSpec, open_target
 from modelyard.errors import ModelyardError, Superseded
+from modelyard.project.model import Serving
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Deployed, Prepared, Pushed
 from modelyard.store import ModelVersion
@@ -18,11 +19,11 @@ def run(context: StepContext) -> Deployed:
     """
     pushed = context.result(Pushed)
     version = context.store.versions.get(context.run.model, pushed.version)
-    serving = context.result(Prepared).project["serving"]
-    return roll_out(context, version, workers=serving["workers"])
+    # By the model: what a lock of an earlier Modelyard does not say has its default.
+    return roll_out(context, version, Serving.model_validate(context.result(Prepared).project["serving"]))
 
 
-def roll_out(context: StepContext, version: ModelVersion, workers: int) -> Deployed:
+def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> Deployed:
     """Take ``version`` to the run's environment by its target, move the environment's alias, and keep the record of it.
 
     The generation is the pipeline run's place in the order of all runs: the newer run wins, whichever comes first.
@@ -33,7 +34,7 @@ def roll_out(context: StepContext, version: ModelVersion, workers: int) -> Deplo
     why = str(run.params.get("reason") or f"{run.dag_id} {run.run_id}")
     assert version.image_digest is not None  # noqa: S101 - push has set it, and what was live has one
     golden = store.artifacts.read_json(version.file("modelyard.json").digest)["golden"]
-    target = open_target(run.settings["target"], context.home, context.images)
+    target = open_target(run.settings["target"], context.home, context.images, run.settings.get("namespace"))
     before = store.aliases.get(version.name, environment)
     deployment = store.deployments.begin(
         model=version.name,
@@ -57,7 +58,10 @@ def roll_out(context: StepContext, version: ModelVersion, workers: int) -> Deplo
                 run_id=version.run_id,
                 image_digest=version.image_digest,
                 generation=deployment.generation,
-                workers=workers,
+                workers=serving.workers,
+                replicas=serving.replicas,
+                cpu=serving.resources.cpu,
+                memory=serving.resources.memory,
                 smoke=golden,
             ),
             context.log,

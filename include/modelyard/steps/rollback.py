@@ -30,4 +30,4 @@ def run(context: StepContext) -> Deployed:
             f"{version.name}:{version.version} was never live in '{environment}': nothing can be rolled back to it",
             f"choose one of: {', '.join(map(str, served[:_TOLD]))}; or {release}" if served else release,
         )
-    return roll_out(context, version, workers=load(context.unpack_project(version.project_digest)).serving.workers)
+    return roll_out(context, version, load(context.unpack_project(version.project_digest)).serving)

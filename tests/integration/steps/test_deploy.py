@@ -12,6 +12,7 @@ from tests.step_context import context_of
 
 from modelyard.deployment import ServiceSpec
 from modelyard.errors import Fenced, ModelyardError, Superseded, Unavailable
+from modelyard.project.model import Serving
 from modelyard.steps import deploy
 from modelyard.steps.results import Deployed
 from modelyard.store import ModelVersion, Store
@@ -48,11 +49,11 @@ def test_a_run_that_stalls_after_its_deployment_does_not_take_the_alias_from_a_n
 
     def deploy_newer() -> Deployed:
         monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(lambda: None))
-        return deploy.roll_out(newer, second, workers=1)
+        return deploy.roll_out(newer, second, Serving())
 
     monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(deploy_newer))
     with pytest.raises(Superseded, match="of version 2"):
-        deploy.roll_out(older, first, workers=1)
+        deploy.roll_out(older, first, Serving())
     alias = store.aliases.get("wine", "production")
     assert alias is not None
     assert [move.to_version for move in alias.history] == [2]
@@ -62,7 +63,7 @@ def test_a_run_that_stalls_after_its_deployment_does_not_take_the_alias_from_a_n
 def test_an_image_that_is_gone_ends_the_deployment_with_the_reason(store: Store, tmp_path: Path) -> None:
     context = context_of(store, pipeline_run(store, "wine", "one"), "deploy", tmp_path)
     with pytest.raises(ModelyardError) as caught:
-        deploy.roll_out(context, released(store, 1), workers=1)
+        deploy.roll_out(context, released(store, 1), Serving())
     assert not isinstance(caught.value, Unavailable)
     [ended] = store.deployments.history("wine", "production")
     assert (ended.state, ended.error) == ("failed", caught.value.message)
@@ -79,16 +80,16 @@ def test_a_target_out_of_reach_ends_a_try_and_the_next_one_goes_on(
     made = released(store, 1)
     monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(away))
     with pytest.raises(Unavailable):
-        deploy.roll_out(context, made, workers=1)
+        deploy.roll_out(context, made, Serving())
     assert states(store) == [(1, "failed")]
     monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(lambda: None))
-    deploy.roll_out(context, made, workers=1)
+    deploy.roll_out(context, made, Serving())
     assert states(store) == [(1, "live")]
 
     # It is live, whatever a further try of the same run meets.
     monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(away))
     with pytest.raises(Unavailable):
-        deploy.roll_out(context, made, workers=1)
+        deploy.roll_out(context, made, Serving())
     assert states(store) == [(1, "live")]
 
 
@@ -102,5 +103,5 @@ def test_a_try_that_was_taken_over_ends_nothing(store: Store, tmp_path: Path, mo
 
     monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(taken_over))
     with pytest.raises(Fenced):
-        deploy.roll_out(context, made, workers=1)
+        deploy.roll_out(context, made, Serving())
     assert states(store) == [(1, "rolling_out")]

@@ -1,0 +1,255 @@
+"""What stands in the cluster for one release: manifests as plain values, made of nothing but their arguments.
+
+The Deployment owns all the others, so it is the fence as well as the only object that is ever deleted. What is proven
+live is written on it as a whole: whoever comes later can render it again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from modelyard.deployment.target import JSON
+
+CONTAINER = "server"
+PORT = "http"
+# Read by kubelet when it is there: the account of a registry that asks for one.
+PULL_SECRET = "modelyard-registry"  # noqa: S105 - its name
+
+GENERATION, LIVE = "modelyard.io/generation", "modelyard.io/live"
+_MODEL, _ENVIRONMENT = "modelyard.io/model", "modelyard.io/environment"
+_PORT_NUMBER = 8080
+_PROBE_SECONDS = 5
+# A server that is told to end takes connections for 3 s more, and gives a slow client 60.
+_GRACE_SECONDS = 90
+# Kubelet's own patience with a start is longer than ours, so that it is us who say why a version is refused.
+_LONGER_THAN_OURS = 30
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a service is: its objects have the model's name."""
+
+    model: str
+    environment: str
+    namespace: str
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """The labels of its pods, whatever their version."""
+        return {_MODEL: self.model, _ENVIRONMENT: self.environment}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of everything that belongs to it."""
+        return {
+            "app.kubernetes.io/name": self.model,
+            "app.kubernetes.io/component": "model-server",
+            "app.kubernetes.io/managed-by": "modelyard",
+            **self.selector,
+        }
+
+    @property
+    def address(self) -> str:
+        """Where clients in the cluster reach it."""
+        return f"http://{self.model}.{self.namespace}.svc"
+
+    def __str__(self) -> str:
+        return f"{self.model} in namespace {self.namespace}"
+
+
+@dataclass(frozen=True)
+class Release:
+    """All that decides what runs: two equal releases are the same pods.
+
+    Attributes:
+        image: by digest, as kubelet pulls it.
+        cpu, memory: what one pod asks for and is limited to; None leaves it to the namespace.
+    """
+
+    version: int
+    run_id: int
+    image: str
+    image_digest: str
+    generation: int
+    workers: int
+    replicas: int
+    cpu: str | None
+    memory: str | None
+    ready_timeout: float
+
+
+def labels_of(release: Release, place: Place) -> dict[str, str]:
+    """Return the labels of the release's pods alone."""
+    return {**place.selector, GENERATION: str(release.generation)}
+
+
+def owner(manifest: JSON) -> dict[str, str]:
+    """Return the labels that say whose an object is."""
+    labels = manifest["metadata"].get("labels") or {}
+    return {name: labels.get(name, "") for name in ("app.kubernetes.io/managed-by", _MODEL, _ENVIRONMENT)}
+
+
+def generation_of(deployment: JSON) -> int:
+    """Return the generation that has the Deployment in hand, or had it last."""
+    return int((deployment["metadata"].get("annotations") or {}).get(GENERATION, 0))
+
+
+def live_of(deployment: JSON) -> Release | None:
+    """Return the release that was proven live last."""
+    text = (deployment["metadata"].get("annotations") or {}).get(LIVE)
+    return Release(**json.loads(text)) if text else None
+
+
+def beginning(place: Place, release: Release) -> JSON:
+    """A Deployment that runs nothing, for its uid: what else there is belongs to it."""
+    manifest = deployment(place, release, None)
+    manifest["metadata"]["annotations"] = {GENERATION: "0"}
+    container = {"name": CONTAINER, "image": release.image}
+    manifest["spec"] |= {
+        "paused": True,
+        "replicas": 0,
+        "template": {"metadata": {"labels": place.selector}, "spec": {"containers": [container]}},
+    }
+    return manifest
+
+
+def deployment(place: Place, release: Release, live: Release | None) -> JSON:
+    """The Deployment of a release; ``live`` is what was proven last, and is gone back to when this one fails."""
+    metadata = _metadata(place, release)
+    if live is not None:
+        metadata["annotations"][LIVE] = json.dumps(asdict(live), sort_keys=True)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": release.replicas,
+            "paused": False,
+            "selector": {"matchLabels": place.selector},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "revisionHistoryLimit": 3,
+            "template": {
+                "metadata": {
+                    "labels": {
+                        **place.labels,
+                        "app.kubernetes.io/version": str(release.version),
+                        **labels_of(release, place),
+                    },
+                    "annotations": _facts(release),
+                },
+                "spec": _pod(place, release),
+            },
+        },
+    }
+
+
+def companions(place: Place, release: Release, uid: str) -> list[JSON]:
+    """What a Deployment needs beside it, in the order to apply it; all go when the Deployment of this uid goes."""
+    metadata = _metadata(place, release) | {
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": place.model, "uid": uid}]
+    }
+    selector = {"matchLabels": place.selector}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": metadata,
+            "automountServiceAccountToken": False,
+        },
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": metadata,
+            # Whoever may reach the namespace may ask; the server itself, and so the model's code, reaches nobody.
+            "spec": {
+                "podSelector": selector,
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": [{"ports": [{"protocol": "TCP", "port": _PORT_NUMBER}]}],
+                "egress": [],
+            },
+        },
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": metadata,
+            # Not minAvailable: with one replica no node could ever be drained.
+            "spec": {"maxUnavailable": 1, "selector": selector, "unhealthyPodEvictionPolicy": "AlwaysAllow"},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {
+                "type": "ClusterIP",
+                "selector": place.selector,
+                "ports": [{"name": PORT, "protocol": "TCP", "port": 80, "targetPort": PORT}],
+            },
+        },
+    ]
+
+
+def _metadata(place: Place, release: Release) -> JSON:
+    return {
+        "name": place.model,
+        "namespace": place.namespace,
+        "labels": place.labels,
+        "annotations": {**_facts(release), GENERATION: str(release.generation)},
+    }
+
+
+def _facts(release: Release) -> dict[str, str]:
+    return {
+        "modelyard.io/version": str(release.version),
+        "modelyard.io/run-id": str(release.run_id),
+        "modelyard.io/image-digest": release.image_digest,
+    }
+
+
+def _pod(place: Place, release: Release) -> JSON:
+    return {
+        "serviceAccountName": place.model,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "imagePullSecrets": [{"name": PULL_SECRET}],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(place, release)],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }
+
+
+def _container(place: Place, release: Release) -> JSON:
+    probe = {"httpGet": {"path": "/readyz", "port": PORT}, "timeoutSeconds": _PROBE_SECONDS}
+    asked = {name: value for name, value in (("cpu", release.cpu), ("memory", release.memory)) if value}
+    facts = {
+        "MODEL_NAME": place.model,
+        "MODEL_VERSION": str(release.version),
+        "RUN_ID": str(release.run_id),
+        "IMAGE_DIGEST": release.image_digest,
+    }
+    return {
+        "name": CONTAINER,
+        "image": release.image,
+        "args": ["--workers", str(release.workers)],
+        "env": [{"name": f"MODELYARD_{name}", "value": value} for name, value in facts.items()],
+        "ports": [{"name": PORT, "containerPort": _PORT_NUMBER, "protocol": "TCP"}],
+        "resources": {"requests": asked, "limits": asked} if asked else {},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "startupProbe": {
+            **probe,
+            "periodSeconds": 1,
+            "failureThreshold": int(release.ready_timeout) + _LONGER_THAN_OURS,
+        },
+        "readinessProbe": {**probe, "periodSeconds": 5, "failureThreshold": 3},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
+    }

@@ -1,0 +1,125 @@
+"""How a roll-out stands, and why it does not get on, in words for people."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from modelyard.deployment.kubernetes.cluster import Cluster
+from modelyard.deployment.kubernetes.manifests import CONTAINER, Place, Release, labels_of
+from modelyard.deployment.target import JSON
+
+# Seconds that a trouble may last before it is final. A registry may be away; a node may have to be added.
+_REFUSED = 10.0
+_PULL = 90.0
+_NODE = 180.0
+_LONGEST = 900.0
+_LOG_LINES = 15
+# Part of what a registry or container runtime says, when asking again cannot help.
+_FINAL = ("not found", "denied", "unauthorized", "forbidden", "manifest unknown", "invalid", "no match for platform")
+_CANNOT_START = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_CANNOT_PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+
+
+class NotUpError(Exception):
+    """The release does not come up; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    kind: str
+    text: str
+    patience: float
+    pod: JSON | None = None  # whose last log lines belong to it
+    previous: bool = False  # those of the container before it was started again
+
+
+@dataclass
+class RollOut:
+    """One release on its way; ask :meth:`finished` again and again."""
+
+    cluster: Cluster
+    place: Place
+    release: Release
+    _began: float = field(default_factory=time.monotonic)
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def finished(self, deployment: JSON) -> bool:
+        """Return whether all pods are the release's, ready, and no other one can answer any more.
+
+        Raises:
+            NotUpError: it will not come so far.
+        """
+        pods = self.cluster.pods(self.place.namespace, self.place.selector)
+        mine = labels_of(self.release, self.place).items()
+        new = [pod for pod in pods if mine <= pod["metadata"]["labels"].items()]
+        old = [pod for pod in pods if pod not in new and pod["status"].get("phase") not in ("Failed", "Succeeded")]
+        status = deployment.get("status", {})
+        seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+        wanted = deployment["spec"]["replicas"]
+        counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+        if seen and counts == [wanted] * 3:
+            if not old:
+                return True
+        elif seen:
+            self._judge(deployment, [pod for pod in new if "deletionTimestamp" not in pod["metadata"]])
+        if time.monotonic() - self._began > _LONGEST + self.release.ready_timeout:
+            raise NotUpError(
+                f"the roll-out has not ended: of {wanted} replicas {counts[2]} are ready, {len(old)} old ones remain"
+            )
+        return False
+
+    def _judge(self, deployment: JSON, pods: list[JSON]) -> None:
+        """Raise what has been wrong for too long."""
+        troubles = [trouble for trouble in (_refused(deployment), *map(self._trouble, pods)) if trouble]
+        now = time.monotonic()
+        self._since = {trouble.kind: self._since.get(trouble.kind, now) for trouble in troubles}
+        for trouble in troubles:
+            if now - self._since[trouble.kind] >= trouble.patience:
+                text = trouble.text
+                if trouble.pod is not None:
+                    lines = self.cluster.log(trouble.pod, CONTAINER, _LOG_LINES, previous=trouble.previous)
+                    text += f"; its last lines:\n{lines}" if lines else "; it has written nothing"
+                raise NotUpError(text)
+
+    def _trouble(self, pod: JSON) -> _Trouble | None:
+        name = pod["metadata"]["name"]
+        for condition in pod["status"].get("conditions", ()):
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return _Trouble("node", f"no node takes pod {name}: {condition.get('message', '')}", _NODE)
+        if pod["status"].get("phase") == "Failed":
+            return _Trouble("failed", f"pod {name} was ended: {pod['status'].get('message', '')}", _PULL)
+        container = next(iter(pod["status"].get("containerStatuses", ())), None)
+        if container is None or container.get("ready"):
+            return None
+        waiting = container["state"].get("waiting", {})
+        reason, message = waiting.get("reason"), waiting.get("message", "")
+        if reason in _CANNOT_PULL:
+            final = reason == "InvalidImageName" or any(part in message.lower() for part in _FINAL)
+            text = f"the image {self.release.image} cannot be pulled: {message or reason}"
+            return _Trouble("pull", text, _REFUSED if final else _PULL)
+        if reason in _CANNOT_START:
+            return _Trouble("start", f"the container of pod {name} cannot be started: {message or reason}", _REFUSED)
+        ended = container["state"].get("terminated") or container.get("lastState", {}).get("terminated")
+        if ended and (container["restartCount"] > 0 or "terminated" in container["state"]):
+            again = container["restartCount"] > 1 or reason == "CrashLoopBackOff"
+            why = (
+                "ran out of memory"
+                if ended.get("reason") == "OOMKilled"
+                else f"ended with exit code {ended['exitCode']}"
+            )
+            previous = "terminated" not in container["state"]
+            patience = 0 if again else self.release.ready_timeout
+            return _Trouble("crash", f"the server in pod {name} {why} as it started", patience, pod, previous)
+        if "running" in container["state"]:
+            seconds = self.release.ready_timeout
+            return _Trouble("ready", f"the server in pod {name} was not ready within {seconds:g} s", seconds, pod)
+        return None
+
+
+def _refused(deployment: JSON) -> _Trouble | None:
+    """A quota, a limit or a security standard of the namespace that lets no pod in."""
+    for condition in deployment.get("status", {}).get("conditions", ()):
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return _Trouble("refused", f"the cluster lets no pod in: {condition.get('message', '')}", _REFUSED)
+    return None

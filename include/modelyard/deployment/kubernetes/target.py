@@ -1,0 +1,215 @@
+"""Services in a Kubernetes cluster: one Deployment a model and environment, rolled out without a gap.
+
+The order of a deployment: take the Deployment in hand, unless a newer generation has it; wait until all pods are the
+new version's; let it answer the golden rows through its Service; write it down as live. The API server refuses every
+write when the Deployment is not as it was read, so of two deployments at once the newer generation wins, whenever
+either of them stops. A failure before "written down" brings back what was live; a retry after a kill ends the same way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from kubernetes import client
+
+from modelyard.deployment.kubernetes import manifests
+from modelyard.deployment.kubernetes.cluster import ChangedError, Cluster
+from modelyard.deployment.kubernetes.manifests import Place, Release
+from modelyard.deployment.kubernetes.rollout import NotUpError, RollOut
+from modelyard.deployment.smoke import SmokeError, check_answer, question
+from modelyard.deployment.target import JSON, Live, ServiceSpec
+from modelyard.errors import DeploymentFailed, Superseded
+
+_POLL_SECONDS = 0.5
+# Seconds in which the API server learns of a Service's new pods, and of pods that ended.
+_LEARNING = 15.0
+_REMOVAL_SECONDS = 180.0
+_NOT_THERE = (502, 503, 504)
+
+
+class KubernetesTarget:
+    """The target of ``target: kubernetes``.
+
+    Args:
+        api: the cluster.
+        reference: (model, image digest) → the image's name, as the cluster pulls it.
+        namespace: where the services are; None for the one with the environment's name.
+    """
+
+    def __init__(self, api: client.ApiClient, reference: Callable[[str, str], str], namespace: str | None) -> None:
+        self._cluster = Cluster(api)
+        self._reference = reference
+        self._namespace = namespace
+
+    def deploy(self, spec: ServiceSpec, log: Callable[[str], None]) -> str:
+        """See ``Target.deploy``. May be killed at any moment: the old version serves, and a second try goes on."""
+        place = self._place(spec.model, spec.environment)
+        release = self._release(spec)
+        live = self._take(place, release)
+        log(f"Rolling out version {spec.version} as Deployment {place}")
+        try:
+            self._roll_out(place, release)
+            log(f"Version {spec.version} is ready in {release.replicas} pods; asking it through its Service")
+            self._smoke(place, spec)
+        except NotUpError as error:
+            log(f"Version {spec.version} does not come up: {error}")
+            serving = self._go_back(place, release, live, log)
+            raise DeploymentFailed(
+                f"{spec.model}:{spec.version} did not go live in '{spec.environment}'; {serving}: {error}",
+                f"more in: kubectl -n {place.namespace} get events --sort-by=.lastTimestamp",
+            ) from error
+        self._change(place, release, lambda found: self._apply(found, manifests.deployment(place, release, release)))
+        return place.address
+
+    def current(self, model: str, environment: str) -> Live | None:
+        """See ``Target.current``."""
+        place = self._place(model, environment)
+        found = self._cluster.get("Deployment", place.namespace, model)
+        live = None if found is None else manifests.live_of(found)
+        if found is None or live is None or manifests.owner(found) != _owner(place):
+            return None
+        return Live(
+            model=model,
+            environment=environment,
+            version=live.version,
+            run_id=live.run_id,
+            image_digest=live.image_digest,
+            generation=live.generation,
+            address=place.address,
+            running=found.get("status", {}).get("availableReplicas", 0) > 0,
+        )
+
+    def remove(self, model: str, environment: str) -> None:
+        """See ``Target.remove``."""
+        place = self._place(model, environment)
+        deadline = time.monotonic() + _REMOVAL_SECONDS
+        while (found := self._cluster.get("Deployment", place.namespace, model)) and time.monotonic() < deadline:
+            _check_owner(found, place)
+            try:
+                if "deletionTimestamp" not in found["metadata"]:
+                    self._cluster.delete(found)
+            except ChangedError:
+                continue
+            time.sleep(_POLL_SECONDS)
+
+    def _place(self, model: str, environment: str) -> Place:
+        return Place(model, environment, self._namespace or environment)
+
+    def _release(self, spec: ServiceSpec) -> Release:
+        return Release(
+            version=spec.version,
+            run_id=spec.run_id,
+            image=self._reference(spec.model, spec.image_digest),
+            image_digest=spec.image_digest,
+            generation=spec.generation,
+            workers=spec.workers,
+            replicas=spec.replicas,
+            cpu=spec.cpu,
+            memory=spec.memory,
+            ready_timeout=spec.ready_timeout,
+        )
+
+    def _take(self, place: Place, release: Release) -> Release | None:
+        """Have the cluster begin with the release; return what is live so far."""
+        while True:
+            found = self._cluster.get("Deployment", place.namespace, place.model)
+            try:
+                if found is None:
+                    self._cluster.create(manifests.beginning(place, release))
+                    continue
+                _check_owner(found, place)
+                if (newer := manifests.generation_of(found)) > release.generation:
+                    raise _superseded(place, release, newer)
+                if "deletionTimestamp" in found["metadata"]:
+                    time.sleep(_POLL_SECONDS)
+                    continue
+                for companion in manifests.companions(place, release, found["metadata"]["uid"]):
+                    self._cluster.apply(companion)
+                live = manifests.live_of(found)
+                self._apply(found, manifests.deployment(place, release, live))
+            except ChangedError:
+                continue
+            return live
+
+    def _apply(self, found: JSON, manifest: JSON) -> None:
+        manifest["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+        self._cluster.apply(manifest)
+
+    def _change(self, place: Place, release: Release, change: Callable[[JSON], None]) -> None:
+        """Change the Deployment that this release has in hand."""
+        while True:
+            try:
+                change(self._in_hand(place, release))
+            except ChangedError:
+                continue
+            return
+
+    def _in_hand(self, place: Place, release: Release) -> JSON:
+        found = self._cluster.get("Deployment", place.namespace, place.model)
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            raise DeploymentFailed(f"Deployment {place} was deleted while version {release.version} was rolled out")
+        if (other := manifests.generation_of(found)) != release.generation:
+            raise _superseded(place, release, other)
+        return found
+
+    def _roll_out(self, place: Place, release: Release) -> None:
+        progress = RollOut(self._cluster, place, release)
+        while not progress.finished(self._in_hand(place, release)):
+            time.sleep(_POLL_SECONDS)
+
+    def _smoke(self, place: Place, spec: ServiceSpec) -> None:
+        method, path, body = question(spec.smoke)
+        deadline = time.monotonic() + _LEARNING
+        while True:
+            status, headers, answer = self._cluster.ask_service(
+                place.namespace, place.model, manifests.PORT, method, path, body
+            )
+            if status not in _NOT_THERE or time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_SECONDS)
+        try:
+            check_answer(status, headers, answer, spec.version, spec.image_digest, spec.smoke)
+        except SmokeError as error:
+            raise NotUpError(f"smoke test: {error}") from error
+
+    def _go_back(self, place: Place, release: Release, live: Release | None, log: Callable[[str], None]) -> str:
+        """Bring back what was live, and return what serves now."""
+        if live is None:
+            self._change(place, release, self._cluster.delete)
+            return "nothing served before"
+        if live == release:
+            return f"version {live.version} was live before, and is left as it is"
+        log(f"Going back to version {live.version}")
+
+        def back(found: JSON) -> None:
+            for companion in manifests.companions(place, live, found["metadata"]["uid"]):
+                self._cluster.apply(companion)
+            self._apply(found, manifests.deployment(place, live, live))
+
+        self._change(place, release, back)
+        try:
+            self._roll_out(place, live)
+        except NotUpError as error:
+            return f"version {live.version} was put back, but does not come up either ({error})"
+        return f"version {live.version} still serves"
+
+
+def _owner(place: Place) -> dict[str, str]:
+    return {"app.kubernetes.io/managed-by": "modelyard", **place.selector}
+
+
+def _check_owner(found: JSON, place: Place) -> None:
+    if (owner := manifests.owner(found)) != _owner(place):
+        whose = ", ".join(f"{name}={value}" for name, value in owner.items() if value) or "no label of Modelyard's"
+        raise DeploymentFailed(
+            f"There is another Deployment {place} already, with {whose}",
+            "give the environment a namespace of its own in model.yaml: deployment.environments.<name>.namespace",
+        )
+
+
+def _superseded(place: Place, release: Release, other: int) -> Superseded:
+    return Superseded(
+        f"{place.model}:{release.version} is not deployed to '{place.environment}': generation {other} has taken over, "
+        f"this is {release.generation}"
+    )

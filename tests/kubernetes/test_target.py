@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.fixtures_cluster import TestCluster
+from tests.kubernetes.conftest import MODEL, ModelImages
+from tests.load import Load
+
+from modelyard.background import free_port
+from modelyard.deployment.kubernetes import KubernetesTarget, rollout
+from modelyard.deployment.kubernetes import cluster as cluster_module
+from modelyard.errors import DeploymentFailed, Superseded, Unavailable
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT = "modelyard-deployer"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def target(cluster: TestCluster, namespace: str, model_images: ModelImages) -> KubernetesTarget:
+    """The target as the account that deploys, with the rights of docker/kubernetes/environment.yaml and no other."""
+    return KubernetesTarget(deployer(cluster, namespace), model_images.images.reference, None)
+
+
+def deployer(cluster: TestCluster, namespace: str) -> Any:
+    """A client with a token of the account, which is in the test's own namespace."""
+    from kubernetes import client
+
+    core, rbac = client.CoreV1Api(cluster.api), client.RbacAuthorizationV1Api(cluster.api)
+    account = next(manifest for manifest in manifests("modelyard.yaml") if manifest["metadata"]["name"] == ACCOUNT)
+    account["metadata"]["namespace"] = namespace
+    core.create_namespaced_service_account(namespace, account)
+    role, binding = manifests("environment.yaml")
+    binding["subjects"][0]["namespace"] = namespace
+    rbac.create_namespaced_role(namespace, role)
+    rbac.create_namespaced_role_binding(namespace, binding)
+    token = core.create_namespaced_service_account_token(ACCOUNT, namespace, {"spec": {}}).status.token
+    settings = client.Configuration()
+    settings.host = cluster.api.configuration.host
+    settings.ssl_ca_cert = cluster.api.configuration.ssl_ca_cert
+    settings.api_key = {"authorization": f"Bearer {token}"}
+    return client.ApiClient(settings)
+
+
+def manifests(name: str) -> list[Any]:
+    return list(yaml.safe_load_all((ROOT / "docker" / "kubernetes" / name).read_text()))
+
+
+@contextmanager
+def load(cluster: TestCluster, namespace: str) -> Iterator[Load]:
+    """Steady requests by way of the node's port: the same rules of the node's proxy as a Service's own address."""
+    from kubernetes import client
+
+    ports = [{"port": 80, "targetPort": "http"}]
+    spec = {"type": "NodePort", "selector": {"modelyard.io/model": MODEL}, "ports": ports}
+    service = {"metadata": {"name": "load"}, "spec": spec}
+    made = client.CoreV1Api(cluster.api).create_namespaced_service(namespace, service)
+    port = made.spec.ports[0].node_port
+    _wait_until_open(port)
+    with Load(port, {"rows": [{"x": 2}]}, lambda version: 2 * version) as clients:
+        yield clients
+
+
+def _wait_until_open(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def objects(cluster: TestCluster, namespace: str) -> dict[str, Any]:
+    from kubernetes import client
+
+    core, apps = client.CoreV1Api(cluster.api), client.AppsV1Api(cluster.api)
+    return {
+        "Deployment": apps.list_namespaced_deployment(namespace).items,
+        "Pod": core.list_namespaced_pod(namespace).items,
+        "Service": core.list_namespaced_service(namespace).items,
+        "NetworkPolicy": client.NetworkingV1Api(cluster.api).list_namespaced_network_policy(namespace).items,
+        "PodDisruptionBudget": client.PolicyV1Api(cluster.api).list_namespaced_pod_disruption_budget(namespace).items,
+        "ServiceAccount": [
+            account
+            for account in core.list_namespaced_service_account(namespace).items
+            if account.metadata.name == MODEL
+        ],
+    }
+
+
+def test_the_first_version_answers_and_goes_as_a_whole(
+    cluster: TestCluster, namespace: str, target: KubernetesTarget, model_images: ModelImages
+) -> None:
+    assert target.current(MODEL, namespace) is None
+    spec = model_images.spec(namespace, 1, replicas=2, cpu="50m", memory="256Mi")
+
+    address = target.deploy(spec, print)
+
+    assert address == f"http://{MODEL}.{namespace}.svc"
+    live = target.current(MODEL, namespace)
+    assert live is not None
+    assert live.running
+    assert (live.version, live.run_id, live.image_digest) == (1, 101, spec.image_digest)
+    found = objects(cluster, namespace)
+    for kind, items in found.items():
+        assert len(items) == (2 if kind == "Pod" else 1), kind
+        for item in items:
+            assert item.metadata.labels["app.kubernetes.io/managed-by"] == "modelyard"
+            assert item.metadata.annotations["modelyard.io/image-digest"] == spec.image_digest
+    assert found["Pod"][0].spec.automount_service_account_token is False
+    uids = {pod.metadata.uid for pod in found["Pod"]}
+
+    target.deploy(spec, print)
+
+    assert {pod.metadata.uid for pod in objects(cluster, namespace)["Pod"]} == uids, "the same again changed something"
+
+    target.remove(MODEL, namespace)
+    target.remove(MODEL, namespace)
+    assert target.current(MODEL, namespace) is None
+
+
+def test_a_second_version_replaces_the_first_without_a_failed_request(
+    cluster: TestCluster, namespace: str, target: KubernetesTarget, model_images: ModelImages
+) -> None:
+    second = model_images.spec(namespace, 2)
+    target.deploy(model_images.spec(namespace, 1), print)
+    with load(cluster, namespace) as clients:
+        clients.wait_for(100)
+        target.deploy(second, print)
+        begin = len(clients.answers)
+        clients.wait_for(100)
+        after = {version for _, version in clients.answers[begin + 16 :]}
+    assert not clients.failures
+    assert after == {2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"as_it_loads": "time.sleep(3600)", "ready_timeout": 6.0}, "was not ready within 6 s"),
+        ({"as_it_loads": "raise OSError('disk on fire')"}, "disk on fire"),
+        ({"image_digest": f"sha256:{'0' * 64}"}, "cannot be pulled"),
+        (
+            {"smoke": {"inputs": [{"x": 2}], "outputs": {"prediction": [5]}}},
+            "row 0, prediction: 4, at training it was 5",
+        ),
+        ({"memory": "900Ti"}, "Insufficient memory"),
+    ],
+    ids=["never ready", "crashes", "no image", "smoke test", "no node"],
+)
+def test_a_version_that_does_not_come_up_leaves_the_first_one_serving(
+    cluster: TestCluster,
+    namespace: str,
+    target: KubernetesTarget,
+    model_images: ModelImages,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    reason: str,
+) -> None:
+    monkeypatch.setattr(rollout, "_NODE", 2.0)
+    broken = model_images.spec(namespace, 2, **changes)
+    target.deploy(model_images.spec(namespace, 1), print)
+    pods = {pod.metadata.uid for pod in objects(cluster, namespace)["Pod"]}
+    with load(cluster, namespace) as clients:
+        clients.wait_for(50)
+        with pytest.raises(DeploymentFailed, match="version 1 still serves") as caught:
+            target.deploy(broken, print)
+        clients.wait_for(50)
+    assert reason in caught.value.message
+    assert not clients.failures
+    live = target.current(MODEL, namespace)
+    assert live is not None
+    assert (live.version, live.running) == (1, True)
+    if reason != "row 0, prediction: 4, at training it was 5":
+        assert pods <= {pod.metadata.uid for pod in objects(cluster, namespace)["Pod"]}, "it was started again"
+
+
+def test_a_first_version_that_does_not_come_up_leaves_nothing(
+    cluster: TestCluster, namespace: str, target: KubernetesTarget, model_images: ModelImages
+) -> None:
+    broken = model_images.spec(namespace, 1, as_it_loads="sys.exit('no licence')")
+
+    with pytest.raises(DeploymentFailed, match="nothing served before"):
+        target.deploy(broken, print)
+
+    assert target.current(MODEL, namespace) is None
+    target.remove(MODEL, namespace)
+    assert not any(objects(cluster, namespace)["Deployment"])
+
+
+def test_an_older_generation_is_superseded(namespace: str, target: KubernetesTarget, model_images: ModelImages) -> None:
+    target.deploy(model_images.spec(namespace, 2), print)
+    with pytest.raises(Superseded):
+        target.deploy(model_images.spec(namespace, 1), print)
+    live = target.current(MODEL, namespace)
+    assert live is not None
+    assert live.version == 2
+
+
+def test_of_two_at_once_the_newer_one_wins(namespace: str, target: KubernetesTarget, model_images: ModelImages) -> None:
+    older = model_images.spec(namespace, 1, as_it_loads="time.sleep(5)")
+    newer = model_images.spec(namespace, 2)
+    outcomes: list[str] = []
+    begun = threading.Event()
+
+    def deploy_older() -> None:
+        try:
+            target.deploy(older, lambda _: begun.set())
+        except Superseded:
+            outcomes.append("superseded")
+
+    thread = threading.Thread(target=deploy_older)
+    thread.start()
+    assert begun.wait(30)
+    target.deploy(newer, print)
+    thread.join(60)
+
+    assert outcomes == ["superseded"]
+    live = target.current(MODEL, namespace)
+    assert live is not None
+    assert live.version == 2
+
+
+def test_an_account_without_the_rights_is_told_what_to_apply(
+    cluster: TestCluster, namespace: str, model_images: ModelImages
+) -> None:
+    elsewhere = KubernetesTarget(deployer(cluster, namespace), model_images.images.reference, "default")
+    with pytest.raises(DeploymentFailed, match=r"(?s)cannot get .*environment\.yaml") as caught:
+        elsewhere.deploy(model_images.spec("production", 1), print)
+    assert "deployments.apps" in caught.value.message
+
+
+def test_a_deployment_of_somebody_else_is_left_alone(
+    cluster: TestCluster, namespace: str, target: KubernetesTarget, model_images: ModelImages
+) -> None:
+    target.deploy(model_images.spec(namespace, 1), print)
+    staging = KubernetesTarget(cluster.api, model_images.images.reference, namespace)
+
+    assert staging.current(MODEL, "staging") is None
+    with pytest.raises(DeploymentFailed, match="another Deployment"):
+        staging.deploy(model_images.spec("staging", 2), print)
+    with pytest.raises(DeploymentFailed, match="another Deployment"):
+        staging.remove(MODEL, "staging")
+
+    live = target.current(MODEL, namespace)
+    assert live is not None
+    assert live.version == 1
+
+
+def test_a_cluster_that_is_away_is_worth_another_try(
+    model_images: ModelImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kubernetes import client
+
+    monkeypatch.setattr(cluster_module, "_AWAY_SECONDS", 0.5)
+    settings = client.Configuration()
+    settings.host = f"http://127.0.0.1:{free_port()}"
+    target = KubernetesTarget(client.ApiClient(settings), model_images.images.reference, None)
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        target.deploy(model_images.spec("production", 1), print)
