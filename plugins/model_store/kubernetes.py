@@ -80,9 +80,14 @@ class KubernetesStepOperator(KubernetesPodOperator):
 
     def execute(self, context: Context) -> JSON:
         """Run the step's pod to its end and return the ids and digests that the step left."""
+        from modelyard.execution.kubernetes import check_reachable, check_source
+
         try:
             with ModelStoreHook(self.pipeline_step.conn_id) as store:
                 run, command = self.pipeline_step.begin(context, store)
+                check_reachable(store.address, self.pipeline_step.conn_id)
+                if command.step == "prepare" and run.params.get("version") is None:
+                    check_source(run.project)
                 self.pod_template_dict = self._pod(context, store, command)
                 ended = self._run(context)
                 self.links = self.pipeline_step.links(store, run)
@@ -96,11 +101,10 @@ class KubernetesStepOperator(KubernetesPodOperator):
 
     def _pod(self, context: Context, store: Store, command: Command) -> JSON:
         """Return the manifest of the step's pod, with the Secrets that it mounts in the cluster."""
-        from modelyard.execution.kubernetes import Secrets, address_secret, check_reachable, git_secret, step_pod
+        from modelyard.execution.kubernetes import Secrets, address_secret, git_secret, step_pod
         from modelyard.images import open_images
 
         step, address = self.pipeline_step, store.address
-        check_reachable(address, step.conn_id)
         store_secret = self._apply(address_secret(address, step.conn_id))
         git, git_conn_id = step.git_credentials(context["params"]), step.git_conn_id(context["params"])
         applied = None

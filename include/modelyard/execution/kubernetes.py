@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from modelyard.credential_places import MOUNTED
-from modelyard.errors import StoreError
+from modelyard.errors import RequestError, StoreError
 from modelyard.execution.command import Command, ImageBeside
 from modelyard.steps.plan import DEPLOYING
 from modelyard.store.address import StoreAddress
@@ -192,6 +192,19 @@ def _secret(name: str, conn_id: str, line: str) -> JSON:
         "type": "Opaque",
         "data": {_FILE: b64encode(f"{line}\n".encode()).decode()},
     }
+
+
+def check_source(source: Mapping[str, str]) -> None:
+    """Refuse a project that is a folder of this very machine.
+
+    Raises:
+        RequestError: it is one.
+    """
+    if "folder" in source:
+        raise RequestError(
+            f"No pod can read the folder {source['folder']}",
+            "put the project into a Git repository and enter that: modelyard lock --git URL --into FOLDER",
+        )
 
 
 def check_reachable(address: StoreAddress, conn_id: str) -> None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from modelyard.errors import StoreError
+from modelyard.errors import RequestError, StoreError
 from modelyard.execution import Command, ImageBeside
 from modelyard.execution.kubernetes import (
     Secrets,
     address_secret,
     check_reachable,
+    check_source,
     git_secret,
     secret_name,
     step_pod,
@@ -160,3 +161,9 @@ def test_a_store_that_no_pod_reaches_is_refused(changes: dict[str, Any], named: 
 
 def test_a_store_on_the_network_is_fine():
     check_reachable(ADDRESS, "model_store_default")
+
+
+def test_a_project_that_no_pod_reads_is_refused():
+    check_source({"git": "https://git.example.com/wine"})
+    with pytest.raises(RequestError, match=r"No pod can read the folder /projects/wine\n  → .*modelyard lock --git"):
+        check_source({"folder": "/projects/wine"})
