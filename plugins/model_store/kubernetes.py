@@ -13,6 +13,7 @@ from model_store.hook import ModelStoreHook
 from model_store.links import BUTTONS
 from model_store.run import JSON, Ended, PipelineStep, task_failure
 from modelyard.errors import ModelyardError
+from modelyard.steps import plan
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -80,7 +81,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
 
     def execute(self, context: Context) -> JSON:
         """Run the step's pod to its end and return the ids and digests that the step left."""
-        from modelyard.execution.kubernetes import check_reachable, check_source
+        from modelyard.execution.kubernetes import check_reachable, check_source, check_target
 
         try:
             with ModelStoreHook(self.pipeline_step.conn_id) as store:
@@ -88,6 +89,8 @@ class KubernetesStepOperator(KubernetesPodOperator):
                 check_reachable(store.address, self.pipeline_step.conn_id)
                 if command.step == "prepare" and run.params.get("version") is None:
                     check_source(run.project)
+                if command.step in plan.DEPLOYING:
+                    check_target(run.settings["environment"], run.settings["target"])
                 self.pod_template_dict = self._pod(context, store, command)
                 ended = self._run(context)
                 self.links = self.pipeline_step.links(store, run)

@@ -207,6 +207,19 @@ def check_source(source: Mapping[str, str]) -> None:
         )
 
 
+def check_target(environment: str, target: str) -> None:
+    """Refuse to deploy to the machine that a step runs on: of a pod, that is gone when the step has ended.
+
+    Raises:
+        RequestError: the environment's target is that machine.
+    """
+    if target == "local":
+        raise RequestError(
+            f"Environment '{environment}' has the target 'local', and a pod's services would end with it",
+            f"write `target: kubernetes` under deployment.environments.{environment} of model.yaml",
+        )
+
+
 def check_reachable(address: StoreAddress, conn_id: str) -> None:
     """Refuse a store of which a part is on this very machine: a pod would look for it in itself.
 

@@ -12,6 +12,7 @@ from modelyard.execution.kubernetes import (
     address_secret,
     check_reachable,
     check_source,
+    check_target,
     git_secret,
     secret_name,
     step_pod,
@@ -167,3 +168,9 @@ def test_a_project_that_no_pod_reads_is_refused():
     check_source({"git": "https://git.example.com/wine"})
     with pytest.raises(RequestError, match=r"No pod can read the folder /projects/wine\n  → .*modelyard lock --git"):
         check_source({"folder": "/projects/wine"})
+
+
+def test_a_service_that_would_end_with_its_pod_is_refused():
+    check_target("staging", "kubernetes")
+    with pytest.raises(RequestError, match="'production' has the target 'local'"):
+        check_target("production", "local")

@@ -108,3 +108,38 @@ def test_a_tar_of_another_kind_writes_nothing_outside(tmp_path: Path) -> None:
     with pytest.raises(RequestError):
         unpack_tree(packed, tmp_path / "there")
     assert not (tmp_path / "escaped").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        (tarfile.SYMTYPE, "/etc/passwd"),
+        (tarfile.SYMTYPE, "../other"),
+        (tarfile.LNKTYPE, "/etc/passwd"),
+        (tarfile.FIFOTYPE, ""),
+        (tarfile.CHRTYPE, ""),
+    ],
+)
+def test_a_tar_of_another_kind_leads_nowhere(tmp_path: Path, kind: bytes, target: str) -> None:
+    entry = tarfile.TarInfo("entry")
+    entry.type, entry.linkname = kind, target
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(entry)
+    packed.seek(0)
+    with pytest.raises(RequestError, match=r"cannot be unpacked: .*entry"):
+        unpack_tree(packed, tmp_path / "there")
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_tar_of_another_kind_writes_through_no_link(tmp_path: Path) -> None:
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.SYMTYPE, "file"
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(link)
+        tar.addfile(tarfile.TarInfo("link"))
+    packed.seek(0)
+    with pytest.raises(RequestError, match="cannot be unpacked"):
+        unpack_tree(packed, tmp_path / "there")
+    assert not (tmp_path / "there" / "file").exists()
