@@ -15,9 +15,11 @@ from tests.kubernetes.conftest import MODEL, ModelImages
 from tests.load import Load
 
 from modelyard.background import free_port
+from modelyard.deployment import open_target
 from modelyard.deployment.kubernetes import KubernetesTarget, rollout
 from modelyard.deployment.kubernetes import cluster as cluster_module
-from modelyard.errors import DeploymentFailed, Superseded, Unavailable
+from modelyard.errors import DeploymentFailed, RequestError, Superseded, Unavailable
+from modelyard.images.layout import Layout
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "modelyard-deployer"
@@ -270,3 +272,25 @@ def test_a_cluster_that_is_away_is_worth_another_try(
     target = KubernetesTarget(client.ApiClient(settings), model_images.images.reference, None)
     with pytest.raises(Unavailable, match="cannot be reached"):
         target.deploy(model_images.spec("production", 1), print)
+
+
+def test_a_quota_that_lets_no_pod_in_is_the_reason(
+    cluster: TestCluster, namespace: str, target: KubernetesTarget, model_images: ModelImages
+) -> None:
+    from kubernetes import client
+
+    target.deploy(model_images.spec(namespace, 1), print)
+    quota = {"metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}}
+    client.CoreV1Api(cluster.api).create_namespaced_resource_quota(namespace, quota)
+    with pytest.raises(DeploymentFailed, match=r"version 1 still serves.*lets no pod in.*quota: one"):
+        target.deploy(model_images.spec(namespace, 2), print)
+
+
+def test_a_target_is_opened_by_the_kubeconfig_and_needs_a_registry(
+    namespace: str, model_images: ModelImages, tmp_path: Path
+) -> None:
+    opened = open_target("kubernetes", tmp_path, model_images.images, namespace)
+    assert opened.current(MODEL, "production") is None
+    opened.remove(MODEL, "production")
+    with pytest.raises(RequestError, match="connection a registry"):
+        open_target("kubernetes", tmp_path, Layout(tmp_path / "images"))

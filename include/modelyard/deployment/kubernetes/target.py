@@ -19,7 +19,7 @@ from modelyard.deployment.kubernetes.manifests import Place, Release
 from modelyard.deployment.kubernetes.rollout import NotUpError, RollOut
 from modelyard.deployment.smoke import SmokeError, check_answer, question
 from modelyard.deployment.target import JSON, Live, ServiceSpec
-from modelyard.errors import DeploymentFailed, Superseded
+from modelyard.errors import DeploymentFailed, Superseded, Unavailable
 
 _POLL_SECONDS = 0.5
 # Seconds in which the API server learns of a Service's new pods, and of pods that ended.
@@ -84,8 +84,13 @@ class KubernetesTarget:
         """See ``Target.remove``."""
         place = self._place(model, environment)
         deadline = time.monotonic() + _REMOVAL_SECONDS
-        while (found := self._cluster.get("Deployment", place.namespace, model)) and time.monotonic() < deadline:
+        while found := self._cluster.get("Deployment", place.namespace, model):
             _check_owner(found, place)
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"Deployment {place} is still being deleted",
+                    f"look at its pods: kubectl -n {place.namespace} get pods",
+                )
             try:
                 if "deletionTimestamp" not in found["metadata"]:
                     self._cluster.delete(found)
