@@ -27,7 +27,7 @@ class NotUpError(Exception):
 
 @dataclass(frozen=True)
 class _Trouble:
-    kind: str
+    key: tuple[str, str]  # its kind and its pod: what has the same key lasts
     text: str
     patience: float
     pod: JSON | None = None  # whose last log lines belong to it
@@ -42,7 +42,7 @@ class RollOut:
     place: Place
     release: Release
     _began: float = field(default_factory=time.monotonic)
-    _since: dict[str, float] = field(default_factory=dict)
+    _since: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def finished(self, deployment: JSON) -> bool:
         """Return whether all pods are the release's, ready, and no other one can answer any more.
@@ -73,9 +73,10 @@ class RollOut:
         """Raise what has been wrong for too long."""
         troubles = [trouble for trouble in (_refused(deployment), *map(self._trouble, pods)) if trouble]
         now = time.monotonic()
-        self._since = {trouble.kind: self._since.get(trouble.kind, now) for trouble in troubles}
+        # By pod: the second replica's time begins with itself, not with the first one's.
+        self._since = {trouble.key: self._since.get(trouble.key, now) for trouble in troubles}
         for trouble in troubles:
-            if now - self._since[trouble.kind] >= trouble.patience:
+            if now - self._since[trouble.key] >= trouble.patience:
                 text = trouble.text
                 if trouble.pod is not None:
                     lines = self.cluster.log(trouble.pod, CONTAINER, _LOG_LINES, previous=trouble.previous)
@@ -86,9 +87,9 @@ class RollOut:
         name = pod["metadata"]["name"]
         for condition in pod["status"].get("conditions", ()):
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                return _Trouble("node", f"no node takes pod {name}: {condition.get('message', '')}", _NODE)
+                return _Trouble(("node", name), f"no node takes pod {name}: {condition.get('message', '')}", _NODE)
         if pod["status"].get("phase") == "Failed":
-            return _Trouble("failed", f"pod {name} was ended: {pod['status'].get('message', '')}", _PULL)
+            return _Trouble(("failed", name), f"pod {name} was ended: {pod['status'].get('message', '')}", _PULL)
         container = next(iter(pod["status"].get("containerStatuses", ())), None)
         if container is None or container.get("ready"):
             return None
@@ -97,9 +98,11 @@ class RollOut:
         if reason in _CANNOT_PULL:
             final = reason == "InvalidImageName" or any(part in message.lower() for part in _FINAL)
             text = f"the image {self.release.image} cannot be pulled: {message or reason}"
-            return _Trouble("pull", text, _REFUSED if final else _PULL)
+            return _Trouble(("pull", name), text, _REFUSED if final else _PULL)
         if reason in _CANNOT_START:
-            return _Trouble("start", f"the container of pod {name} cannot be started: {message or reason}", _REFUSED)
+            return _Trouble(
+                ("start", name), f"the container of pod {name} cannot be started: {message or reason}", _REFUSED
+            )
         ended = container["state"].get("terminated") or container.get("lastState", {}).get("terminated")
         if ended and (container["restartCount"] > 0 or "terminated" in container["state"]):
             again = container["restartCount"] > 1 or reason == "CrashLoopBackOff"
@@ -110,10 +113,12 @@ class RollOut:
             )
             previous = "terminated" not in container["state"]
             patience = 0 if again else self.release.ready_timeout
-            return _Trouble("crash", f"the server in pod {name} {why} as it started", patience, pod, previous)
+            return _Trouble(("crash", name), f"the server in pod {name} {why} as it started", patience, pod, previous)
         if "running" in container["state"]:
             seconds = self.release.ready_timeout
-            return _Trouble("ready", f"the server in pod {name} was not ready within {seconds:g} s", seconds, pod)
+            return _Trouble(
+                ("ready", name), f"the server in pod {name} was not ready within {seconds:g} s", seconds, pod
+            )
         return None
 
 
@@ -121,5 +126,5 @@ def _refused(deployment: JSON) -> _Trouble | None:
     """A quota, a limit or a security standard of the namespace that lets no pod in."""
     for condition in deployment.get("status", {}).get("conditions", ()):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return _Trouble("refused", f"the cluster lets no pod in: {condition.get('message', '')}", _REFUSED)
+            return _Trouble(("refused", ""), f"the cluster lets no pod in: {condition.get('message', '')}", _REFUSED)
     return None
