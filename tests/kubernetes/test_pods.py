@@ -17,14 +17,17 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from tests.fixtures_machine import LOCAL_FOLDER, REPOSITORY, fail, succeed, wait_until
 from tests.forwarding import forwarded
 from tests.git_server import serving_git
 from tests.pipeline.tiny import make_tiny
+from tests.yard import commit
 
 from modelyard.demo.machine import Machine
 from modelyard.demo.rest import AirflowApi
-from modelyard.project.write_lock import write_git_entry
+from modelyard.deployment.kubernetes.cluster import Cluster
+from modelyard.project.write_lock import write_git_entry, write_lock
 from modelyard.sources import Credentials
 from modelyard.store import Store, StoreAddress
 
@@ -50,6 +53,13 @@ class Yard:
         """Return the pods that are there, by step."""
         found = self.core.list_namespaced_pod(self.namespace, label_selector="modelyard.io/step").items
         return {pod.metadata.labels["modelyard.io/step"]: pod for pod in found}
+
+    def ask(self, body: dict[str, Any]) -> Any:
+        """Ask the service, by way of the API server."""
+        _, _, answer = Cluster(self.core.api_client).ask_service(
+            self.namespace, "tiny", "http", "POST", "/predict", body
+        )
+        return json.loads(answer)
 
     @property
     def credentials(self) -> list[str]:
@@ -80,6 +90,21 @@ class Manifests:
                 self.seen[step] = str(pod)
 
 
+def apply_rights(cluster: Any, namespace: str) -> None:
+    """Make the accounts of the steps and of the deployer, with the rights of docker/kubernetes, in one namespace."""
+    from kubernetes import client
+
+    core, rbac = client.CoreV1Api(cluster.api), client.RbacAuthorizationV1Api(cluster.api)
+    _, *accounts = yaml.safe_load_all((REPOSITORY / "docker" / "kubernetes" / "modelyard.yaml").read_text())
+    for account in accounts:
+        account["metadata"]["namespace"] = namespace
+        core.create_namespaced_service_account(namespace, account)
+    role, binding = yaml.safe_load_all((REPOSITORY / "docker" / "kubernetes" / "environment.yaml").read_text())
+    binding["subjects"][0]["namespace"] = namespace
+    rbac.create_namespaced_role(namespace, role)
+    rbac.create_namespaced_role_binding(namespace, binding)
+
+
 @pytest.fixture(scope="module")
 def runner_image(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     """This very Modelyard as an image."""
@@ -105,8 +130,7 @@ def yard(
             {"metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
         )
         stack.callback(core.delete_namespace, name)
-        for account in ("modelyard-step", "modelyard-deployer"):
-            core.create_namespaced_service_account(name, {"metadata": {"name": account}})
+        apply_rights(cluster, name)
 
         def reachable(url: str) -> str:
             parts = urlsplit(url)
@@ -127,7 +151,12 @@ def yard(
         login = Credentials(LOGIN.username, LOGIN.token)
         git = reachable(stack.enter_context(serving_git(folder, login)))
         (folder / "projects").mkdir()
-        make_tiny(folder / "tiny", folder / "home")
+        tiny = make_tiny(folder / "tiny", folder / "home")
+        production = {"target": "kubernetes", "namespace": name}
+        with (tiny / "model.yaml").open("a") as model_yaml:
+            yaml.safe_dump({"deployment": {"environments": {"production": production}}}, model_yaml)
+        write_lock(tiny, folder / "home", print)
+        commit(tiny)
         source = {"git": f"{git}/tiny/.git", "ref": None, "subfolder": ""}
         write_git_entry(folder / "projects", source, CONNECTION, login)
 
@@ -228,16 +257,17 @@ def test_a_pod_outlives_its_worker_and_is_taken_up_again(yard: Yard, api: Airflo
         assert [document["status"] for document in found] == ["COMPLETED"]
 
 
-def test_an_image_is_built_in_a_pod_and_tested_beside_one(yard: Yard, api: AirflowApi):
+def test_the_whole_line_ends_in_a_service_that_answers(yard: Yard, api: AirflowApi):
     with Manifests(yard) as manifests:
-        failed = fail(api, "tiny", {"config.threshold": 0.4})
-    assert list(failed) == ["deploy"]
-    assert "'production' has the target 'local', and a pod's services would end with it" in failed["deploy"]
-    (run,) = (one["dag_run_id"] for one in api.runs("tiny")[:1])
-    tested = api.xcom("tiny", run, "test_image")
-    assert tested["golden"] == 2
+        runs = [succeed(api, "tiny", {"config.threshold": threshold}) for threshold in (0.5, 0.4)]
+    deployed = api.xcom("tiny", runs[-1], "deploy")
+    answer = yard.ask({"rows": [{"x": 0.45}]})
+    assert answer["predictions"] == [{"prediction": "high"}]
+    assert answer["model_version"] == str(deployed["version"])
+    tested = api.xcom("tiny", runs[-1], "test_image")
+    assert tested["image_digest"] == deployed["image_digest"]
     assert f"/tiny@{tested['image_digest']}" in manifests.seen["test_image"]
-    assert api.xcom("tiny", run, "push")["image_digest"] == tested["image_digest"]
-    everything = shown(api, run) + str(manifests.seen)
+    assert "beside-production" in manifests.seen["validate"]
+    everything = "".join(shown(api, run) for run in runs) + str(manifests.seen)
     for credential in yard.credentials:
         assert credential not in everything
