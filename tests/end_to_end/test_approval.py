@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ def question(api: AirflowApi, model: str, conf: dict[str, Any]) -> tuple[str, di
         return states.get("approve") == "awaiting_input"
 
     wait_until(parked, 300, "A question")
+    # An answer in the very second of the question makes Airflow 3.3 fail the task and ask again (apache/airflow#72716).
+    time.sleep(3)
     return run, api.get(f"/dags/{model}/dagRuns/{run}/taskInstances/approve/-1/hitlDetails")
 
 
