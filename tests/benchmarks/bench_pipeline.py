@@ -26,8 +26,11 @@ FLOOR = f"""
 from airflow.sdk import DAG, chain
 from airflow.providers.standard.operators.python import PythonOperator
 
+def nothing():
+    pass
+
 with DAG("floor", schedule=None) as dag:
-    chain(*[PythonOperator(task_id=name, python_callable=dict) for name in {[step.name for step in plan.STEPS]!r}])
+    chain(*[PythonOperator(task_id=name, python_callable=nothing) for name in {[step.name for step in plan.STEPS]!r}])
 """
 
 
