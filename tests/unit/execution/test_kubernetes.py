@@ -1,5 +1,3 @@
-import json
-from base64 import b64decode
 from dataclasses import replace
 from typing import Any
 
@@ -7,16 +5,7 @@ import pytest
 
 from modelyard.errors import RequestError, StoreError
 from modelyard.execution import Command, ImageBeside
-from modelyard.execution.kubernetes import (
-    Secrets,
-    address_secret,
-    check_reachable,
-    check_source,
-    check_target,
-    git_secret,
-    secret_name,
-    step_pod,
-)
+from modelyard.execution.kubernetes import Secrets, check_reachable, check_source, check_target, step_pod
 from modelyard.steps.plan import BY_NAME
 from modelyard.store import StoreAddress
 
@@ -31,13 +20,17 @@ ADDRESS = StoreAddress(
 PRODUCTION = ImageBeside("wine", f"sha256:{'a' * 64}", "wine", 3)
 
 
-def pod(step: str = "train", *, git: str | None = None, **command: Any) -> dict[str, Any]:
+def pod(
+    step: str = "train", *, git: str | None = None, template: dict[str, Any] | None = None, **command: Any
+) -> dict[str, Any]:
     return step_pod(
         Command(step, RUN, **command),
         image="registry.example.com/models/runner:1",
         secrets=Secrets("modelyard-store", git),
         images_beside={"production": "registry.example.com/models/wine@sha256:aa"},
         deadline_seconds=3600,
+        gpu_resource="amd.com/gpu",
+        template=template,
     )
 
 
@@ -65,7 +58,7 @@ def test_the_command_is_what_a_process_of_the_worker_gets():
     (container,) = pod("train", try_number=2, clear_number=1)["spec"]["containers"]
     assert container["args"] == [
         *("step", "train", "--pipeline-run", RUN, "--try-number", "2", "--clear-number", "1"),
-        *("--address", "/run/modelyard/store/given"),
+        *("--address", "/run/modelyard/store"),
     ]
     assert container["image"] == "registry.example.com/models/runner:1"
     assert {variable["name"] for variable in container["env"]} == {"HOME", "MODELYARD_HOME", "PYTHONUNBUFFERED"}
@@ -106,8 +99,9 @@ def test_an_image_beside_starts_first_and_is_given_nothing():
 
 
 def test_resources_are_asked_for_and_are_the_limit():
-    quantities = {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi", "nvidia.com/gpu": "1"}
-    (container,) = pod("train", resources=quantities)["spec"]["containers"]
+    asked = {"cpu": "2", "memory": "4Gi", "ephemeral_storage": "10Gi", "gpu": "1"}
+    quantities = {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi", "amd.com/gpu": "1"}
+    (container,) = pod("train", resources=asked)["spec"]["containers"]
     assert container["resources"] == {"requests": quantities, "limits": quantities}
     assert pod("train")["spec"]["containers"][0]["resources"] == {}
 
@@ -115,31 +109,11 @@ def test_resources_are_asked_for_and_are_the_limit():
 def test_a_repositorys_token_is_mounted_beside_the_stores_address():
     spec = pod("prepare", git="modelyard-git")["spec"]
     (container,) = spec["containers"]
-    assert container["args"][-2:] == ["--git", "/run/modelyard/git/given"]
+    assert container["args"][-2:] == ["--git", "/run/modelyard/git"]
     assert {volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume} == {
         "modelyard-store",
         "modelyard-git",
     }
-
-
-def test_secrets_hold_what_the_step_reads():
-    made = address_secret(ADDRESS, "model_store_default")
-    given = json.loads(b64decode(made["data"]["given"]))
-    assert StoreAddress.from_json(given["address"]) == ADDRESS
-    assert given["git"] is None
-    of_git = git_secret(("me", "token"), "git_default", "default")
-    assert json.loads(b64decode(of_git["data"]["given"])) == ["me", "token"]
-    assert of_git["metadata"]["annotations"] == {"modelyard.io/connection": "git_default"}
-
-
-def test_each_connection_of_each_airflow_has_a_secret_of_its_own():
-    names = {
-        secret_name(conn_id, installation)
-        for conn_id in ("model_store_default", "model-store-default", "Model Store", "x" * 250)
-        for installation in ("default", "other")
-    }
-    assert len(names) == 8
-    assert all(name.startswith("modelyard-") and name == name.lower() and len(name) < 100 for name in names)
 
 
 @pytest.mark.parametrize(
