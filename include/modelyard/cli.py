@@ -246,6 +246,7 @@ def _show_services(services: list[Live]) -> None:
 @click.option(
     "--git", "git_folder", type=FOLDER, help="A folder with username and password of the project's repository."
 )
+@click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to build on.")
 def step(
     name: str,
     pipeline_run: str,
@@ -254,6 +255,7 @@ def step(
     beside: tuple[str, ...],
     address: str | None,
     git_folder: Path | None,
+    runner_image: str | None,
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
     import json
@@ -287,6 +289,7 @@ def step(
             clear_number=clear_number,
             beside=dict(pair.split("=", 1) for pair in beside),
             git=None if git is None else (git[0], git[1]),
+            runner_image=runner_image,
         )
     )
 

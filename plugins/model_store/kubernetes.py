@@ -37,7 +37,7 @@ class Cluster:
     Attributes:
         conn_id: Airflow's connection to the cluster.
         namespace: of the pods and of their Secrets.
-        runner_image: the image of all steps.
+        runner_image: the image of the steps; those that run the project's code have one that lies on it.
         deadline_seconds: no step's pod lives longer than this.
         gpu_resource: what the cluster calls a GPU.
         forbidden: keys of model.yaml's ``steps`` that no project may use.
@@ -100,6 +100,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
 
         def start(store: Store, run: PipelineRun, command: Command) -> None:
             self._check(store, run, command)
+            self.image = command.image or self.cluster.runner_image
             self.pod_template_dict = self._pod(context, store, command)
             super(KubernetesStepOperator, self).execute(context)
 
@@ -152,7 +153,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
                 resources={name: str(quantity) for name, quantity in resources.items()},
                 pod=asked.pod.to_json(),
             ),
-            image=cluster.runner_image,
+            runner_image=cluster.runner_image,
             secrets=self._secrets(params, store.address),
             images_beside={name: images.reference(one.repository, one.digest) for name, one in command.beside.items()},
             deadline_seconds=cluster.deadline_seconds,
