@@ -145,14 +145,9 @@ class KubernetesStepOperator(KubernetesPodOperator):
 
         step, cluster, params = self.pipeline_step, self.cluster, context["params"]
         asked = step_settings(step.step, step.settings, params, cluster.forbidden)
-        resources = asked.resources.model_dump(exclude_none=True)
         images = open_images(store.address, ModelStoreHook(step.conn_id).home())
         return step_pod(
-            replace(
-                command,
-                resources={name: str(quantity) for name, quantity in resources.items()},
-                pod=asked.pod.to_json(),
-            ),
+            replace(command, resources=asked.resources.quantities(), pod=asked.pod.to_json()),
             runner_image=cluster.runner_image,
             secrets=self._secrets(params, store.address),
             images_beside={name: images.reference(one.repository, one.digest) for name, one in command.beside.items()},

@@ -33,7 +33,7 @@ from modelyard.images import ImageStore, open_images
 from modelyard.images.base import pull_base
 from modelyard.images.model_image import build_model_image
 from modelyard.project.write_lock import write_git_entry, write_lock
-from modelyard.store import StoreAddress
+from modelyard.store import Store, StoreAddress
 
 MODEL = "times"
 _PREDICT = """
@@ -162,6 +162,13 @@ def tiny(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_lock(folder, home, print)
     commit(folder)
     return folder
+
+
+@pytest.fixture
+def store(ground: Ground) -> Iterator[Store]:
+    """The ground's store, open."""
+    with Store.open(ground.store) as store:
+        yield store
 
 
 @dataclass

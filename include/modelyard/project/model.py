@@ -153,6 +153,10 @@ class StepResources(Resources):
         default=None, ge=1, description="GPUs, of the kind that Airflow's configuration names.", examples=[1]
     )
 
+    def quantities(self) -> dict[str, str]:
+        """Return what is asked for, by name."""
+        return {name: str(quantity) for name, quantity in self.model_dump(exclude_none=True).items()}
+
 
 class Step(Section):
     """How one step of the pipeline runs, where steps are pods."""
