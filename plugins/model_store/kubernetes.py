@@ -194,7 +194,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
         try:
             wait()
         except AirflowException:
-            pod = self.remote_pod or self.pod  # the second is the one that the triggerer has waited for
+            pod = self.pod if self.deferrable else self.remote_pod
             if pod is None or (ended := _end_of(pod)) is None:
                 raise
             return ended
@@ -222,6 +222,8 @@ def _end_of(pod: V1Pod) -> Ended | None:
     """Return how the step in ``pod`` ended; None when it never started."""
     from modelyard.execution.kubernetes import CONTAINER
 
+    if pod.status is None:  # it is what was asked for, and nothing came of it
+        return None
     try_number = int(pod.metadata.labels["try_number"])
     states = {status.name: status.state for status in pod.status.container_statuses or ()}
     terminated = states[CONTAINER].terminated if CONTAINER in states else None

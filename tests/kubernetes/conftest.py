@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -34,6 +35,10 @@ from modelyard.images.base import pull_base
 from modelyard.images.model_image import build_model_image
 from modelyard.project.write_lock import write_git_entry, write_lock
 from modelyard.store import Store, StoreAddress
+
+# Airflow reads its configuration, and writes one, when it is imported.
+_airflow_home = tempfile.TemporaryDirectory(prefix="airflow-")  # gone with this process
+os.environ["AIRFLOW_HOME"] = _airflow_home.name
 
 MODEL = "times"
 _PREDICT = """

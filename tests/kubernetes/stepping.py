@@ -14,11 +14,11 @@ from tests.kubernetes.ground import LOGIN, Ground
 from tests.pipeline.tiny import make_tiny
 from tests.yard import commit
 
-from model_store.shape import step_settings
 from modelyard.execution import Command
 from modelyard.execution.kubernetes import CONTAINER, Secrets, step_pod
 from modelyard.execution.secrets import address_secret, git_secret
 from modelyard.project.lock import read_lock
+from modelyard.project.model import Step
 from modelyard.project.write_lock import write_lock
 from modelyard.steps import plan
 from modelyard.store import PipelineRun, Store, pipeline_run_id
@@ -36,7 +36,6 @@ class Pods:
     def __init__(self, ground: Ground, store: Store, project: Path, **params: Any) -> None:
         self.ground = ground
         self.store = store
-        self.params = params
         self.project = lock = read_lock(project)["project"]
         run_id = uuid.uuid4().hex
         self.run = store.pipelines.open(
@@ -67,7 +66,7 @@ class Pods:
 
     def manifest(self, step: str, runner_image: str | None = None) -> dict[str, Any]:
         """Return the pod of a step."""
-        asked = step_settings(step, self.project["steps"].get(step, {}), self.params, ())
+        asked = Step.model_validate(self.project["steps"].get(step, {}))
         return step_pod(
             Command(
                 step,

@@ -7,6 +7,7 @@ Standard takes away. The names of the fields are Kubernetes', so that what its d
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -24,7 +25,7 @@ _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - of the pod
 
 
 def _check_mount_path(path: str) -> str:
-    if not path.startswith("/") or ":" in path or posixpath.normpath(path) != path:
+    if not re.match("/(?!/)", path) or ":" in path or posixpath.normpath(path) != path:  # it keeps two slashes
         raise ValueError(f"'{path}' is no absolute path in its shortest form")
     if path.split("/")[1] in _SYSTEM and path != _SHARED_MEMORY:
         raise ValueError(f"'/{path.split('/')[1]}' is the step's own: mount it below /mnt, /data or another folder")

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -21,12 +22,18 @@ PRODUCTION = ImageBeside("wine", f"sha256:{'a' * 64}", "wine", 3)
 
 
 def pod(
-    step: str = "train", *, git: str | None = None, template: dict[str, Any] | None = None, **command: Any
+    step: str = "train",
+    *,
+    store: str = "modelyard-store",
+    git: str | None = None,
+    pull: str | None = None,
+    template: dict[str, Any] | None = None,
+    **command: Any,
 ) -> dict[str, Any]:
     return step_pod(
         Command(step, RUN, **command),
         runner_image="registry.example.com/models/runner:1",
-        secrets=Secrets("modelyard-store", git),
+        secrets=Secrets(store, git, pull),
         images_beside={"production": "registry.example.com/models/wine@sha256:aa"},
         deadline_seconds=3600,
         gpu_resource="amd.com/gpu",
@@ -148,3 +155,82 @@ def test_a_service_that_would_end_with_its_pod_is_refused():
     check_target("staging", "kubernetes")
     with pytest.raises(RequestError, match="'production' has the target 'local'"):
         check_target("production", "local")
+
+
+ASKED: dict[str, Any] = {
+    "nodeSelector": {"disk": "ssd"},
+    "affinity": {"podAffinity": {}},
+    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    "priorityClassName": "batch",
+    "serviceAccountName": "wine-training",
+    "imagePullSecrets": [{"name": "registry"}],
+    "env": [
+        {"name": "PATH", "value": "/mnt/bin:$(HOME):$(PATH):$$(PATH)"},
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "wandb", "key": "token"}}},
+    ],
+    "envFrom": [{"prefix": "S_", "configMapRef": {"name": "settings"}}, {"secretRef": {"name": "more"}}],
+    "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": "wines"}}],
+    "volumeMounts": [{"name": "home", "mountPath": "/mnt/data"}],
+}
+
+
+def test_a_project_is_given_what_it_asks_for():
+    spec = pod("train", pod=ASKED)["spec"]
+    for key in ("nodeSelector", "affinity", "tolerations", "priorityClassName", "serviceAccountName"):
+        assert spec[key] == ASKED[key]
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["automountServiceAccountToken"] is False
+    (container,) = spec["containers"]
+    assert {"name": "project-home", "persistentVolumeClaim": {"claimName": "wines"}} in spec["volumes"]
+    assert {"name": "home", "emptyDir": {}} in spec["volumes"]
+    assert {"name": "project-home", "mountPath": "/mnt/data"} in container["volumeMounts"]
+
+
+def test_its_variables_mean_nothing_to_the_steps_own_process():
+    """Which has the store's credentials: no search path and no library of the project's may be loaded there."""
+    (container,) = pod("train", pod=ASKED)["spec"]["containers"]
+    ours = {"HOME", "MODELYARD_HOME", "PYTHONUNBUFFERED"}
+    theirs = [variable for variable in container["env"] if variable["name"] not in ours]
+    assert theirs == [
+        {"name": "MODELYARD_PROJECT_PATH", "value": "/mnt/bin:$(HOME):$(MODELYARD_PROJECT_PATH):$$(PATH)"},
+        {"name": "MODELYARD_PROJECT_TOKEN", "valueFrom": {"secretKeyRef": {"name": "wandb", "key": "token"}}},
+    ]
+    assert container["envFrom"] == [
+        {"prefix": "MODELYARD_PROJECT_S_", "configMapRef": {"name": "settings"}},
+        {"prefix": "MODELYARD_PROJECT_", "secretRef": {"name": "more"}},
+    ]
+
+
+def test_an_image_beside_is_given_none_of_it():
+    (beside,) = pod("validate", beside={"production": PRODUCTION}, pod=ASKED)["spec"]["initContainers"]
+    assert not [variable for variable in beside["env"] if "PROJECT" in variable["name"]]
+    assert [mount["name"] for mount in beside["volumeMounts"]] == ["tmp-production"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "NAME", "key": "MODELYARD_MONGO_URI"}}}]},
+        {"envFrom": [{"secretRef": {"name": "NAME"}}]},
+        {"volumes": [{"name": "a", "secret": {"secretName": "NAME"}}]},
+    ],
+)
+@pytest.mark.parametrize("name", ["our-store", "our-git", "modelyard-git-default-12345678"])
+def test_a_secret_of_modelyards_own_is_not_for_a_project(asked: dict[str, Any], name: str):
+    named = json.loads(json.dumps(asked).replace("NAME", name))
+    with pytest.raises(RequestError, match=f"asks for the Secret '{name}', which holds credentials of Modelyard's own"):
+        pod("prepare", pod=named, store="our-store", git="our-git")
+    pod("prepare", pod=json.loads(json.dumps(asked).replace("NAME", "wandb")))
+
+
+def test_nodes_pull_by_the_registrys_secret():
+    spec = pod("train", pull="modelyard-registry", pod=ASKED)["spec"]
+    assert spec["imagePullSecrets"] == [{"name": "modelyard-registry"}, {"name": "registry"}]
+
+
+def test_a_template_is_what_the_pod_is_merged_onto():
+    template = {"spec": {"tolerations": [{"key": "batch"}], "containers": [{"name": "base", "stdin": True}]}}
+    spec = pod("train", template=template, pod=ASKED)["spec"]
+    assert spec["tolerations"] == [{"key": "batch"}, *ASKED["tolerations"]]
+    assert spec["containers"][0]["stdin"] is True
+    assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
