@@ -84,7 +84,7 @@ def model_images(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory)
         registry_insecure=True,
     )
     images = open_images(address, home)
-    base = pull_base(f"{cluster.registry}/library/python:3.11-slim", address, home)
+    base = pull_base(f"{cluster.registry}/library/python:3.11-slim", images, address, home)
     digests: dict[tuple[int, str], str] = {}
 
     def build(factor: int, as_it_loads: str) -> str:

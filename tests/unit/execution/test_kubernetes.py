@@ -71,6 +71,19 @@ def test_the_command_is_what_a_process_of_the_worker_gets():
     assert {variable["name"] for variable in container["env"]} == {"HOME", "MODELYARD_HOME", "PYTHONUNBUFFERED"}
 
 
+def test_the_step_that_makes_images_is_told_what_the_runner_image_is():
+    (container,) = pod("prepare")["spec"]["containers"]
+    arguments = container["args"]
+    assert (
+        arguments[arguments.index("--runner-image") + 1] == container["image"] == "registry.example.com/models/runner:1"
+    )
+
+
+def test_a_step_with_the_projects_code_runs_in_the_image_that_its_command_names():
+    (container,) = pod("train", image="registry.example.com/models/environment-image@sha256:bb")["spec"]["containers"]
+    assert container["image"] == "registry.example.com/models/environment-image@sha256:bb"
+
+
 def test_a_pod_is_found_by_its_run_and_step_and_does_not_live_for_ever():
     made = pod("test_image")
     labels = made["metadata"]["labels"]
