@@ -137,6 +137,7 @@ def _beside(name: str, beside: ImageBeside, image: str, port: int) -> JSON:
         "MODELYARD_MODEL_VERSION": str(beside.version),
         "MODELYARD_IMAGE_DIGEST": beside.digest,
         "AIP_HTTP_PORT": str(port),
+        "MODELYARD_LEARNING_SECONDS": "0",  # the step has ended then, and nobody else asks
     }
     return {
         "name": f"beside-{name}",

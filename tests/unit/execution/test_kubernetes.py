@@ -112,6 +112,7 @@ def test_an_image_beside_starts_first_and_is_given_nothing():
         "MODELYARD_MODEL_VERSION": "3",
         "MODELYARD_IMAGE_DIGEST": PRODUCTION.digest,
         "AIP_HTTP_PORT": "8080",
+        "MODELYARD_LEARNING_SECONDS": "0",
     }
     assert [mount["name"] for mount in beside["volumeMounts"]] == ["tmp-production"]
     arguments = spec["containers"][0]["args"]
