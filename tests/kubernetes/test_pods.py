@@ -21,6 +21,8 @@ import yaml
 from tests.fixtures_machine import LOCAL_FOLDER, REPOSITORY, fail, succeed, wait_until
 from tests.forwarding import forwarded
 from tests.git_server import serving_git
+from tests.kubernetes.administration import apply_rights, kubeconfig, manifests
+from tests.kubernetes.api_recorder import Recorder, recording
 from tests.pipeline.tiny import make_tiny
 from tests.yard import commit
 
@@ -39,15 +41,19 @@ CONNECTION = "tiny_git"
 class Yard:
     """An Airflow on this machine whose steps are pods of a namespace that nobody else has.
 
+    It has the rights of docker/kubernetes and no others: those of the official Helm chart's worker.
+
     Attributes:
-        core: the cluster's API.
+        core: the cluster's API, with all rights.
         store: the model store, at addresses that pods reach.
+        recorder: knows what Airflow asked the cluster.
     """
 
     machine: Machine
     core: Any
     namespace: str
     store: StoreAddress
+    recorder: Recorder
 
     def pods(self) -> dict[str, Any]:
         """Return the pods that are there, by step."""
@@ -90,21 +96,6 @@ class Manifests:
                 self.seen[step] = str(pod)
 
 
-def apply_rights(cluster: Any, namespace: str) -> None:
-    """Make the accounts of the steps and of the deployer, with the rights of docker/kubernetes, in one namespace."""
-    from kubernetes import client
-
-    core, rbac = client.CoreV1Api(cluster.api), client.RbacAuthorizationV1Api(cluster.api)
-    _, *accounts = yaml.safe_load_all((REPOSITORY / "docker" / "kubernetes" / "modelyard.yaml").read_text())
-    for account in accounts:
-        account["metadata"]["namespace"] = namespace
-        core.create_namespaced_service_account(namespace, account)
-    role, binding = yaml.safe_load_all((REPOSITORY / "docker" / "kubernetes" / "environment.yaml").read_text())
-    binding["subjects"][0]["namespace"] = namespace
-    rbac.create_namespaced_role(namespace, role)
-    rbac.create_namespaced_role_binding(namespace, binding)
-
-
 @pytest.fixture(scope="module")
 def runner_image(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     """This very Modelyard as an image."""
@@ -130,7 +121,13 @@ def yard(
             {"metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
         )
         stack.callback(core.delete_namespace, name)
-        apply_rights(cluster, name)
+        airflow = f"{name}-airflow"
+        core.create_namespace({"metadata": {"name": airflow}})
+        stack.callback(core.delete_namespace, airflow)
+        apply_rights(cluster, name, airflow)
+        configuration = cluster.api.configuration
+        recorder = stack.enter_context(recording(configuration.host, configuration.ssl_ca_cert))
+        worker = kubeconfig(cluster, folder / "worker.kubeconfig", recorder.url, "airflow-worker", airflow)
 
         def reachable(url: str) -> str:
             parts = urlsplit(url)
@@ -166,14 +163,15 @@ def yard(
             "dag_processor": {"dag_bundle_config_list": json.dumps(bundles)},
             "modelyard": {"execution": "kubernetes", "namespace": name, "runner_image": runner_image},
         }
+        environment = os.environ | {"KUBECONFIG": str(worker)}
         machine = Machine(
-            folder / "home", REPOSITORY, [folder / "projects"], os.environ, store=store, settings=settings
+            folder / "home", REPOSITORY, [folder / "projects"], environment, store=store, settings=settings
         )
         stack.callback(machine.stop, print)
         machine.start(print)
         with machine.api() as api:
             api.put_connection(CONNECTION, {"conn_type": "git", "login": LOGIN.username, "password": LOGIN.token})
-        yield Yard(machine, core, name, store)
+        yield Yard(machine, core, name, store, recorder)
 
 
 @pytest.fixture
@@ -271,3 +269,10 @@ def test_the_whole_line_ends_in_a_service_that_answers(yard: Yard, api: AirflowA
     everything = "".join(shown(api, run) for run in runs) + str(manifests.seen)
     for credential in yard.credentials:
         assert credential not in everything
+
+
+def test_the_workers_role_has_just_what_the_runs_above_asked_for(yard: Yard):
+    role = next(one for one in manifests("modelyard.yaml", {"modelyard": "", "airflow": ""}) if one["kind"] == "Role")
+    assert role["metadata"]["name"] == "modelyard-worker"
+    granted = {(verb, what) for rule in role["rules"] for what in rule["resources"] for verb in rule["verbs"]}
+    assert yard.recorder.seen == granted
