@@ -148,10 +148,15 @@ class KubernetesStepOperator(KubernetesPodOperator):
         return Ended(0, context["ti"].try_number)
 
     def _refused(self, error: ApiException) -> str:
-        if error.status in (401, 403):
+        said = _said(error)
+        if error.status == 401 or (error.status == 403 and " cannot " in said):
             remedy = f"give that account the rights of docker/kubernetes in '{self.namespace}'"
-            return f"The cluster lets the account of '{self.cluster.conn_id}' not do this: {_said(error)}\n  → {remedy}"
-        return f"The cluster refused the pod of step '{self.pipeline_step.step}': {_said(error)}"
+            return f"The cluster lets the account of '{self.cluster.conn_id}' not do this: {said}\n  → {remedy}"
+        # A quota, a LimitRange and the Pod Security Standard answer 403 as well.
+        remedy = (
+            "\n  → ask for less in model.yaml, or have the namespace's limits changed" if error.status == 403 else ""
+        )
+        return f"The cluster refused the pod of step '{self.pipeline_step.step}': {said}{remedy}"
 
 
 def _said(error: ApiException) -> str:

@@ -56,16 +56,13 @@ def test_airflows_accounts_may_do_what_their_role_says_and_nothing_in_their_own_
     file = kubeconfig(cluster, tmp_path / "kubeconfig", configuration.host, account, airflow)
     api = config.new_client_from_config(str(file))
     name = account.replace("airflow", "modelyard")
-    (role,) = (one for one in manifests("modelyard.yaml", {"modelyard": "", "airflow": ""}) if _is_role(one, name))
+    objects = manifests("modelyard.yaml", {"modelyard": "", "airflow": ""})
+    (role,) = (one for one in objects if one["kind"] == "Role" and one["metadata"]["name"] == name)
     assert rights(api, namespace) == {
         (verb, what) for rule in role["rules"] for what in rule["resources"] for verb in rule["verbs"]
     }
     assert rights(api, airflow) == set()
     assert rights(api, "default") == set()
-
-
-def _is_role(one: dict[str, Any], name: str) -> bool:
-    return one["kind"] == "Role" and one["metadata"]["name"] == name
 
 
 def test_a_step_that_says_nothing_gets_the_figures_of_the_quotas(cluster: TestCluster, namespace: str, airflow: str):
