@@ -28,11 +28,18 @@ def airflow(cluster: TestCluster, namespace: str) -> Iterator[str]:
     core.delete_namespace(name)
 
 
-def pod(namespace: str, **changes: Any) -> dict[str, Any]:
-    """Return the pod of a step, as the operator makes it, in ``namespace``."""
-    command = Command(step="prepare", pipeline_run=RUN, **changes)
-    manifest = step_pod(command, image="unused", secrets=Secrets("store"), images_beside={}, deadline_seconds=60)
+def pod(namespace: str, resources: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return the pod of a step, as the operator makes it, in ``namespace``; one that says what it needs, or nothing."""
+    manifest = step_pod(
+        Command(step="prepare", pipeline_run=RUN),
+        runner_image="unused",
+        secrets=Secrets("store"),
+        images_beside={},
+        deadline_seconds=60,
+    )
     manifest["metadata"]["namespace"] = namespace
+    if resources:
+        manifest["spec"]["containers"][0]["resources"] = {"requests": resources, "limits": resources}
     return manifest
 
 
@@ -90,9 +97,7 @@ def test_a_step_that_asks_for_too_much_is_refused(
 
     apply(cluster, manifests("quotas.yaml", {"modelyard": namespace}), namespace)
     with pytest.raises(client.ApiException) as refused:
-        client.CoreV1Api(cluster.api).create_namespaced_pod(
-            namespace, pod(namespace, resources=resources), dry_run="All"
-        )
+        client.CoreV1Api(cluster.api).create_namespaced_pod(namespace, pod(namespace, resources), dry_run="All")
     assert refused.value.status == 403
     assert reason in refused.value.body
 
