@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import modelyard
+from modelyard.doctor_command import doctor, doctor_probe
 from modelyard.errors import ModelyardError, Unavailable
 from modelyard.image_command import image
 from modelyard.store.address import home_folder
@@ -41,6 +42,8 @@ def main() -> None:
 
 
 main.add_command(image)
+main.add_command(doctor)
+main.add_command(doctor_probe)
 
 
 @main.command()

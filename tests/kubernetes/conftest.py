@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,3 +117,14 @@ def _write(folder: Path, factor: int, as_it_loads: str) -> tuple[Path, Path]:
     }
     (model / "modelyard.json").write_text(json.dumps(description))
     return project, model
+
+
+@pytest.fixture(scope="session")
+def runner_image(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """This very Modelyard as an image."""
+    home = tmp_path_factory.mktemp("runner")
+    reference = f"{cluster.registry}/test-{uuid.uuid4().hex[:12]}/runner:1"
+    command = [str(Path(sys.executable).parent / "modelyard"), "image", "runner", "--push", reference]
+    command += ["--base", f"{cluster.registry}/library/python:3.11-slim"]
+    environment = os.environ | {"MODELYARD_HOME": str(home), "MODELYARD_REGISTRY_INSECURE": "true"}
+    return subprocess.run(command, env=environment, check=True, stdout=-1, text=True).stdout.strip()

@@ -106,17 +106,6 @@ def apply_rights(cluster: Any, namespace: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def runner_image(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """This very Modelyard as an image."""
-    home = tmp_path_factory.mktemp("runner")
-    reference = f"{cluster.registry}/test-{uuid.uuid4().hex[:12]}/runner:1"
-    command = [str(Path(sys.executable).parent / "modelyard"), "image", "runner", "--push", reference]
-    command += ["--base", f"{cluster.registry}/library/python:3.11-slim"]
-    environment = os.environ | {"MODELYARD_HOME": str(home), "MODELYARD_REGISTRY_INSECURE": "true"}
-    return subprocess.run(command, env=environment, check=True, stdout=-1, text=True).stdout.strip()
-
-
-@pytest.fixture(scope="module")
 def yard(
     cluster: Any, runner_image: str, mongo_uri: str, s3_server: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Yard]:
