@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -72,7 +71,7 @@ def doctor(address: StoreAddress, home: Path, *options: str, **environment: str)
 
 def pods(cluster: TestCluster, namespace: str) -> list[Any]:
     """Return what is left of the doctor's pods, but those that are on their way out."""
-    selector = "app.kubernetes.io/name=modelyard-doctor"
+    selector = "app.kubernetes.io/component=doctor"
     found: list[Any] = client.CoreV1Api(cluster.api).list_namespaced_pod(namespace, label_selector=selector).items
     return [pod for pod in found if pod.metadata.deletion_timestamp is None]
 
@@ -86,7 +85,7 @@ def test_all_is_well(
     assert "failed" not in result.stdout
     assert "warning" not in result.stdout
     for said in (
-        "Kubernetes               v1.",
+        "v1.",
         f"Namespace {accounts}",
         "may run steps: all",
         "starts: Modelyard",

@@ -17,12 +17,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from modelyard.doctor import clock
+from modelyard.doctor.airflow_settings import SETTINGS
 from modelyard.doctor.finding import Finding
 from modelyard.provider_info import CONNECTION_ID
 from modelyard.store import StoreAddress
 
 SUBJECT = "Airflow"
+PROCESSES = "Airflow's processes"
 _SECONDS = 30
+_OLDEST = (3, 3)
 # Airflow puts its plugins folder onto the path when it is imported. What it prints meanwhile is kept from the answer.
 _CODE = """
 import os, sys
@@ -33,48 +36,6 @@ runpy.run_module("model_store.facts", run_name="__main__")
 """
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A setting of airflow.cfg.example, and what happens without it.
-
-    Attributes:
-        name: ``section.key``.
-        least, most: the numbers between which it is right.
-        wanted: the word that it is to be, where it is no number.
-        otherwise: what happens.
-        pods: whether it matters only where steps are pods.
-    """
-
-    name: str
-    otherwise: str
-    least: float | None = None
-    most: float | None = None
-    wanted: str | None = None
-    pods: bool = False
-
-    def is_right(self, value: str) -> bool:
-        """Whether Modelyard runs well with this value."""
-        if self.wanted is not None:
-            return value.lower() == self.wanted.lower()
-        try:
-            number = float(value)
-        except ValueError:
-            return False
-        return (self.least is None or number >= self.least) and (self.most is None or number <= self.most)
-
-    def __str__(self) -> str:
-        section, _, key = self.name.partition(".")
-        return f"[{section}] {key}"
-
-
-SETTINGS = (
-    Setting("core.lazy_load_plugins", "each task imports the operators anew: seconds", wanted="False", pods=True),
-    Setting("workers.execution_api_retries", "a restart of the API server fails a running step", least=10),
-    Setting("workers.max_failed_heartbeats", "a restart of the API server ends a running step", least=60),
-    Setting("workers.min_heartbeat_interval", "half of the tasks end seconds late", most=1),
-    Setting("scheduler.task_instance_heartbeat_timeout", "a dead worker's step waits this long", least=60, most=120),
-    Setting("scheduler.scheduler_idle_sleep_time", "each step begins late by it", most=0.5),
-)
 _OTHERS = (
     "core.executor",
     "core.execution_api_server_url",
@@ -160,6 +121,13 @@ def _not_told(said: str) -> Finding:
     return Finding("failed", SUBJECT, f"it cannot be asked: {kind}", "see what `airflow info` says here")
 
 
+def _provider() -> str | None:
+    try:
+        return version("apache-airflow-providers-cncf-kubernetes")
+    except PackageNotFoundError:
+        return None
+
+
 def settings(airflow: Airflow, found_version: str) -> Iterator[Finding]:
     """Tell what is set, and what of it is not right."""
     execution = airflow.settings["modelyard.execution"] or "local"
@@ -169,6 +137,12 @@ def settings(airflow: Airflow, found_version: str) -> Iterator[Finding]:
         yield Finding("failed", "[modelyard] execution", f"'{execution}' is no way to run steps", remedy)
     else:
         yield Finding("ok", SUBJECT, f"{found_version}, {executor}, steps run by execution = {execution}")
+    if tuple(map(int, found_version.split(".")[:2])) < _OLDEST:
+        remedy = f"use Airflow {_OLDEST[0]}.{_OLDEST[1]} or newer"
+        yield Finding("failed", SUBJECT, f"{found_version} is older than Modelyard's plugin", remedy)
+    if airflow.runs_pods and _provider() is None:
+        remedy = "install apache-airflow-providers-cncf-kubernetes"
+        yield Finding("failed", SUBJECT, "steps are pods, and their operator's provider is not there", remedy)
     if airflow.runs_pods and not airflow.settings["modelyard.runner_image"]:
         remedy = "make it with: modelyard image runner --push host/prefix/runner:tag, and set it"
         yield Finding("failed", "[modelyard] runner_image", "is not set, and steps are pods", remedy)
@@ -185,7 +159,6 @@ def health(airflow: Airflow) -> Iterator[Finding]:
     """Ask Airflow's API server, as tasks do, whether the other processes live."""
     import requests
 
-    subject = "Airflow's processes"
     url = f"{airflow.url}/api/v2/monitor/health"
     before = datetime.now(UTC)
     try:
@@ -195,21 +168,25 @@ def health(airflow: Airflow) -> Iterator[Finding]:
     except (requests.RequestException, ValueError) as error:
         yield Finding(
             "failed",
-            subject,
+            PROCESSES,
             f"nobody answers at {urlsplit(url).netloc}: {type(error).__name__}",
             "start the API server, and set [api] base_url or [core] execution_api_server_url to where workers reach it",
         )
         return
     if told is None:
-        yield Finding("failed", subject, f"{urlsplit(url).netloc} answers {answer.status_code}", "see the server's log")
+        yield Finding(
+            "failed", PROCESSES, f"{urlsplit(url).netloc} answers {answer.status_code}", "see the server's log"
+        )
         return
     states = {name: (told.get(name) or {}).get("status") for name in ("scheduler", "dag_processor", "triggerer")}
     for name in ("scheduler", "dag_processor"):
         if states[name] != "healthy":
-            yield Finding("failed", subject, f"the {name} is not alive", f"start airflow {name.replace('_', '-')}")
+            yield Finding("failed", PROCESSES, f"the {name} is not alive", f"start airflow {name.replace('_', '-')}")
     if states["triggerer"] != "healthy":
         remedy = "start airflow triggerer, if anything defers"
-        yield Finding("warning", subject, "no triggerer lives: steps with `defer` and deferrable sensors wait", remedy)
+        yield Finding(
+            "warning", PROCESSES, "no triggerer lives: steps with `defer` and deferrable sensors wait", remedy
+        )
     if all(state == "healthy" for state in states.values()):
-        yield Finding("ok", subject, "scheduler, DAG processor and triggerer live")
-    yield from clock.by_header(subject, answer.headers.get("Date"), before, after)
+        yield Finding("ok", PROCESSES, "scheduler, DAG processor and triggerer live")
+    yield from clock.by_header(PROCESSES, answer.headers.get("Date"), before, after)

@@ -10,6 +10,7 @@ from typing import Any
 
 from modelyard.doctor import clock
 from modelyard.doctor.finding import Finding
+from modelyard.errors import Unavailable
 from modelyard.store import Store, StoreAddress
 
 SUBJECT = "MongoDB"
@@ -55,12 +56,18 @@ def look(address: StoreAddress) -> Iterator[Finding]:
 def servers(address: StoreAddress) -> set[tuple[str, int]]:
     """Return host and port of each server as clients see them: a replica set tells them, whatever the address says.
 
+    Where none answers, those of the address are all there is.
+
     Raises:
-        Unavailable, StoreError: the database does not answer, or refuses.
+        StoreError: the address cannot be one.
     """
-    with Store.open(address) as store, store.errors():
-        store.mongo.admin.command("ping")
-        return {(host, port) for host, port in store.mongo.nodes if port is not None}
+    with Store.open(address) as store:
+        try:
+            with store.errors():
+                store.mongo.admin.command("hello")
+        except Unavailable:
+            pass
+        return {(host, port) for host, port in store.mongo.topology_description.server_descriptions() if port}
 
 
 def _timed_ping(database: Any) -> float:

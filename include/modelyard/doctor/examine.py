@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,14 @@ import modelyard
 from modelyard.doctor import airflow, artifacts, database, registry
 from modelyard.doctor.finding import Finding, Look, refused
 from modelyard.errors import ModelyardError, RequestError, StoreError
+from modelyard.provider_info import CONNECTION_ID
 from modelyard.store import StoreAddress
 
 if TYPE_CHECKING:
     from modelyard.deployment.kubernetes.cluster import Cluster
 
-_SECONDS = 30.0
+_SECONDS = 25.0
 _CLUSTER = "Kubernetes"
-_NAMESPACE = "modelyard"
 _AWAY = "see that it runs, and that address, port, DNS and firewalls let this machine reach it"
 
 
@@ -39,6 +39,28 @@ class Asked:
     runner_image: str | None = None
 
 
+@dataclass(frozen=True)
+class Place:
+    """What is looked at in the cluster.
+
+    Attributes:
+        steps: the namespace of the steps' pods; None where steps are none.
+        environments: namespaces that are deployed to.
+        image: the runner image, if one is named.
+        address: of the store, if it is known.
+    """
+
+    steps: str | None
+    environments: tuple[str, ...]
+    image: str | None
+    address: StoreAddress | None
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Each namespace once."""
+        return list(dict.fromkeys([*([self.steps] if self.steps else []), *self.environments]))
+
+
 def examine(
     asked: Asked, environment: Mapping[str, str], home: Path, progress: Callable[[str], None]
 ) -> Iterator[Finding]:
@@ -51,10 +73,10 @@ def examine(
         progress: told what is waited for.
     """
     yield Finding("ok", "Modelyard", f"{modelyard.__version__}, Python {platform.python_version()}, {sys.platform}")
-    set_up, looks = None, []
+    set_up = None
     found = airflow.is_here(environment)
     if found is None:
-        why = "none is installed beside this Modelyard and set up (AIRFLOW_HOME); run this where Airflow's workers run"
+        why = "none is installed and set up (AIRFLOW_HOME) where this runs: nothing to look at"
         yield Finding("skipped", airflow.SUBJECT, why)
     else:
         progress(f"Asking Airflow {found} …")
@@ -64,93 +86,107 @@ def examine(
         else:
             set_up = told
             yield from airflow.settings(told, found)
-            looks.append(Look("Airflow's processes", _SECONDS, _AWAY, lambda: airflow.health(told)))
     address = set_up.address if set_up is not None else None
     try:
         address = address or StoreAddress.from_environment(environment)
     except StoreError as error:
         if set_up is None or set_up.address_error is None:
             yield refused("Model store", error)
-    if address is not None:
-        store = address
-        looks += [
-            Look(database.SUBJECT, _SECONDS, _AWAY, lambda: database.look(store)),
-            Look(artifacts.SUBJECT, _SECONDS, _AWAY, lambda: artifacts.look(store)),
-            Look(registry.SUBJECT, _SECONDS, _AWAY, lambda: registry.look(store, home)),
-        ]
-    progress("Asking MongoDB, artifacts and registry …")
-    for look in looks:
-        yield from look.findings()
-    yield from _look_at_cluster(asked, set_up, address, progress)
 
-
-def _look_at_cluster(
-    asked: Asked, set_up: airflow.Airflow | None, address: StoreAddress | None, progress: Callable[[str], None]
-) -> Iterator[Finding]:
-    runs_pods = set_up is not None and set_up.runs_pods
-    if not (runs_pods or asked != Asked()):
+    progress("Asking servers …")
+    looks = _looks(set_up, address, home)
+    place = _place(asked, set_up, address)
+    if place is None:
+        for look in looks:
+            yield from look.findings()
         why = "steps are no pods here; to look at a cluster all the same: --namespace, --environment-namespace"
         yield Finding("skipped", _CLUSTER, why)
-        return
+    else:
+        yield from _with_cluster(place, set_up, looks, progress)
+
+
+def _looks(set_up: airflow.Airflow | None, address: StoreAddress | None, home: Path) -> list[Look]:
+    looks = []
+    if set_up is not None:
+        looks.append(Look(airflow.PROCESSES, _SECONDS, _AWAY, lambda: airflow.health(set_up)))
+    if address is not None:
+        looks += [
+            Look(database.SUBJECT, _SECONDS, _AWAY, lambda: database.look(address)),
+            Look(artifacts.SUBJECT, _SECONDS, _AWAY, lambda: artifacts.look(address)),
+            Look(registry.SUBJECT, _SECONDS, _AWAY, lambda: registry.look(address, home)),
+        ]
+    return looks
+
+
+def _place(asked: Asked, set_up: airflow.Airflow | None, address: StoreAddress | None) -> Place | None:
+    """Return what is to be looked at in a cluster, None when nobody means one."""
+    runs_pods = set_up is not None and set_up.runs_pods
+    if not runs_pods and asked == Asked():
+        return None
+    settings = set_up.settings if set_up is not None else {}
+    steps = asked.namespace or settings.get("modelyard.namespace") or "modelyard"
+    image = asked.runner_image or settings.get("modelyard.runner_image") or None
+    has_steps = runs_pods or asked.namespace is not None or asked.runner_image is not None
+    return Place(steps if has_steps else None, asked.environments, image, address)
+
+
+def _with_cluster(
+    place: Place, set_up: airflow.Airflow | None, looks: list[Look], progress: Callable[[str], None]
+) -> Iterator[Finding]:
     from modelyard.deployment.kubernetes.cluster import Cluster
     from modelyard.doctor import cluster as from_here
+    from modelyard.execution.kubernetes import check_reachable
 
-    settings = set_up.settings if set_up is not None else {}
-    image = asked.runner_image or settings.get("modelyard.runner_image")
-    steps = asked.namespace or settings.get("modelyard.namespace") or _NAMESPACE
-    has_steps = bool(runs_pods or asked.namespace or asked.runner_image)
+    cluster, no_cluster, look_at_cluster = None, None, None
     try:
         cluster = Cluster(from_here.connection(set_up.cluster if set_up is not None else {}))
+        look_at_cluster = Look(_CLUSTER, _SECONDS, _AWAY, lambda: _from_here(cluster, place))
     except RequestError as error:
-        yield refused(_CLUSTER, error)
+        no_cluster = refused(_CLUSTER, error)
+    for look in looks:
+        yield from look.findings()
+    reachable = False
+    if place.steps is not None and place.address is not None:
+        try:
+            check_reachable(place.address, CONNECTION_ID)
+            reachable = True
+        except StoreError as error:
+            yield refused("Addresses for pods", error)
+    if cluster is None or look_at_cluster is None:
+        yield from [no_cluster] if no_cluster else []
         return
-    progress("Asking the cluster …")
-    yield from (looked := Look(_CLUSTER, _SECONDS, _AWAY, lambda: from_here.look(cluster)).findings())
-    if not any(one.state == "ok" and one.subject == _CLUSTER for one in looked):
-        return
+    found = look_at_cluster.findings()
+    yield from found
+    answers = any(one.subject == _CLUSTER and one.state == "ok" for one in found)
+    if answers and place.steps is not None:
+        yield from _from_pods(cluster, place, place.steps, progress, reachable=reachable)
 
-    def namespaces() -> Iterator[Finding]:
-        for name in dict.fromkeys([*([steps] if has_steps else []), *asked.environments]):
-            yield from from_here.look_at_namespace(cluster, name)
-        deployed_from_here = () if has_steps else asked.environments
-        yield from from_here.look_at_rights(cluster, steps if has_steps else None, deployed_from_here)
 
-    yield from Look("Namespaces", _SECONDS, _AWAY, namespaces).findings()
-    if not has_steps:
-        return
-    if not image:
+def _from_here(cluster: Cluster, place: Place) -> Iterator[Finding]:
+    from modelyard.doctor import cluster as from_here
+
+    yield from from_here.look(cluster)
+    for name in place.namespaces:
+        yield from from_here.look_at_namespace(cluster, name)
+    # Where steps are pods, it is another account that deploys.
+    yield from from_here.look_at_rights(cluster, place.steps, () if place.steps else place.environments)
+
+
+def _from_pods(
+    cluster: Cluster, place: Place, steps: str, progress: Callable[[str], None], *, reachable: bool
+) -> Iterator[Finding]:
+    """Not in a thread of its own: an interrupt is to end in the pod's deletion."""
+    from modelyard.doctor import inside
+
+    if place.image is None:
         why = "no runner image is named: --runner-image, or [modelyard] runner_image"
         yield Finding("skipped", "Pods", why)
         return
-    yield from _look_from_pods(cluster, steps, image, address, asked.environments, progress)
-
-
-def _look_from_pods(
-    cluster: Cluster,
-    steps: str,
-    image: str,
-    address: StoreAddress | None,
-    environments: Sequence[str],
-    progress: Callable[[str], None],
-) -> Iterator[Finding]:
-    """Not in a thread of its own: an interrupt is to find the pod's deletion."""
-    from modelyard.doctor import inside
-    from modelyard.execution.kubernetes import check_reachable
-    from modelyard.provider_info import CONNECTION_ID
-
-    hosts: dict[tuple[str, int], str] = {}
-    files: list[str] = []
-    if address is not None:
-        try:
-            check_reachable(address, CONNECTION_ID)
-            hosts = inside.servers(address)
-        except ModelyardError as error:
-            yield refused("Addresses for pods", error)
-        files = [path for path in (address.s3_ca_bundle, address.registry_ca_bundle) if path]
+    address = place.address if reachable else None
     try:
-        yield from inside.look_as_step(cluster, steps, image, hosts, files, progress)
-        if environments:
-            yield from inside.look_as_deployer(cluster, steps, image, environments, progress)
+        yield from inside.look_as_step(cluster, steps, place.image, address, progress)
+        if place.environments:
+            yield from inside.look_as_deployer(cluster, steps, place.image, place.environments, progress)
         else:
             yield Finding("skipped", "Deploying", "no environment's namespace is named: --environment-namespace")
     except ModelyardError as error:

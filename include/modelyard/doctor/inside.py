@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterator, Sequence
+from urllib.parse import parse_qsl, urlsplit
 
 import modelyard
 from modelyard.deployment.kubernetes.cluster import Cluster
@@ -19,31 +19,11 @@ from modelyard.store import StoreAddress
 from modelyard.store.s3 import Bucket
 
 
-def servers(address: StoreAddress) -> dict[tuple[str, int], str]:
-    """Return what is at each host and port that a step connects to.
-
-    Raises:
-        Unavailable, StoreError: the database, which names its servers, does not answer or refuses.
-    """
-    found = dict.fromkeys(database.servers(address), database.SUBJECT)
-    for subject, url in (
-        (artifacts.SUBJECT, str(Bucket.of(address).client.meta.endpoint_url)),
-        (
-            registry.SUBJECT,
-            f"{'http' if address.registry_insecure else 'https'}://{address.registry.removeprefix('https://')}",
-        ),
-    ):
-        parts = urlsplit(url)
-        found[parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)] = subject
-    return found
-
-
 def look_as_step(
     cluster: Cluster,
     namespace: str,
     image: str,
-    hosts: Mapping[tuple[str, int], str],
-    files: Sequence[str],
+    address: StoreAddress | None,
     progress: Callable[[str], None],
 ) -> Iterator[Finding]:
     """Start a pod as a step's, and tell what it sees of the servers that steps use.
@@ -52,10 +32,11 @@ def look_as_step(
         cluster: whose account may run steps.
         namespace: of the steps.
         image: the runner image.
-        hosts: what is at each host and port.
-        files: paths in the store's address, which a pod must have.
+        address: of the store; None where it is not known or nothing that a pod could reach.
         progress: told what is waited for.
     """
+    hosts = {} if address is None else _servers(address)
+    files = [] if address is None else _files(address)
     arguments = [f"--host={host}:{port}" for host, port in hosts] + [f"--file={path}" for path in files]
     seen, late = run(cluster, namespace, STEP_ACCOUNT, image, arguments, progress, token=False)
     if isinstance(seen, Finding):
@@ -111,3 +92,23 @@ def _version(seen: Seen, image: str) -> Iterator[Finding]:
     else:
         remedy = f"make it of this one: modelyard image runner --push {image.partition('@')[0]}"
         yield Finding("warning", "Runner image", f"{found}; here is Modelyard {own}", remedy)
+
+
+def _servers(address: StoreAddress) -> dict[tuple[str, int], str]:
+    """Return what is at each host and port that a step connects to."""
+    found = dict.fromkeys(database.servers(address), database.SUBJECT)
+    scheme = "http" if address.registry_insecure else "https"
+    for subject, url in (
+        (artifacts.SUBJECT, str(Bucket.of(address).client.meta.endpoint_url)),
+        (registry.SUBJECT, f"{scheme}://{address.registry.removeprefix('https://')}"),
+    ):
+        parts = urlsplit(url)
+        found[parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)] = subject
+    return found
+
+
+def _files(address: StoreAddress) -> list[str]:
+    """Return the paths in an address, which a step's pod must have too."""
+    options = dict(parse_qsl(urlsplit(address.mongo_uri).query))
+    named = (address.s3_ca_bundle, address.registry_ca_bundle, options.get("tlsCAFile"))
+    return [path for path in named if path]

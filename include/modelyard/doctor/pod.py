@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +23,7 @@ _RUN_SECONDS = 30.0
 _POLL_SECONDS = 0.5
 _DEADLINE_SECONDS = 600  # of the cluster's own, should nobody be left to delete the pod
 _BASE = "base"
+_SIZE = {"cpu": "200m", "memory": "256Mi", "ephemeral-storage": "64Mi"}
 
 
 def run(
@@ -51,7 +52,7 @@ def run(
     """
     subject = f"Pod as {account}"
     try:
-        with _started(cluster, _manifest(namespace, account, image, arguments, token=token)) as path:
+        with _started(cluster, _manifest(namespace, account, image, arguments, token=token), progress) as path:
             progress(f"Waiting for a pod as {account} with {image} …")
             before, pod = _wait(cluster, path)
             after = time.time()
@@ -70,16 +71,18 @@ def run(
 
 
 @contextmanager
-def _started(cluster: Cluster, manifest: JSON) -> Iterator[str]:
-    """Create a pod, and delete it whatever happens meanwhile; a lost deletion is left to the pod's own deadline."""
-    pods = f"/api/v1/namespaces/{quote(manifest['metadata']['namespace'])}/pods"
-    path = f"{pods}/{manifest['metadata']['name']}"
+def _started(cluster: Cluster, manifest: JSON, progress: Callable[[str], None]) -> Iterator[str]:
+    """Create a pod, and delete it whatever happens meanwhile; its deadline is for when that is not possible."""
+    namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+    pods = f"/api/v1/namespaces/{quote(namespace)}/pods"
+    cluster.ask_once("POST", pods, manifest)
     try:
-        cluster.ask_once("POST", pods, manifest)
-        yield path
+        yield f"{pods}/{name}"
     finally:
-        with suppress(Unavailable, DeploymentFailed):
-            cluster.ask_once("DELETE", path, {"gracePeriodSeconds": 0}, accept=(404,))
+        try:
+            cluster.ask_once("DELETE", f"{pods}/{name}", {"gracePeriodSeconds": 0}, accept=(404,))
+        except (DeploymentFailed, Unavailable) as error:
+            progress(f"The pod is left: {error.message}\n  → kubectl -n {namespace} delete pod {name}")
 
 
 def _wait(cluster: Cluster, path: str) -> tuple[float, JSON]:
@@ -142,7 +145,11 @@ def _manifest(namespace: str, account: str, image: str, arguments: Sequence[str]
         "metadata": {
             "name": f"modelyard-doctor-{secrets.token_hex(4)}",
             "namespace": namespace,
-            "labels": {"app.kubernetes.io/name": "modelyard-doctor", "app.kubernetes.io/managed-by": "modelyard"},
+            "labels": {
+                "app.kubernetes.io/name": "modelyard-step",  # what network policies for steps go by
+                "app.kubernetes.io/component": "doctor",
+                "app.kubernetes.io/managed-by": "modelyard",
+            },
         },
         "spec": {
             "restartPolicy": "Never",
@@ -160,6 +167,7 @@ def _manifest(namespace: str, account: str, image: str, arguments: Sequence[str]
                     "name": _BASE,
                     "image": image,
                     "args": ["doctor-probe", *arguments],
+                    "resources": {"requests": _SIZE, "limits": _SIZE},  # where there is a quota, a pod has to say
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
                         "readOnlyRootFilesystem": True,

@@ -37,8 +37,15 @@ def look(address: StoreAddress, home: Path) -> Iterator[Finding]:
     architecture = Interpreter.of_this_machine().platform.partition("/")[2]
     layer = images.pack([Entry("probe", secrets.token_bytes(16))])
     image = empty(architecture).append([layer], {}, {"org.opencontainers.image.title": REPOSITORY})
-    digest = images.push(REPOSITORY, image)
-    validate(images.pull(REPOSITORY, digest))
+    doing, remedy = "pushing to", "let that account push"
+    try:
+        digest = images.push(REPOSITORY, image)
+        doing, remedy = "pulling from", "let that account pull"
+        validate(images.pull(REPOSITORY, digest))
+    except ImageError as error:
+        found = f"{doing} {address.registry}/{REPOSITORY}: {error.message}"
+        yield Finding("failed", SUBJECT, found, f"{error.remedy}; {remedy}")
+        return
 
     name = f"{prefix}/{REPOSITORY}" if prefix else REPOSITORY
     referrers = transport.request("GET", f"/v2/{name}/referrers/{digest}", (200, 404)).status_code == 200

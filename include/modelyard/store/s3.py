@@ -67,8 +67,11 @@ class Bucket:
 
     def ping(self) -> None:
         """Make sure that the bucket is there and lets this user in."""
-        with self.errors():
-            self.client.head_bucket(Bucket=self.name)
+        try:
+            with self.errors():
+                self.client.head_bucket(Bucket=self.name)
+        except NotFound as error:  # an answer without a body doesn't say of what
+            raise self._no_bucket() from error
 
     def _put(self, path: str, data: bytes) -> None:
         from botocore.exceptions import ClientError
@@ -167,11 +170,14 @@ class Bucket:
         except BotoCoreError as error:
             raise StoreError(f"{self._where} cannot be used: {error}") from error
 
+    def _no_bucket(self) -> StoreError:
+        return StoreError(f"{self._where} does not exist", "create it, or correct the address of the artifacts")
+
     def _refusal(self, error: Any) -> Exception:
         code = str(error.response["Error"]["Code"])
         status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
         if code == "NoSuchBucket":
-            return StoreError(f"{self._where} does not exist", "create it, or correct the address of the artifacts")
+            return self._no_bucket()
         if code in _MISSING:
             return NotFound(f"{self._where} has no such object")
         if code in _REFUSED:
