@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from modelyard.doctor.finding import Finding
 
 _COLORS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "cyan"}
-_WIDTH = 28
+_WIDTH = 28  # of most subjects; a longer one moves its own line on
 
 
 @click.command()

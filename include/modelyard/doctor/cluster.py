@@ -13,7 +13,7 @@ from kubernetes import client, config
 from modelyard.deployment.kubernetes.cluster import Cluster, connect
 from modelyard.doctor import clock
 from modelyard.doctor.finding import Finding
-from modelyard.doctor.rights import DEPLOYER, WORKER, Right, missing
+from modelyard.doctor.rights import DEPLOYER, WORKER, Role, missing
 from modelyard.errors import RequestError
 
 SUBJECT = "Kubernetes"
@@ -94,22 +94,21 @@ def look_at_namespace(cluster: Cluster, name: str) -> Iterator[Finding]:
 
 def look_at_rights(cluster: Cluster, steps: str | None, environments: Sequence[str]) -> Iterator[Finding]:
     """Has this very account what it takes to run steps as pods in ``steps``, and to deploy to ``environments``?"""
-    wanted = [(steps, WORKER, "run steps")] if steps else []
-    for namespace, rights, what in [*wanted, *((name, DEPLOYER, "deploy") for name in environments)]:
-        denied = missing(cluster, namespace, rights)
-        yield told(_who(cluster), namespace, what, rights, denied)
+    wanted = [(steps, WORKER)] if steps else []
+    for namespace, role in [*wanted, *((name, DEPLOYER) for name in environments)]:
+        yield told(_who(cluster), namespace, role, missing(cluster, namespace, role))
 
 
-def told(account: str, namespace: str, what: str, rights: Sequence[Right], denied: Sequence[object]) -> Finding:
+def told(account: str, namespace: str, role: Role, lacking: str) -> Finding:
     """Return what there is to say of an account's rights in a namespace."""
     subject = f"Rights in {namespace}"
-    if not denied:
-        return Finding("ok", subject, f"{account} may {what}: all {len(rights)} verbs")
+    if not lacking:
+        return Finding("ok", subject, f"{account} may {role.work}: all {len(role.rights)} verbs")
     return Finding(
         "failed",
         subject,
-        f"{account} may not {what}: it lacks {', '.join(map(str, denied))}",
-        f"apply the Role of docker/kubernetes to {namespace}, and bind it to this account",
+        f"{account} may not {role.work}: it lacks {lacking}",
+        f"apply {role.file} with this namespace, and name this account under `subjects` of its RoleBinding",
     )
 
 

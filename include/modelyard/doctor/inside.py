@@ -80,8 +80,8 @@ def look_as_deployer(
         return
     if seen.error is not None:
         yield Finding("failed", "Deploying from a pod", seen.error, "see that pods reach the cluster's API server")
-    for name, denied in seen.missing_rights.items():
-        yield told(f"{namespace}:{DEPLOYER_ACCOUNT}", name, "deploy", DEPLOYER, denied)
+    for name, lacking in seen.missing_rights.items():
+        yield told(f"{namespace}:{DEPLOYER_ACCOUNT}", name, DEPLOYER, lacking)
 
 
 def _version(seen: Seen, image: str) -> Iterator[Finding]:

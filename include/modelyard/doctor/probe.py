@@ -40,7 +40,7 @@ class Seen:
     Attributes:
         time: seconds since 1970 by the node's clock, at the end.
         missing_files: of those it was asked for.
-        missing_rights: of its account, by namespace.
+        missing_rights: of its account, in words, by namespace; empty where it has all.
     """
 
     modelyard: str
@@ -48,7 +48,7 @@ class Seen:
     time: float
     ways: list[Way] = field(default_factory=list)
     missing_files: list[str] = field(default_factory=list)
-    missing_rights: dict[str, list[str]] = field(default_factory=dict)
+    missing_rights: dict[str, str] = field(default_factory=dict)
     error: str | None = None
 
     @classmethod
@@ -65,7 +65,7 @@ def see(hosts: Sequence[tuple[str, int]], files: Iterable[str], namespaces: Sequ
         files: paths that the steps read.
         namespaces: where this pod's account is to deploy.
     """
-    rights: dict[str, list[str]] = {}
+    rights: dict[str, str] = {}
     error = None
     try:
         rights = _missing_rights(namespaces)
@@ -110,11 +110,11 @@ def _way(host: str, port: int) -> Way:
     return Way(host, port, ms=round((time.perf_counter() - begun) * 1e3, 1))
 
 
-def _missing_rights(namespaces: Sequence[str]) -> dict[str, list[str]]:
+def _missing_rights(namespaces: Sequence[str]) -> dict[str, str]:
     if not namespaces:
         return {}
     from modelyard.deployment.kubernetes.cluster import Cluster, connect
     from modelyard.doctor.rights import DEPLOYER, missing
 
     cluster = Cluster(connect())
-    return {name: [str(right) for right in missing(cluster, name, DEPLOYER)] for name in namespaces}
+    return {name: missing(cluster, name, DEPLOYER) for name in namespaces}

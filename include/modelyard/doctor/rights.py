@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from modelyard.deployment.kubernetes.cluster import Cluster
@@ -24,41 +23,62 @@ class Right:
     resource: str
     verb: str
 
-    def __str__(self) -> str:
-        return f"{self.verb} {self.resource}{f'.{self.group}' if self.group else ''}"
+
+@dataclass(frozen=True)
+class Role:
+    """The rights that one work takes.
+
+    Attributes:
+        work: what they are for, as what an account may do.
+        file: of this repository, that grants them.
+    """
+
+    work: str
+    file: str
+    rights: tuple[Right, ...]
 
 
 def _rights(*rows: tuple[str, str, str]) -> tuple[Right, ...]:
     return tuple(Right(group, resource, verb) for group, resource, verbs in rows for verb in verbs.split())
 
 
-# A step as a pod, in the namespace of the steps.
-WORKER = _rights(
-    ("", "pods", "get list create patch delete"),
-    ("", "pods/log", "get"),
-    ("", "events", "list"),
-    ("", "secrets", "create patch"),
+WORKER = Role(
+    "run steps",
+    "docker/kubernetes/modelyard.yaml",
+    _rights(
+        ("", "pods", "create get list patch delete"),
+        ("", "pods/log", "get"),
+        ("", "events", "list"),
+        ("", "secrets", "create patch"),
+    ),
 )
-# A release, in the namespace of an environment.
-DEPLOYER = _rights(
-    ("apps", "deployments", "get create patch delete"),
-    ("", "services", "create patch"),
-    ("", "serviceaccounts", "create patch"),
-    ("networking.k8s.io", "networkpolicies", "create patch"),
-    ("policy", "poddisruptionbudgets", "create patch"),
-    ("", "pods", "list"),
-    ("", "pods/log", "get"),
-    ("", "services/proxy", "get create"),
+DEPLOYER = Role(
+    "deploy",
+    "docker/kubernetes/environment.yaml",
+    _rights(
+        ("apps", "deployments", "get create patch delete"),
+        ("", "services", "create patch"),
+        ("", "serviceaccounts", "create patch"),
+        ("networking.k8s.io", "networkpolicies", "create patch"),
+        ("policy", "poddisruptionbudgets", "create patch"),
+        ("", "pods", "list"),
+        ("", "pods/log", "get"),
+        ("", "services/proxy", "get create"),
+    ),
 )
 
 
-def missing(cluster: Cluster, namespace: str, rights: Iterable[Right]) -> list[Right]:
-    """Return those that the account behind ``cluster`` does not have in a namespace.
+def missing(cluster: Cluster, namespace: str, role: Role) -> str:
+    """Return, in words, what the account behind ``cluster`` lacks in a namespace of a role; nothing if it has it all.
 
     Raises:
         Unavailable: the API server is away; DeploymentFailed: it does not know the account.
     """
-    return [right for right in rights if not _is_granted(cluster, namespace, right)]
+    verbs: dict[str, list[str]] = {}
+    for right in role.rights:
+        if not _is_granted(cluster, namespace, right):
+            verbs.setdefault(f"{right.resource}{f'.{right.group}' if right.group else ''}", []).append(right.verb)
+    return ", ".join(f"{resource} ({' '.join(lacking)})" for resource, lacking in verbs.items())
 
 
 def _is_granted(cluster: Cluster, namespace: str, right: Right) -> bool:

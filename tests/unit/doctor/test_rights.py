@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from modelyard.doctor.rights import DEPLOYER, WORKER, Right
+from modelyard.doctor.rights import DEPLOYER, WORKER, Right, Role
 
 FOLDER = Path(__file__).parents[3] / "docker" / "kubernetes"
 
@@ -26,7 +26,8 @@ def granted(role: str) -> set[Right]:
     }
 
 
-@pytest.mark.parametrize(("role", "rights"), [("modelyard-worker", WORKER), ("modelyard-deployer", DEPLOYER)])
-def test_the_rights_are_those_of_the_role(role: str, rights: tuple[Right, ...]) -> None:
-    assert set(rights) == granted(role)
-    assert len(set(rights)) == len(rights)
+@pytest.mark.parametrize(("name", "role"), [("modelyard-worker", WORKER), ("modelyard-deployer", DEPLOYER)])
+def test_the_rights_are_those_of_the_role(name: str, role: Role) -> None:
+    assert set(role.rights) == granted(name)
+    assert len(set(role.rights)) == len(role.rights)
+    assert f"name: {name}\n" in (FOLDER.parents[1] / role.file).read_text()
