@@ -244,6 +244,7 @@ def _show_services(services: list[Live]) -> None:
 @click.option("--clear-number", type=int, default=0)
 @click.option("--beside", multiple=True, metavar="NAME=URL", help="An image that serves beside this step.")
 @click.option("--address", type=GIVEN, help="One line of JSON with the store's address: a file, - is standard input.")
+@click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to build on.")
 @click.option("--git", "git_file", type=GIVEN, help="One line of JSON with user and token of the project's repository.")
 def step(
     name: str,
@@ -253,6 +254,7 @@ def step(
     beside: tuple[str, ...],
     address: TextIO | None,
     git_file: TextIO | None,
+    runner_image: str | None,
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
     import json
@@ -282,6 +284,7 @@ def step(
             clear_number=clear_number,
             beside=dict(pair.split("=", 1) for pair in beside),
             git=None if git is None else (git[0], git[1]),
+            runner_image=runner_image,
         )
     )
 

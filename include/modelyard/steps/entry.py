@@ -35,6 +35,7 @@ def run_step(
     clear_number: int = 0,
     beside: Mapping[str, str] | None = None,
     git: tuple[str, str] | None = None,
+    runner_image: str | None = None,
 ) -> int:
     """Run one try of a step to its end and return the exit code of its process.
 
@@ -52,7 +53,7 @@ def run_step(
                 _log(f"Step '{name}' was done already by try {claim.try_number}; its result stands.")
                 return 0
             try:
-                result = _run_claimed(name, claim, store, address, home, beside or {}, git)
+                result = _run_claimed(name, claim, store, address, home, beside or {}, git, runner_image)
             except Fenced:
                 raise
             except Exception as error:
@@ -78,6 +79,7 @@ def _run_claimed(
     home: Path,
     beside: Mapping[str, str],
     git: tuple[str, str] | None,
+    runner_image: str | None,
 ) -> dict[str, object]:
     from modelyard.images import open_images
     from modelyard.steps.context import StepContext
@@ -95,6 +97,7 @@ def _run_claimed(
             beside=beside,
             git=git,
             log=_log,
+            runner_image=runner_image,
         )
         function = importlib.import_module(f"modelyard.steps.{name}").run
         with _heartbeat(claim):

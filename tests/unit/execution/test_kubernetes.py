@@ -34,7 +34,7 @@ PRODUCTION = ImageBeside("wine", f"sha256:{'a' * 64}", "wine", 3)
 def pod(step: str = "train", *, git: str | None = None, **command: Any) -> dict[str, Any]:
     return step_pod(
         Command(step, RUN, **command),
-        image="registry.example.com/models/runner:1",
+        runner_image="registry.example.com/models/runner:1",
         secrets=Secrets("modelyard-store", git),
         images_beside={"production": "registry.example.com/models/wine@sha256:aa"},
         deadline_seconds=3600,
