@@ -13,6 +13,11 @@ from typing import Any
 
 JSON = dict[str, Any]
 
+_NO_CONNECTION = (
+    "make it under Admin → Connections, or set AIRFLOW_CONN_MODEL_STORE_DEFAULT; a worker that does not reach Airflow's"
+    " database cannot see it: run this in the scheduler's pod"
+)
+
 
 def facts(names: list[str]) -> JSON:
     """Return these settings, the store's address and the fields of the connection to the cluster."""
@@ -28,7 +33,7 @@ def facts(names: list[str]) -> JSON:
     except ModelyardError as refusal:
         error = (refusal.message, refusal.remedy)
     except AirflowNotFoundException as missing:
-        error = (str(missing), "make it under Admin → Connections, or set AIRFLOW_CONN_MODEL_STORE_DEFAULT")
+        error = (str(missing), _NO_CONNECTION)
     cluster_id = conf.get("modelyard", "kubernetes_conn_id", fallback="kubernetes_default")
     try:
         cluster = BaseHook.get_connection(cluster_id).extra_dejson

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -215,4 +216,27 @@ def test_an_image_that_cannot_be_pulled(
     result = doctor(address, tmp_path, "--namespace", accounts, "--runner-image", image)
     assert result.returncode == 1
     assert f"cannot pull {image}" in lines(result, "failed")["Pod as modelyard-step"]
+    assert pods(cluster, accounts) == []
+
+
+def test_an_image_that_is_no_runner(cluster: TestCluster, accounts: str, address: StoreAddress, tmp_path: Path) -> None:
+    image = f"{cluster.registry}/library/python:3.11-slim"
+    result = doctor(address, tmp_path, "--namespace", accounts, "--runner-image", image)
+    assert result.returncode == 1
+    assert f"{image} cannot look around: " in lines(result, "failed")["Pod as modelyard-step"]
+    assert "modelyard image runner --push" in result.stdout
+    assert pods(cluster, accounts) == []
+
+
+def test_an_interrupt_leaves_no_pod(
+    cluster: TestCluster, accounts: str, runner_image: str, address: StoreAddress, tmp_path: Path
+) -> None:
+    variables = {**os.environ, **address.to_environment(), "MODELYARD_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "modelyard", "doctor", "--namespace", accounts, "--runner-image", runner_image]
+    with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("Waiting for a pod"):
+                process.send_signal(signal.SIGINT)
+        assert process.wait() != 0
     assert pods(cluster, accounts) == []

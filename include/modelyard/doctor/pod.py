@@ -60,11 +60,12 @@ def run(
             if "terminated" not in state:
                 return Finding("failed", subject, *_not_started(pod, state, image)), 0.0
             said = cluster.log(pod, _BASE, 20, previous=False)
-            if state["terminated"]["exitCode"] != 0:
-                remedy = f"make it of this Modelyard: modelyard image runner --push {image.partition('@')[0]}"
-                return Finding("failed", subject, f"{image} cannot look around: {_last(said)}", remedy), 0.0
-            seen = Seen.read(json.loads(_last(said)))
-            return seen, max(0.0, seen.time - after) or min(0.0, seen.time - before)
+        seen = _seen(state["terminated"], said)
+        if seen is None:
+            why = state["terminated"].get("message") or _last(said) or state["terminated"].get("reason")
+            remedy = f"make it of this Modelyard: modelyard image runner --push {image.partition('@')[0]}"
+            return Finding("failed", subject, f"{image} cannot look around: {why}", remedy), 0.0
+        return seen, max(0.0, seen.time - after) or min(0.0, seen.time - before)
     except DeploymentFailed as error:
         remedy = "apply docker/kubernetes/modelyard.yaml, and give this account the rights of Airflow's worker there"
         return Finding("failed", subject, error.message, remedy), 0.0
@@ -134,8 +135,18 @@ def _not_started(pod: JSON, state: JSON, image: str) -> tuple[str, str]:
     return f"{what}: the time is up", "see the events of the node, and whether it is still pulling the image"
 
 
+def _seen(terminated: JSON, said: str) -> Seen | None:
+    """Return what a pod saw; None where its image is another one, or of another Modelyard."""
+    if terminated["exitCode"] != 0:
+        return None
+    try:
+        return Seen.read(json.loads(_last(said)))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _last(said: str) -> str:
-    return said.splitlines()[-1] if said else "it said nothing"
+    return said.splitlines()[-1] if said else ""
 
 
 def _manifest(namespace: str, account: str, image: str, arguments: Sequence[str], *, token: bool) -> JSON:
