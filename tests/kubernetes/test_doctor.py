@@ -213,8 +213,8 @@ def test_pods_see_what_this_machine_does_not(
 def test_what_airflow_is_set_to_is_what_pods_get(
     cluster: TestCluster, accounts: str, runner_image: str, address: StoreAddress, tmp_path: Path
 ) -> None:
-    account = {"registry_username": "robot", "registry_password": PASSWORD}  # of a registry that asks nobody
-    store = replace(address, **account, installation=accounts)
+    # An account at a registry that asks nobody.
+    store = replace(address, registry_username="robot", registry_password=PASSWORD, installation=accounts)
     template = {"spec": {"priorityClassName": "there-is-none"}}
     (tmp_path / "template.yaml").write_text(yaml.safe_dump(template))
     settings = {
