@@ -241,6 +241,7 @@ def _show_services(services: list[Live]) -> None:
 @click.option("--clear-number", type=int, default=0)
 @click.option("--beside", multiple=True, metavar="NAME=URL", help="An image that serves beside this step.")
 @click.option("--address", type=GIVEN, help="One line of JSON with the store's address: a file, - is standard input.")
+@click.option("--cluster", "cluster_file", type=GIVEN, help="One line of JSON with the access to another cluster.")
 @click.option("--git", "git_file", type=GIVEN, help="One line of JSON with user and token of the project's repository.")
 def step(
     name: str,
@@ -250,25 +251,30 @@ def step(
     beside: tuple[str, ...],
     address: TextIO | None,
     git_file: TextIO | None,
+    cluster_file: TextIO | None,
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
     import json
 
+    from modelyard.deployment import ClusterAccess
     from modelyard.process import hide
     from modelyard.steps.entry import run_step
     from modelyard.store.address import StoreAddress
 
     hide()
     home = home_folder(os.environ)
+    cluster = None
     if address is not None:
         given = json.loads(address.readline())
-        where, git = StoreAddress.from_json(given["address"]), given["git"]
+        where, git, cluster = StoreAddress.from_json(given["address"]), given["git"], given.get("cluster")
     else:
         where = StoreAddress.from_environment(os.environ)
         user, token = os.environ.get("MODELYARD_GIT_USERNAME", ""), os.environ.get("MODELYARD_GIT_PASSWORD")
         git = None if token is None else (user, token)
     if git_file is not None:
         git = json.loads(git_file.readline())
+    if cluster_file is not None:
+        cluster = json.loads(cluster_file.readline())
     sys.exit(
         run_step(
             name,
@@ -279,6 +285,7 @@ def step(
             clear_number=clear_number,
             beside=dict(pair.split("=", 1) for pair in beside),
             git=None if git is None else (git[0], git[1]),
+            cluster=None if cluster is None else ClusterAccess(**cluster),
         )
     )
 

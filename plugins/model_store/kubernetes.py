@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kubernetes.client.models import V1Pod
 
     from modelyard.execution import Command
-    from modelyard.store import Store
+    from modelyard.store import PipelineRun, Store
 
 _START_SECONDS = 600  # a new node, and the first pull of an image of gigabytes
 _TERMINATED = 128 + 15
@@ -91,7 +91,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
                     check_source(run.project)
                 if command.step in plan.DEPLOYING:
                     check_target(run.settings["environment"], run.settings["target"])
-                self.pod_template_dict = self._pod(context, store, command)
+                self.pod_template_dict = self._pod(context, store, run, command)
                 ended = self._run(context)
                 self.links = self.pipeline_step.links(store, run)
                 result = self.pipeline_step.end(context, store, run, ended)
@@ -102,9 +102,9 @@ class KubernetesStepOperator(KubernetesPodOperator):
         context["ti"].xcom_push(key="return_value", value=result)  # Airflow does it only with `do_xcom_push`
         return result
 
-    def _pod(self, context: Context, store: Store, command: Command) -> JSON:
+    def _pod(self, context: Context, store: Store, run: PipelineRun, command: Command) -> JSON:
         """Return the manifest of the step's pod, with the Secrets that it mounts in the cluster."""
-        from modelyard.execution.kubernetes import Secrets, address_secret, git_secret, step_pod
+        from modelyard.execution.kubernetes import Secrets, address_secret, cluster_secret, git_secret, step_pod
         from modelyard.images import open_images
 
         step, address = self.pipeline_step, store.address
@@ -113,11 +113,14 @@ class KubernetesStepOperator(KubernetesPodOperator):
         applied = None
         if git is not None and git_conn_id is not None:
             applied = self._apply(git_secret(git, git_conn_id, address.installation))
+        cluster = step.cluster_access(run)
+        cluster_applied = None if cluster is None else self._apply(cluster_secret(cluster, address.installation))
+        elsewhere = cluster is not None and cluster.kubeconfig is not None
         images = open_images(address, ModelStoreHook(step.conn_id).home())
         return step_pod(
             command,
             image=self.cluster.runner_image,
-            secrets=Secrets(store_secret, applied),
+            secrets=Secrets(store_secret, applied, cluster_applied, elsewhere),
             images_beside={name: images.reference(one.repository, one.digest) for name, one in command.beside.items()},
             deadline_seconds=self.cluster.deadline_seconds,
         )

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from modelyard.credential_places import MOUNTED
+from modelyard.deployment import ClusterAccess
 from modelyard.errors import RequestError, StoreError
 from modelyard.execution.command import Command, ImageBeside
 from modelyard.steps.plan import DEPLOYING
@@ -41,10 +42,14 @@ class Secrets:
     Attributes:
         store: has the store's address.
         git: has the repository's user and token; only for the step that fetches the project.
+        cluster: has the access to the cluster of a connection; only for the steps that deploy.
+        elsewhere: that is another cluster than the pod's own, of which the step then needs no right.
     """
 
     store: str
     git: str | None = None
+    cluster: str | None = None
+    elsewhere: bool = False
 
 
 def step_pod(
@@ -59,9 +64,10 @@ def step_pod(
         images_beside: the full name of each image in ``command.beside``, by its name there.
         deadline_seconds: after these the cluster ends the pod, whether anybody still waits for it or not.
     """
-    may_deploy = command.step in DEPLOYING
+    may_deploy = command.step in DEPLOYING and not secrets.elsewhere
     ports = {name: _PORT + index for index, name in enumerate(command.beside)}
-    mounted = {"store": secrets.store} | ({"git": secrets.git} if secrets.git else {})
+    given = {"store": secrets.store, "git": secrets.git, "cluster": secrets.cluster}
+    mounted = {name: secret for name, secret in given.items() if secret is not None}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -125,7 +131,9 @@ def _arguments(command: Command, mounted: Mapping[str, str], ports: Mapping[str,
     for name, port in ports.items():
         arguments += ["--beside", f"{name}=http://127.0.0.1:{port}"]
     arguments += ["--address", str(MOUNTED / "store" / _FILE)]
-    return arguments + (["--git", str(MOUNTED / "git" / _FILE)] if "git" in mounted else [])
+    for name in ("git", "cluster"):
+        arguments += [f"--{name}", str(MOUNTED / name / _FILE)] if name in mounted else []
+    return arguments
 
 
 def _beside(name: str, beside: ImageBeside, image: str, port: int) -> JSON:
@@ -172,6 +180,11 @@ def address_secret(address: StoreAddress, conn_id: str) -> JSON:
 def git_secret(credentials: tuple[str, str], conn_id: str, installation: str) -> JSON:
     """Return the Secret with a repository's user and token: what ``modelyard step --git FILE`` reads."""
     return _secret(secret_name(conn_id, installation), conn_id, json.dumps(credentials))
+
+
+def cluster_secret(access: ClusterAccess, installation: str) -> JSON:
+    """Return the Secret with a connection's access to a cluster: what ``modelyard step --cluster FILE`` reads."""
+    return _secret(secret_name(access.conn_id, installation), access.conn_id, json.dumps(access.to_json()))
 
 
 def secret_name(conn_id: str, installation: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from modelyard.credential_places import credential_places
+from modelyard.deployment import ClusterAccess
 from modelyard.environments import EnvironmentRef, python_of
 from modelyard.errors import RequestError
 from modelyard.images import ImageStore
@@ -39,6 +40,7 @@ class StepContext:
         beside: base URL (``http://127.0.0.1:40111``) of each image that serves beside this step, by its name.
         git: user name and token of the project's Git repository, for `prepare` alone.
         log: one line for the task's log.
+        cluster: of the environment, for the steps that deploy; None when it names no connection.
     """
 
     store: Store
@@ -50,6 +52,7 @@ class StepContext:
     beside: Mapping[str, str]
     git: tuple[str, str] | None
     log: Callable[[str], None]
+    cluster: ClusterAccess | None = None
 
     @property
     def hidden(self) -> tuple[Path, ...]:

@@ -6,12 +6,15 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
+from modelyard.credential_places import CLUSTERS
+from modelyard.deployment.cluster_access import ClusterAccess
 from modelyard.deployment.target import JSON
 from modelyard.errors import DeploymentFailed, RequestError, Unavailable
 
@@ -23,6 +26,9 @@ _TIMEOUT = (5, 30)
 _JSON, _APPLY = "application/json", "application/apply-patch+yaml"
 _PATHS = {
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "Event": "/api/v1/namespaces/{}/events",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "Pod": "/api/v1/namespaces/{}/pods",
@@ -35,13 +41,29 @@ class ChangedError(Exception):
     """Somebody else was quicker: look again."""
 
 
-def connect() -> client.ApiClient:
-    """Return a client of the cluster this process runs in, else of the one that KUBECONFIG names.
+def connect(access: ClusterAccess | None, home: Path) -> client.ApiClient:
+    """Return a client of the cluster of ``access``, else of the one this process runs in or that KUBECONFIG names.
+
+    Args:
+        access: of a connection.
+        home: this machine's folder; keys that TLS takes from files alone lie there while this process runs.
 
     Raises:
-        RequestError: there is neither.
+        RequestError: there is none.
     """
     settings = client.Configuration()
+    if access is not None and access.kubeconfig is not None:
+        folder = home / CLUSTERS
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            config.load_kube_config_from_dict(
+                access.kubeconfig, client_configuration=settings, persist_config=False, temp_file_path=str(folder)
+            )
+        except config.ConfigException as error:
+            raise RequestError(
+                f"The connection '{access.conn_id}' leads to no cluster: {error}", "correct its kubeconfig in Airflow"
+            ) from error
+        return client.ApiClient(settings)
     try:
         config.load_incluster_config(client_configuration=settings)
     except config.ConfigException:
@@ -82,8 +104,10 @@ class Cluster:
         if status == 409:
             raise ChangedError
 
-    def apply(self, manifest: JSON) -> None:
+    def apply(self, manifest: JSON, manager: str = MANAGER) -> None:
         """Have an object as the manifest says (server-side apply), whoever else has set the same fields.
+
+        What ``manager`` has applied before and the manifest leaves out is removed, unless another one has set it too.
 
         Raises:
             ChangedError: the manifest names a ``resourceVersion``, and it is another by now.
@@ -93,7 +117,7 @@ class Cluster:
             "PATCH",
             _path(manifest["kind"], metadata["namespace"], metadata["name"]),
             manifest,
-            query={"fieldManager": MANAGER, "force": "true"},
+            query={"fieldManager": manager, "force": "true"},
             content_type=_APPLY,
             accept=(409,),
         )
@@ -110,7 +134,7 @@ class Cluster:
         preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         status, _ = self._ask(
             "DELETE",
-            _path("Deployment", metadata["namespace"], metadata["name"]),
+            _path(found["kind"], metadata["namespace"], metadata["name"]),
             {"propagationPolicy": "Foreground", "preconditions": preconditions},
             accept=(404, 409),
         )
@@ -122,6 +146,16 @@ class Cluster:
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         found: list[JSON] = self._ask("GET", _path("Pod", namespace), query={"labelSelector": selector})[1]["items"]
         return found
+
+    def events(self, pod: JSON, most: int) -> list[str]:
+        """Return what the cluster has to say against a pod, the newest last; nothing where it may not be asked."""
+        metadata = pod["metadata"]
+        chosen = f"involvedObject.uid={metadata['uid']},type!=Normal"
+        query = {"fieldSelector": chosen}
+        status, _, body = self._send("GET", _path("Event", metadata["namespace"]), query=query)
+        found = json.loads(body)["items"] if status == 200 else []
+        found.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+        return [f"{event['reason']}: {event.get('message', '').strip()}" for event in found[-most:]]
 
     def log(self, pod: JSON, container: str, lines: int, *, previous: bool) -> str:
         """Return the last lines that a container wrote; what came before it was started again, if ``previous``."""

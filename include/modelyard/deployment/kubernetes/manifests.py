@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from modelyard.deployment.target import JSON
+from modelyard.deployment.target import JSON, Autoscaling, Ingress
 
+AUTOSCALER, INGRESS = "HorizontalPodAutoscaler", "Ingress"
 CONTAINER = "server"
 PORT = "http"
 # Read by kubelet when it is there: the account of a registry that asks for one.
@@ -49,10 +50,9 @@ class Place:
             **self.selector,
         }
 
-    @property
-    def address(self) -> str:
-        """Where clients in the cluster reach it."""
-        return f"http://{self.model}.{self.namespace}.svc"
+    def address(self, ingress: Ingress | None) -> str:
+        """Where clients reach it: by its ingress, without one those in the cluster."""
+        return f"http://{self.model}.{self.namespace}.svc" if ingress is None else ingress.address
 
     def __str__(self) -> str:
         return f"{self.model} in namespace {self.namespace}"
@@ -77,6 +77,20 @@ class Release:
     cpu: str | None
     memory: str | None
     ready_timeout: float
+    autoscaling: Autoscaling | None = None
+    ingress: Ingress | None = None
+
+    @classmethod
+    def from_json(cls, value: JSON) -> Release:
+        """Return the release that ``dataclasses.asdict`` has made this of."""
+        autoscaling, ingress = value.get("autoscaling"), value.get("ingress")
+        return cls(
+            **value
+            | {
+                "autoscaling": Autoscaling(**autoscaling) if autoscaling else None,
+                "ingress": Ingress(**ingress) if ingress else None,
+            }
+        )
 
 
 def labels_of(release: Release, place: Place) -> dict[str, str]:
@@ -90,15 +104,15 @@ def owner(manifest: JSON) -> dict[str, str]:
     return {name: labels.get(name, "") for name in ("app.kubernetes.io/managed-by", _MODEL, _ENVIRONMENT)}
 
 
-def generation_of(deployment: JSON) -> int:
-    """Return the generation that has the Deployment in hand, or had it last."""
-    return int((deployment["metadata"].get("annotations") or {}).get(GENERATION, 0))
+def generation_of(manifest: JSON) -> int:
+    """Return the generation that has an object in hand, or had it last."""
+    return int((manifest["metadata"].get("annotations") or {}).get(GENERATION, 0))
 
 
 def live_of(deployment: JSON) -> Release | None:
     """Return the release that was proven live last."""
     text = (deployment["metadata"].get("annotations") or {}).get(LIVE)
-    return Release(**json.loads(text)) if text else None
+    return Release.from_json(json.loads(text)) if text else None
 
 
 def beginning(place: Place, release: Release) -> JSON:
@@ -114,8 +128,21 @@ def beginning(place: Place, release: Release) -> JSON:
     return manifest
 
 
+def replicas(place: Place, number: int) -> JSON:
+    """Of the Deployment nothing but its number of replicas: to be applied under a name of its own."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": place.model, "namespace": place.namespace},
+        "spec": {"replicas": number},
+    }
+
+
 def deployment(place: Place, release: Release, live: Release | None) -> JSON:
-    """The Deployment of a release; ``live`` is what was proven last, and is gone back to when this one fails."""
+    """The Deployment of a release; ``live`` is what was proven last, and is gone back to when this one fails.
+
+    Of one that is scaled by load it leaves the number of replicas open: that is the autoscaler's.
+    """
     metadata = _metadata(place, release)
     if live is not None:
         metadata["annotations"][LIVE] = json.dumps(asdict(live), sort_keys=True)
@@ -124,7 +151,7 @@ def deployment(place: Place, release: Release, live: Release | None) -> JSON:
         "kind": "Deployment",
         "metadata": metadata,
         "spec": {
-            "replicas": release.replicas,
+            **({"replicas": release.replicas} if release.autoscaling is None else {}),
             "paused": False,
             "selector": {"matchLabels": place.selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
@@ -144,11 +171,23 @@ def deployment(place: Place, release: Release, live: Release | None) -> JSON:
     }
 
 
-def companions(place: Place, release: Release, uid: str) -> list[JSON]:
-    """What a Deployment needs beside it, in the order to apply it; all go when the Deployment of this uid goes."""
+def companions(place: Place, release: Release, uid: str) -> dict[str, JSON | None]:
+    """What a Deployment has beside it by kind, in the order to apply it; None is what must not be there.
+
+    All go when the Deployment of this uid goes.
+    """
     metadata = _metadata(place, release) | {
         "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": place.model, "uid": uid}]
     }
+    always = {manifest["kind"]: manifest for manifest in _always(place, metadata)}
+    return {
+        **always,
+        AUTOSCALER: _autoscaler(place, release, metadata),
+        INGRESS: _ingress(place, release, metadata),
+    }
+
+
+def _always(place: Place, metadata: JSON) -> list[JSON]:
     selector = {"matchLabels": place.selector}
     return [
         {
@@ -187,6 +226,39 @@ def companions(place: Place, release: Release, uid: str) -> list[JSON]:
             },
         },
     ]
+
+
+def _autoscaler(place: Place, release: Release, metadata: JSON) -> JSON | None:
+    if release.autoscaling is None:
+        return None
+    used = {"type": "Utilization", "averageUtilization": release.autoscaling.cpu}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": AUTOSCALER,
+        "metadata": metadata,
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": place.model},
+            "minReplicas": release.replicas,
+            "maxReplicas": release.autoscaling.max_replicas,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": used}}],
+        },
+    }
+
+
+def _ingress(place: Place, release: Release, metadata: JSON) -> JSON | None:
+    ingress = release.ingress
+    if ingress is None:
+        return None
+    backend = {"service": {"name": place.model, "port": {"name": PORT}}}
+    path = {"path": ingress.path, "pathType": "Prefix", "backend": backend}
+    tls = {"tls": [{"hosts": [ingress.host], "secretName": ingress.tls_secret}]} if ingress.tls_secret else {}
+    chosen = {"ingressClassName": ingress.class_name} if ingress.class_name else {}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": INGRESS,
+        "metadata": metadata | {"annotations": {**ingress.annotations, **metadata["annotations"]}},
+        "spec": {**chosen, **tls, "rules": [{"host": ingress.host, "http": {"paths": [path]}}]},
+    }
 
 
 def _metadata(place: Place, release: Release) -> JSON:
