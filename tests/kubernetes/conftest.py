@@ -7,11 +7,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from tests.fixtures_cluster import TestCluster
 
 from modelyard.deployment import ServiceSpec
+from modelyard.deployment.kubernetes import KubernetesTarget
 from modelyard.environments import ensure, read_lock
 from modelyard.images import ImageStore, open_images
 from modelyard.images.base import pull_base
@@ -19,6 +22,8 @@ from modelyard.images.model_image import build_model_image
 from modelyard.store import StoreAddress
 
 MODEL = "times"
+ROOT = Path(__file__).parents[2]
+ACCOUNT = "modelyard-deployer"
 _PREDICT = """
 import json, sys, time
 
@@ -114,3 +119,33 @@ def _write(folder: Path, factor: int, as_it_loads: str) -> tuple[Path, Path]:
     }
     (model / "modelyard.json").write_text(json.dumps(description))
     return project, model
+
+
+@pytest.fixture
+def target(cluster: TestCluster, namespace: str, model_images: ModelImages) -> KubernetesTarget:
+    """The target as the account that deploys, with the rights of docker/kubernetes/environment.yaml and no other."""
+    return KubernetesTarget(deployer(cluster, namespace), model_images.images.reference, None)
+
+
+def deployer(cluster: TestCluster, namespace: str) -> Any:
+    """A client with a token of the account, which is in the test's own namespace."""
+    from kubernetes import client
+
+    core, rbac = client.CoreV1Api(cluster.api), client.RbacAuthorizationV1Api(cluster.api)
+    account = next(manifest for manifest in manifests("modelyard.yaml") if manifest["metadata"]["name"] == ACCOUNT)
+    account["metadata"]["namespace"] = namespace
+    core.create_namespaced_service_account(namespace, account)
+    role, binding = manifests("environment.yaml")
+    binding["subjects"][0]["namespace"] = namespace
+    rbac.create_namespaced_role(namespace, role)
+    rbac.create_namespaced_role_binding(namespace, binding)
+    token = core.create_namespaced_service_account_token(ACCOUNT, namespace, {"spec": {}}).status.token
+    settings = client.Configuration()
+    settings.host = cluster.api.configuration.host
+    settings.ssl_ca_cert = cluster.api.configuration.ssl_ca_cert
+    settings.api_key = {"authorization": f"Bearer {token}"}
+    return client.ApiClient(settings)
+
+
+def manifests(name: str) -> list[Any]:
+    return list(yaml.safe_load_all((ROOT / "docker" / "kubernetes" / name).read_text()))

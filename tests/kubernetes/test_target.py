@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from tests.fixtures_cluster import TestCluster
-from tests.kubernetes.conftest import MODEL, ModelImages
+from tests.kubernetes.conftest import MODEL, ModelImages, deployer
 from tests.load import Load
 
 from modelyard.background import free_port
@@ -21,40 +20,7 @@ from modelyard.deployment.kubernetes import cluster as cluster_module
 from modelyard.errors import DeploymentFailed, RequestError, Superseded, Unavailable
 from modelyard.images.layout import Layout
 
-ROOT = Path(__file__).parents[2]
-ACCOUNT = "modelyard-deployer"
-
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def target(cluster: TestCluster, namespace: str, model_images: ModelImages) -> KubernetesTarget:
-    """The target as the account that deploys, with the rights of docker/kubernetes/environment.yaml and no other."""
-    return KubernetesTarget(deployer(cluster, namespace), model_images.images.reference, None)
-
-
-def deployer(cluster: TestCluster, namespace: str) -> Any:
-    """A client with a token of the account, which is in the test's own namespace."""
-    from kubernetes import client
-
-    core, rbac = client.CoreV1Api(cluster.api), client.RbacAuthorizationV1Api(cluster.api)
-    account = next(manifest for manifest in manifests("modelyard.yaml") if manifest["metadata"]["name"] == ACCOUNT)
-    account["metadata"]["namespace"] = namespace
-    core.create_namespaced_service_account(namespace, account)
-    role, binding = manifests("environment.yaml")
-    binding["subjects"][0]["namespace"] = namespace
-    rbac.create_namespaced_role(namespace, role)
-    rbac.create_namespaced_role_binding(namespace, binding)
-    token = core.create_namespaced_service_account_token(ACCOUNT, namespace, {"spec": {}}).status.token
-    settings = client.Configuration()
-    settings.host = cluster.api.configuration.host
-    settings.ssl_ca_cert = cluster.api.configuration.ssl_ca_cert
-    settings.api_key = {"authorization": f"Bearer {token}"}
-    return client.ApiClient(settings)
-
-
-def manifests(name: str) -> list[Any]:
-    return list(yaml.safe_load_all((ROOT / "docker" / "kubernetes" / name).read_text()))
 
 
 @contextmanager

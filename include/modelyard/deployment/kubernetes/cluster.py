@@ -24,6 +24,8 @@ _AWAY_SECONDS = 60.0
 _AGAIN_SECONDS = 1.0
 _TIMEOUT = (5, 30)
 _JSON, _APPLY = "application/json", "application/apply-patch+yaml"
+# The API server would keep its connection to the pod for 90 s, and a server that ends waits for those that rest.
+_ONCE = {"modelyard-connection": "close"}
 _PATHS = {
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "Event": "/api/v1/namespaces/{}/events",
@@ -174,7 +176,7 @@ class Cluster:
             Status, headers and body of the answer.
         """
         proxy = f"{_path('Service', namespace, f'http:{name}:{port}')}/proxy{path}"
-        return self._send(method, proxy, body)
+        return self._send(method, proxy, body, headers=_ONCE)
 
     def _ask(
         self,
@@ -211,13 +213,14 @@ class Cluster:
         body: JSON | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = _JSON,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         try:
             response = self._api.call_api(
                 path,
                 method,
                 query_params=list((query or {}).items()),
-                header_params={"Accept": "application/json, */*", "Content-Type": content_type},
+                header_params={"Accept": "application/json, */*", "Content-Type": content_type, **(headers or {})},
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,

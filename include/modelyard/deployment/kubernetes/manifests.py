@@ -154,7 +154,9 @@ def deployment(place: Place, release: Release, live: Release | None) -> JSON:
             **({"replicas": release.replicas} if release.autoscaling is None else {}),
             "paused": False,
             "selector": {"matchLabels": place.selector},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            # All new replicas load at once: a roll-out takes as long as one of them. Where there is no room for all,
+            # those that have found some replace as many old ones, which makes room for the next.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
             "revisionHistoryLimit": 3,
             "template": {
                 "metadata": {

@@ -12,9 +12,12 @@ from modelyard.deployment.target import JSON
 # Seconds that a trouble may last before it is final. A registry may be away; a node may have to be added.
 _REFUSED = 10.0
 _PULL = 90.0
+_AGAIN = 120.0
 _NODE = 180.0
 _LONGEST = 900.0
 _LOG_LINES, _EVENTS = 15, 5
+# Kinds of trouble: a server that is on its way, and pods for which there is no room.
+_COMING, _NO_ROOM = "ready", ("node", "refused")
 # Part of what a registry or container runtime says, when asking again cannot help.
 _FINAL = ("not found", "denied", "unauthorized", "forbidden", "manifest unknown", "invalid", "no match for platform")
 _CANNOT_START = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
@@ -62,16 +65,19 @@ class RollOut:
             if not old:
                 return True
         elif seen:
-            self._judge(deployment, [pod for pod in new if "deletionTimestamp" not in pod["metadata"]])
+            ending = any("deletionTimestamp" in pod["metadata"] for pod in old)
+            self._judge(deployment, [pod for pod in new if "deletionTimestamp" not in pod["metadata"]], ending)
         if time.monotonic() - self._began > _LONGEST + self.release.ready_timeout:
             raise NotUpError(
                 f"the roll-out has not ended: of {wanted} replicas {counts[2]} are ready, {len(old)} old ones remain"
             )
         return False
 
-    def _judge(self, deployment: JSON, pods: list[JSON]) -> None:
-        """Raise what has been wrong for too long."""
+    def _judge(self, deployment: JSON, pods: list[JSON], room_comes: bool) -> None:
+        """Raise what has been wrong for too long; that there is no room does not count while some is being made."""
         troubles = [trouble for trouble in (_refused(deployment), *map(self._trouble, pods)) if trouble]
+        if room_comes or any(trouble.key[0] == _COMING for trouble in troubles):
+            troubles = [trouble for trouble in troubles if trouble.key[0] not in _NO_ROOM]
         now = time.monotonic()
         # By pod: the second replica's time begins with itself, not with the first one's.
         self._since = {trouble.key: self._since.get(trouble.key, now) for trouble in troubles}
@@ -123,7 +129,7 @@ class RollOut:
         if "running" in container["state"]:
             seconds = self.release.ready_timeout
             return _Trouble(
-                ("ready", name), f"the server in pod {name} was not ready within {seconds:g} s", seconds, pod, "current"
+                (_COMING, name), f"the server in pod {name} was not ready within {seconds:g} s", seconds, pod, "current"
             )
         return None
 
@@ -132,5 +138,7 @@ def _refused(deployment: JSON) -> _Trouble | None:
     """A quota, a limit or a security standard of the namespace that lets no pod in."""
     for condition in deployment.get("status", {}).get("conditions", ()):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return _Trouble(("refused", ""), f"the cluster lets no pod in: {condition.get('message', '')}", _REFUSED)
+            # It tries again by itself, but less and less often.
+            patience = _AGAIN if deployment["status"].get("updatedReplicas", 0) else _REFUSED
+            return _Trouble(("refused", ""), f"the cluster lets no pod in: {condition.get('message', '')}", patience)
     return None
