@@ -14,6 +14,7 @@ from typing import Any
 
 from kubernetes import client
 from tests.fixtures_cluster import TestCluster
+from tests.kubernetes.conftest import MODEL
 from tests.processes import wait_until
 
 SCRIPT = Path(__file__).parents[1] / "load.py"
@@ -27,12 +28,13 @@ class ClusterLoad:
     Attributes:
         answers: right answers, by the version that gave them.
         seen: when the last one of a version came, as time.monotonic().
-        failures: in words; a connection that was reset is one, and so is a wrong answer.
+        failures: in words, with the time of each in ``failed``; a reset connection is one, and so is a wrong answer.
     """
 
     answers: Counter[int] = field(default_factory=Counter)
     seen: dict[int, float] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    failed: list[float] = field(default_factory=list)
 
     @property
     def count(self) -> int:
@@ -51,18 +53,17 @@ class ClusterLoad:
             self.answers[int(version)] += number
             self.seen[int(version)] = time.monotonic()
         self.failures += told["failures"]
+        self.failed += [time.monotonic()] * len(told["failures"])
 
 
 @contextmanager
-def cluster_load(
-    cluster: TestCluster, namespace: str, service: str, request: Any, factor: int
-) -> Iterator[ClusterLoad]:
-    """Ask ``service`` from a pod in its namespace while the block runs."""
+def cluster_load(cluster: TestCluster, namespace: str) -> Iterator[ClusterLoad]:
+    """Ask the service of the model of these tests from a pod in its namespace while the block runs."""
     core = client.CoreV1Api(cluster.api)
     core.create_namespaced_config_map(
         namespace, {"metadata": {"name": NAME}, "data": {SCRIPT.name: SCRIPT.read_text()}}
     )
-    arguments = [f"/script/{SCRIPT.name}", f"{service}.{namespace}.svc", "80", json.dumps(request), str(factor)]
+    arguments = [f"/script/{SCRIPT.name}", f"{MODEL}.{namespace}.svc", "80", json.dumps({"rows": [{"x": 2}]}), "2"]
     container = {
         "name": NAME,
         "image": f"{cluster.registry}/library/python:3.11-slim",
@@ -84,7 +85,7 @@ def cluster_load(
     try:
         wait_until(lambda: core.read_namespaced_pod(NAME, namespace).status.phase == "Running", "a pod that asks", 60)
         answer = core.read_namespaced_pod_log(NAME, namespace, follow=True, _preload_content=False)
-        reader = threading.Thread(target=lambda: [load.note(line) for line in _lines(answer)], daemon=True)
+        reader = threading.Thread(target=_read, args=(answer, load), daemon=True)
         reader.start()
         yield load
     finally:
@@ -93,8 +94,9 @@ def cluster_load(
     reader.join(30)
 
 
-def _lines(answer: Any) -> Iterator[str]:
+def _read(answer: Any, load: ClusterLoad) -> None:
     rest = b""
     for part in answer.stream():
-        *whole, rest = (rest + part).split(b"\n")
-        yield from (line.decode() for line in whole)
+        *lines, rest = (rest + part).split(b"\n")
+        for line in lines:
+            load.note(line.decode())

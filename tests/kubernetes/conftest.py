@@ -149,3 +149,22 @@ def deployer(cluster: TestCluster, namespace: str) -> Any:
 
 def manifests(name: str) -> list[Any]:
     return list(yaml.safe_load_all((ROOT / "docker" / "kubernetes" / name).read_text()))
+
+
+def objects(cluster: TestCluster, namespace: str) -> dict[str, Any]:
+    """Return all that a service is made of, by kind."""
+    from kubernetes import client
+
+    core, apps = client.CoreV1Api(cluster.api), client.AppsV1Api(cluster.api)
+    return {
+        "Deployment": apps.list_namespaced_deployment(namespace).items,
+        "Pod": core.list_namespaced_pod(namespace).items,
+        "Service": core.list_namespaced_service(namespace).items,
+        "NetworkPolicy": client.NetworkingV1Api(cluster.api).list_namespaced_network_policy(namespace).items,
+        "PodDisruptionBudget": client.PolicyV1Api(cluster.api).list_namespaced_pod_disruption_budget(namespace).items,
+        "ServiceAccount": [
+            account
+            for account in core.list_namespaced_service_account(namespace).items
+            if account.metadata.name == MODEL
+        ],
+    }

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.deployment import ClusterAccess
 from modelyard.errors import RequestError, StoreError
 from modelyard.execution import Command, ImageBeside
 from modelyard.execution.kubernetes import (
@@ -13,6 +14,7 @@ from modelyard.execution.kubernetes import (
     check_reachable,
     check_source,
     check_target,
+    cluster_secret,
     git_secret,
     secret_name,
     step_pod,
@@ -31,11 +33,13 @@ ADDRESS = StoreAddress(
 PRODUCTION = ImageBeside("wine", f"sha256:{'a' * 64}", "wine", 3)
 
 
-def pod(step: str = "train", *, git: str | None = None, **command: Any) -> dict[str, Any]:
+def pod(
+    step: str = "train", *, git: str | None = None, cluster: str | None = None, elsewhere: bool = False, **command: Any
+) -> dict[str, Any]:
     return step_pod(
         Command(step, RUN, **command),
         image="registry.example.com/models/runner:1",
-        secrets=Secrets("modelyard-store", git),
+        secrets=Secrets("modelyard-store", git, cluster, elsewhere),
         images_beside={"production": "registry.example.com/models/wine@sha256:aa"},
         deadline_seconds=3600,
     )
@@ -122,6 +126,21 @@ def test_a_repositorys_token_is_mounted_beside_the_stores_address():
     }
 
 
+@pytest.mark.parametrize("step", ["deploy", "rollback"])
+def test_the_access_to_another_cluster_is_mounted_and_is_all_that_the_step_has(step: str):
+    spec = pod(step, cluster="modelyard-production", elsewhere=True)["spec"]
+    (container,) = spec["containers"]
+    assert container["args"][-2:] == ["--cluster", "/run/modelyard/cluster/given"]
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert mounts["cluster"] == {"name": "cluster", "mountPath": "/run/modelyard/cluster", "readOnly": True}
+    assert {"name": "cluster", "secret": {"secretName": "modelyard-production", "defaultMode": 0o440}} in spec[
+        "volumes"
+    ]
+    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("modelyard-step", False)
+    same = pod(step, cluster="modelyard-production")["spec"]
+    assert (same["serviceAccountName"], same["automountServiceAccountToken"]) == ("modelyard-deployer", True)
+
+
 def test_secrets_hold_what_the_step_reads():
     made = address_secret(ADDRESS, "model_store_default")
     given = json.loads(b64decode(made["data"]["given"]))
@@ -130,6 +149,10 @@ def test_secrets_hold_what_the_step_reads():
     of_git = git_secret(("me", "token"), "git_default", "default")
     assert json.loads(b64decode(of_git["data"]["given"])) == ["me", "token"]
     assert of_git["metadata"]["annotations"] == {"modelyard.io/connection": "git_default"}
+    access = ClusterAccess("production_cluster", {"users": []}, "models")
+    of_cluster = cluster_secret(access, "default")
+    assert ClusterAccess(**json.loads(b64decode(of_cluster["data"]["given"]))) == access
+    assert of_cluster["metadata"]["name"] == secret_name("production_cluster", "default")
 
 
 def test_each_connection_of_each_airflow_has_a_secret_of_its_own():
