@@ -43,17 +43,23 @@ def processes(cluster: TestCluster, namespace: str) -> list[int]:
     return sorted(found)
 
 
-def change(target: KubernetesTarget, spec: ServiceSpec, load: ClusterLoad, replaced: int) -> None:
+def change(cluster: TestCluster, target: KubernetesTarget, spec: ServiceSpec, load: ClusterLoad, replaced: int) -> None:
     """Deploy while clients ask, and look whether any sees the replaced version afterwards."""
-    asked, began = load.count, time.monotonic()
+    asked, began, clock = load.count, time.monotonic(), time.time()
     target.deploy(spec, lambda _: None)
     took = time.monotonic() - began
+    pods = client.CoreV1Api(cluster.api).list_namespaced_pod(
+        spec.environment, label_selector=f"modelyard.io/generation={spec.generation}"
+    )
+    conditions = [condition for pod in pods.items for condition in pod.status.conditions if condition.type == "Ready"]
+    ready = max(condition.last_transition_time.timestamp() for condition in conditions) - clock  # in whole seconds
     time.sleep(1)  # in which the last lines of the clients come
     old, moved = load.answers[replaced], load.seen[replaced] - began
     load.wait_for(1000)
     assert load.answers[replaced] == old
     print(
-        f"version {replaced} -> {spec.version}: all traffic after {moved:.1f} s, told after {took:.1f} s, "
+        f"version {replaced} -> {spec.version}: ready after {ready:.0f} s, all traffic after {moved:.1f} s, "
+        f"told after {took:.1f} s, "
         f"{load.count - asked} requests, {len(load.failures)} failures"
     )
 
@@ -67,8 +73,8 @@ def test_ten_roll_outs_and_a_roll_back_fail_no_request(
     with cluster_load(cluster, namespace) as load:
         load.wait_for(1000)
         for spec in specs[1:]:
-            change(target, spec, load, spec.version - 1)
-        change(target, back, load, 11)
+            change(cluster, target, spec, load, spec.version - 1)
+        change(cluster, target, back, load, 11)
         assert load.count > 11 * 1000
     assert not load.failures
 
