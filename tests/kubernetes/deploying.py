@@ -53,11 +53,17 @@ class Deploying:
         self._process.stdin.write(json.dumps(given) + "\n")
         self._process.stdin.flush()
 
+    def cancel(self) -> None:
+        """Tell it to end, as Airflow does."""
+        self._process.terminate()
+
     def outcome(self) -> str:
-        """Wait for its end and return "live", "superseded" or "killed"."""
+        """Wait for its end and return "live", "superseded", "killed" or "cancelled"."""
         said, errors = self._process.communicate(timeout=180)
         if self._process.returncode == -signal.SIGKILL:
             return "killed"
+        if self._process.returncode == 143:
+            return "cancelled"
         assert self._process.returncode == 0, errors
         return said.strip().splitlines()[-1]
 
@@ -65,6 +71,7 @@ class Deploying:
 def main() -> None:
     """Deploy."""
     given = json.loads(sys.stdin.readline())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as a step does
     config.load_kube_config()
     target = KubernetesTarget(Dying(given["dies_at"]), lambda *_: given["image"], None)
     try:

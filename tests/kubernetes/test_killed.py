@@ -17,7 +17,7 @@ from modelyard.deployment.kubernetes import KubernetesTarget
 pytestmark = pytest.mark.slow
 
 # A first deployment asks this often until it only waits: killed later, it has begun all that it begins.
-QUESTIONS = 24
+QUESTIONS = 26
 
 
 def moments(seed: int, number: int) -> list[int]:
@@ -63,6 +63,31 @@ def test_a_deployment_that_is_killed_is_ended_by_the_next_run(
         assert live.version == 1, "what was not proven is not live"
     target.deploy(model_images.spec(namespace, 6), print)
     assert facts(cluster, namespace) == {"6"}
+
+
+def test_a_deployment_that_is_cancelled_takes_back_what_it_has_begun(
+    cluster: TestCluster, namespace: str, target: KubernetesTarget, model_images: ModelImages, deploying: Any
+) -> None:
+    def pods(version: int) -> list[Any]:
+        found = objects(cluster, namespace)["Pod"]
+        return [pod for pod in found if pod.metadata.labels["app.kubernetes.io/version"] == str(version)]
+
+    def cancelled(version: int) -> None:
+        slow = model_images.spec(namespace, version, as_it_loads="time.sleep(20)")
+        running = deploying(slow)
+        wait_until(lambda: pods(version), "a pod of the version that is deployed", 60)
+        running.cancel()
+        assert running.outcome() == "cancelled"
+        wait_until(lambda: not pods(version), "no pod of the version that was taken back", 60)
+
+    cancelled(1)
+    wait_until(lambda: not leftovers(cluster, namespace), "nothing left of a first version", 60)
+    target.deploy(model_images.spec(namespace, 2), print)
+    (before,) = pods(2)
+    cancelled(3)
+    (after,) = pods(2)
+    assert after.metadata.uid == before.metadata.uid, "it was started again"
+    assert facts(cluster, namespace) == {"2"}
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -65,9 +65,15 @@ def test_the_number_of_replicas_is_the_autoscalers_once_it_is_asked_for(
     target.deploy(model_images.spec(namespace, 3, **SCALED), print)
     assert replicas() == 3, "a roll-out has taken back what the autoscaler had decided"
 
-    target.deploy(model_images.spec(namespace, 4, replicas=1, cpu="50m"), print)
+    target.deploy(model_images.spec(namespace, 4, replicas=2, cpu="50m"), print)
     assert not autoscalers(cluster, namespace)
-    assert replicas() == 1
+    assert replicas() == 2
+
+    target.deploy(model_images.spec(namespace, 5, **SCALED), print)
+    assert replicas() == 2, "the same number is the autoscaler's all the same"
+    scale(cluster, namespace, 4)
+    target.deploy(model_images.spec(namespace, 5, **SCALED), print)
+    assert replicas() == 4
 
 
 def test_a_first_version_begins_with_the_fewest_replicas_and_going_back_brings_the_autoscaler_back(
@@ -156,3 +162,4 @@ def test_a_service_of_somebody_else_is_left_alone(
         target.deploy(model_images.spec(namespace, 1), print)
 
     assert core.read_namespaced_service(MODEL, namespace).spec.selector == {"app": "mine"}
+    assert not client.AppsV1Api(cluster.api).list_namespaced_deployment(namespace).items

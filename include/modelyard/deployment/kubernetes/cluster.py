@@ -106,8 +106,8 @@ class Cluster:
         if status == 409:
             raise ChangedError
 
-    def apply(self, manifest: JSON, manager: str = MANAGER) -> None:
-        """Have an object as the manifest says (server-side apply), whoever else has set the same fields.
+    def apply(self, manifest: JSON, manager: str = MANAGER) -> JSON:
+        """Have an object as the manifest says (server-side apply), whoever else has set the same fields; return it.
 
         What ``manager`` has applied before and the manifest leaves out is removed, unless another one has set it too.
 
@@ -115,7 +115,7 @@ class Cluster:
             ChangedError: the manifest names a ``resourceVersion``, and it is another by now.
         """
         metadata = manifest["metadata"]
-        status, _ = self._ask(
+        status, answer = self._ask(
             "PATCH",
             _path(manifest["kind"], metadata["namespace"], metadata["name"]),
             manifest,
@@ -125,6 +125,8 @@ class Cluster:
         )
         if status == 409:
             raise ChangedError
+        applied: JSON = answer
+        return applied
 
     def delete(self, found: JSON) -> None:
         """Delete an object and, before it, all that belongs to it.

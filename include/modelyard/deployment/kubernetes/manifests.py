@@ -1,4 +1,4 @@
-"""What stands in the cluster for one release: manifests as plain values, made of nothing but their arguments.
+"""A release and its Deployment: manifests as plain values, made of nothing but their arguments.
 
 The Deployment owns all the others, so it is the fence as well as the only object that is ever deleted. What is proven
 live is written on it as a whole: whoever comes later can render it again.
@@ -11,15 +11,13 @@ from dataclasses import asdict, dataclass
 
 from modelyard.deployment.target import JSON, Autoscaling, Ingress
 
-AUTOSCALER, INGRESS = "HorizontalPodAutoscaler", "Ingress"
 CONTAINER = "server"
-PORT = "http"
+PORT, PORT_NUMBER = "http", 8080
 # Read by kubelet when it is there: the account of a registry that asks for one.
 PULL_SECRET = "modelyard-registry"  # noqa: S105 - its name
 
 GENERATION, LIVE = "modelyard.io/generation", "modelyard.io/live"
 _MODEL, _ENVIRONMENT = "modelyard.io/model", "modelyard.io/environment"
-_PORT_NUMBER = 8080
 _PROBE_SECONDS = 5
 # A server that is told to end takes connections for 3 s more, and gives a slow client 60.
 _GRACE_SECONDS = 90
@@ -143,13 +141,13 @@ def deployment(place: Place, release: Release, live: Release | None) -> JSON:
 
     Of one that is scaled by load it leaves the number of replicas open: that is the autoscaler's.
     """
-    metadata = _metadata(place, release)
+    described = metadata(place, release)
     if live is not None:
-        metadata["annotations"][LIVE] = json.dumps(asdict(live), sort_keys=True)
+        described["annotations"][LIVE] = json.dumps(asdict(live), sort_keys=True)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata,
+        "metadata": described,
         "spec": {
             **({"replicas": release.replicas} if release.autoscaling is None else {}),
             "paused": False,
@@ -173,97 +171,8 @@ def deployment(place: Place, release: Release, live: Release | None) -> JSON:
     }
 
 
-def companions(place: Place, release: Release, uid: str) -> dict[str, JSON | None]:
-    """What a Deployment has beside it by kind, in the order to apply it; None is what must not be there.
-
-    All go when the Deployment of this uid goes.
-    """
-    metadata = _metadata(place, release) | {
-        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": place.model, "uid": uid}]
-    }
-    always = {manifest["kind"]: manifest for manifest in _always(place, metadata)}
-    return {
-        **always,
-        AUTOSCALER: _autoscaler(place, release, metadata),
-        INGRESS: _ingress(place, release, metadata),
-    }
-
-
-def _always(place: Place, metadata: JSON) -> list[JSON]:
-    selector = {"matchLabels": place.selector}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": metadata,
-            "automountServiceAccountToken": False,
-        },
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": metadata,
-            # Whoever may reach the namespace may ask; the server itself, and so the model's code, reaches nobody.
-            "spec": {
-                "podSelector": selector,
-                "policyTypes": ["Ingress", "Egress"],
-                "ingress": [{"ports": [{"protocol": "TCP", "port": _PORT_NUMBER}]}],
-                "egress": [],
-            },
-        },
-        {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": metadata,
-            # Not minAvailable: with one replica no node could ever be drained.
-            "spec": {"maxUnavailable": 1, "selector": selector, "unhealthyPodEvictionPolicy": "AlwaysAllow"},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": metadata,
-            "spec": {
-                "type": "ClusterIP",
-                "selector": place.selector,
-                "ports": [{"name": PORT, "protocol": "TCP", "port": 80, "targetPort": PORT}],
-            },
-        },
-    ]
-
-
-def _autoscaler(place: Place, release: Release, metadata: JSON) -> JSON | None:
-    if release.autoscaling is None:
-        return None
-    used = {"type": "Utilization", "averageUtilization": release.autoscaling.cpu}
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": AUTOSCALER,
-        "metadata": metadata,
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": place.model},
-            "minReplicas": release.replicas,
-            "maxReplicas": release.autoscaling.max_replicas,
-            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": used}}],
-        },
-    }
-
-
-def _ingress(place: Place, release: Release, metadata: JSON) -> JSON | None:
-    ingress = release.ingress
-    if ingress is None:
-        return None
-    backend = {"service": {"name": place.model, "port": {"name": PORT}}}
-    path = {"path": ingress.path, "pathType": "Prefix", "backend": backend}
-    tls = {"tls": [{"hosts": [ingress.host], "secretName": ingress.tls_secret}]} if ingress.tls_secret else {}
-    chosen = {"ingressClassName": ingress.class_name} if ingress.class_name else {}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": INGRESS,
-        "metadata": metadata | {"annotations": {**ingress.annotations, **metadata["annotations"]}},
-        "spec": {**chosen, **tls, "rules": [{"host": ingress.host, "http": {"paths": [path]}}]},
-    }
-
-
-def _metadata(place: Place, release: Release) -> JSON:
+def metadata(place: Place, release: Release) -> JSON:
+    """The metadata of every object of a release: whose it is, and the version's facts."""
     return {
         "name": place.model,
         "namespace": place.namespace,
@@ -312,7 +221,7 @@ def _container(place: Place, release: Release) -> JSON:
         "image": release.image,
         "args": ["--workers", str(release.workers)],
         "env": [{"name": f"MODELYARD_{name}", "value": value} for name, value in facts.items()],
-        "ports": [{"name": PORT, "containerPort": _PORT_NUMBER, "protocol": "TCP"}],
+        "ports": [{"name": PORT, "containerPort": PORT_NUMBER, "protocol": "TCP"}],
         "resources": {"requests": asked, "limits": asked} if asked else {},
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -15,6 +15,7 @@ from kubernetes import client
 
 from modelyard.deployment.kubernetes import manifests
 from modelyard.deployment.kubernetes.cluster import MANAGER, ChangedError, Cluster
+from modelyard.deployment.kubernetes.companions import KINDS, companions
 from modelyard.deployment.kubernetes.manifests import Place, Release
 from modelyard.deployment.kubernetes.rollout import NotUpError, RollOut
 from modelyard.deployment.smoke import SmokeError, check_answer, question
@@ -45,9 +46,20 @@ class KubernetesTarget:
         self._namespace = namespace
 
     def deploy(self, spec: ServiceSpec, log: Callable[[str], None]) -> str:
-        """See ``Target.deploy``. May be killed at any moment: the old version serves, and a second try goes on."""
+        """See ``Target.deploy``. May be killed at any moment: the old version serves, and a second try goes on.
+
+        When it is told to end, it first takes back what it has begun.
+        """
         place = self._place(spec.model, spec.environment)
         release = self._release(spec)
+        try:
+            return self._deploy(spec, place, release, log)
+        except (SystemExit, KeyboardInterrupt):
+            log(f"Told to end: version {spec.version} is taken back")
+            self._abandon(place, release)
+            raise
+
+    def _deploy(self, spec: ServiceSpec, place: Place, release: Release, log: Callable[[str], None]) -> str:
         live = self._take(place, release)
         log(f"Rolling out version {spec.version} as Deployment {place}")
         try:
@@ -125,6 +137,7 @@ class KubernetesTarget:
             found = self._cluster.get("Deployment", place.namespace, place.model)
             try:
                 if found is None:
+                    self._check_room(place)
                     self._cluster.create(manifests.beginning(place, release))
                     continue
                 _check_owner(found, place)
@@ -139,6 +152,13 @@ class KubernetesTarget:
                 continue
             return live
 
+    def _check_room(self, place: Place) -> None:
+        """Refuse where somebody else has an object of this name, before anything is made."""
+        for kind in KINDS:
+            beside = self._cluster.get(kind, place.namespace, place.model)
+            if beside is not None:
+                _check_owner(beside, place)
+
     def _put(self, found: JSON, place: Place, release: Release, live: Release | None, generation: int) -> None:
         """Have the Deployment that was found, and all beside it, be the release's.
 
@@ -149,7 +169,7 @@ class KubernetesTarget:
             live: what was proven last.
             generation: of the deployment that does this; what a newer one has in hand is left alone.
         """
-        for kind, companion in manifests.companions(place, release, found["metadata"]["uid"]).items():
+        for kind, companion in companions(place, release, found["metadata"]["uid"]).items():
             beside = self._cluster.get(kind, place.namespace, place.model)
             if beside is not None:
                 _check_owner(beside, place)
@@ -163,16 +183,16 @@ class KubernetesTarget:
             elif beside is not None:
                 self._cluster.delete(beside)
         if release.autoscaling is not None and (number := _replicas_to_hand_over(found, release)) is not None:
-            self._apply(found, manifests.replicas(place, number), _HANDING_OVER)
-            raise ChangedError
+            found = self._apply(found, manifests.replicas(place, number), _HANDING_OVER)
         self._apply(found, manifests.deployment(place, release, live))
 
-    def _apply(self, found: JSON | None, manifest: JSON, manager: str = MANAGER) -> None:
+    def _apply(self, found: JSON | None, manifest: JSON, manager: str = MANAGER) -> JSON:
         if found is not None:
-            manifest["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-        self._cluster.apply(manifest, manager)
+            seen = {"resourceVersion": found["metadata"]["resourceVersion"]}
+            manifest = manifest | {"metadata": manifest["metadata"] | seen}
+        return self._cluster.apply(manifest, manager)
 
-    def _change(self, place: Place, release: Release, change: Callable[[JSON], None]) -> None:
+    def _change(self, place: Place, release: Release, change: Callable[[JSON], object]) -> None:
         """Change the Deployment that this release has in hand."""
         while True:
             try:
@@ -208,6 +228,22 @@ class KubernetesTarget:
             check_answer(status, headers, answer, spec.version, spec.image_digest, spec.smoke)
         except SmokeError as error:
             raise NotUpError(f"smoke test: {error}") from error
+
+    def _abandon(self, place: Place, release: Release) -> None:
+        """Have the Deployment be as it was before this release took it, without waiting for it."""
+        while True:
+            found = self._cluster.get("Deployment", place.namespace, place.model)
+            if found is None or manifests.owner(found) != _owner(place) or "deletionTimestamp" in found["metadata"]:
+                return
+            generation, live = manifests.generation_of(found), manifests.live_of(found)
+            try:
+                if live is None and generation in (0, release.generation):
+                    self._cluster.delete(found)
+                elif live is not None and live != release and generation == release.generation:
+                    self._put(found, place, live, live, release.generation)
+            except ChangedError:
+                continue
+            return
 
     def _go_back(self, place: Place, release: Release, live: Release | None, log: Callable[[str], None]) -> str:
         """Bring back what was live, and return what serves now."""
