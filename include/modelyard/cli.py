@@ -242,6 +242,7 @@ def _show_services(services: list[Live]) -> None:
 @click.option("--beside", multiple=True, metavar="NAME=URL", help="An image that serves beside this step.")
 @click.option("--address", type=GIVEN, help="One line of JSON with the store's address: a file, - is standard input.")
 @click.option("--cluster", "cluster_file", type=GIVEN, help="One line of JSON with the access to another cluster.")
+@click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to build on.")
 @click.option("--git", "git_file", type=GIVEN, help="One line of JSON with user and token of the project's repository.")
 def step(
     name: str,
@@ -252,6 +253,7 @@ def step(
     address: TextIO | None,
     git_file: TextIO | None,
     cluster_file: TextIO | None,
+    runner_image: str | None,
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
     import json
@@ -286,6 +288,7 @@ def step(
             beside=dict(pair.split("=", 1) for pair in beside),
             git=None if git is None else (git[0], git[1]),
             cluster=None if cluster is None else ClusterAccess(**cluster),
+            runner_image=runner_image,
         )
     )
 

@@ -33,7 +33,7 @@ class Cluster:
     Attributes:
         conn_id: Airflow's connection to the cluster.
         namespace: of the pods and of their Secrets.
-        runner_image: the image of all steps.
+        runner_image: the image of the steps; those that run the project's code have one that lies on it.
         deadline_seconds: no step's pod lives longer than this.
     """
 
@@ -91,6 +91,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
                     check_source(run.project)
                 if command.step in plan.DEPLOYING:
                     check_target(run.settings["environment"], run.settings["target"])
+                self.image = command.image or self.cluster.runner_image
                 self.pod_template_dict = self._pod(context, store, run, command)
                 ended = self._run(context)
                 self.links = self.pipeline_step.links(store, run)
@@ -119,7 +120,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
         images = open_images(address, ModelStoreHook(step.conn_id).home())
         return step_pod(
             command,
-            image=self.cluster.runner_image,
+            runner_image=self.cluster.runner_image,
             secrets=Secrets(store_secret, applied, cluster_applied, elsewhere),
             images_beside={name: images.reference(one.repository, one.digest) for name, one in command.beside.items()},
             deadline_seconds=self.cluster.deadline_seconds,

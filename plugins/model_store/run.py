@@ -79,6 +79,7 @@ class PipelineStep:
             pipeline_run=run.id,
             try_number=context["ti"].try_number,
             clear_number=run.clear_number,
+            image=plan.image(self.step, run, store),
             beside=plan.beside(self.step, run, store),
             resources={name: value for name, value in resources.items() if value},
         )

@@ -1,10 +1,17 @@
-"""Model images in the cluster's registry: a model that multiplies by a factor, and some that cannot."""
+"""What the tests on a cluster share: the runner image, an Airflow whose steps are pods, and model images.
+
+Model images in the cluster's registry: a model that multiplies by a factor, and some that cannot.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +19,21 @@ from typing import Any
 import pytest
 import yaml
 from tests.fixtures_cluster import TestCluster
+from tests.fixtures_machine import LOCAL_FOLDER, REPOSITORY
+from tests.kubernetes.ground import CONNECTION, LOGIN, Ground, prepared
+from tests.pipeline.tiny import make_tiny
+from tests.yard import commit
 
+from modelyard.demo.machine import Machine
+from modelyard.demo.rest import AirflowApi
 from modelyard.deployment import ServiceSpec
 from modelyard.deployment.kubernetes import KubernetesTarget
+from modelyard.deployment.kubernetes.cluster import Cluster
 from modelyard.environments import ensure, read_lock
 from modelyard.images import ImageStore, open_images
 from modelyard.images.base import pull_base
 from modelyard.images.model_image import build_model_image
+from modelyard.project.write_lock import write_git_entry, write_lock
 from modelyard.store import StoreAddress
 
 MODEL = "times"
@@ -168,3 +183,84 @@ def objects(cluster: TestCluster, namespace: str) -> dict[str, Any]:
             if account.metadata.name == MODEL
         ],
     }
+
+
+@pytest.fixture(scope="session")
+def runner_image(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """This very Modelyard as an image."""
+    home = tmp_path_factory.mktemp("runner")
+    reference = f"{cluster.registry}/test-{uuid.uuid4().hex[:12]}/runner:1"
+    command = [str(Path(sys.executable).parent / "modelyard"), "image", "runner", "--push", reference]
+    command += ["--base", f"{cluster.registry}/library/python:3.11-slim"]
+    environment = os.environ | {"MODELYARD_HOME": str(home), "MODELYARD_REGISTRY_INSECURE": "true"}
+    return subprocess.run(command, env=environment, check=True, stdout=-1, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="package")
+def ground(
+    cluster: TestCluster, runner_image: str, mongo_uri: str, s3_server: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    with prepared(cluster, mongo_uri, s3_server, runner_image, tmp_path_factory.mktemp("ground")) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="package")
+def tiny(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest project, at the Git server, to be deployed to the cluster."""
+    home = tmp_path_factory.mktemp("tiny")
+    folder = make_tiny(ground.repositories / "tiny", home)
+    with (folder / "model.yaml").open("a") as model_yaml:
+        yaml.safe_dump({"deployment": {"environments": {"production": ground.target}}}, model_yaml)
+    write_lock(folder, home, print)
+    commit(folder)
+    return folder
+
+
+@dataclass
+class Yard:
+    """An Airflow on this machine whose steps are pods of a namespace that nobody else has.
+
+    Attributes:
+        projects: the folder with its git-projects.json.
+    """
+
+    machine: Machine
+    ground: Ground
+    projects: Path
+
+    def ask(self, body: dict[str, Any], model: str = "tiny") -> Any:
+        """Ask a model's service, by way of the API server."""
+        cluster = Cluster(self.ground.core.api_client)
+        _, _, answer = cluster.ask_service(self.ground.namespace, model, "http", "POST", "/predict", body)
+        return json.loads(answer)
+
+
+@pytest.fixture(scope="package")
+def yard(ground: Ground, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    folder = tmp_path_factory.mktemp("yard")
+    projects = folder / "projects"
+    projects.mkdir()
+    write_git_entry(projects, ground.source(tiny.name), CONNECTION, LOGIN)
+    bundles = [{"name": "modelyard", "classpath": LOCAL_FOLDER, "kwargs": {"path": str(REPOSITORY / "dags")}}]
+    settings = {
+        "core": {"dagbag_import_timeout": "120"},  # the operator's first import, on a busy machine
+        "dag_processor": {"dag_bundle_config_list": json.dumps(bundles), "min_file_process_interval": "2"},
+        "modelyard": {
+            "execution": "kubernetes",
+            "namespace": ground.namespace,
+            "runner_image": ground.runner_image,
+        },
+    }
+    machine = Machine(folder / "home", REPOSITORY, [projects], os.environ, store=ground.store, settings=settings)
+    with ExitStack() as stack:
+        stack.callback(machine.stop, print)
+        machine.start(print)
+        with machine.api() as api:
+            api.put_connection(CONNECTION, {"conn_type": "git", "login": LOGIN.username, "password": LOGIN.token})
+        yield Yard(machine, ground, projects)
+
+
+@pytest.fixture
+def api(yard: Yard) -> Iterator[AirflowApi]:
+    with yard.machine.api() as api:
+        yield api

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from modelyard.environments.build import Progress, build, compile_bytecode, is_left_out
 from modelyard.environments.lock import Lock, read_lock
 from modelyard.environments.own import own_lock
-from modelyard.environments.reference import EnvironmentRef, layer_of
+from modelyard.environments.reference import EnvironmentRef, layer_of, python_in_image
 from modelyard.errors import EnvironmentBuildError, ImageError
 from modelyard.images.image import empty
 from modelyard.images.interpreter import Interpreter
@@ -78,12 +78,19 @@ def ensure_runner(images: ImageStore, home: Path, progress: Progress) -> Environ
 
 
 def python_of(ref: EnvironmentRef, images: ImageStore, home: Path) -> Path:
-    """Return the interpreter of an environment, unpacked on this machine when it was not yet.
+    """Return the interpreter of an environment: in the image this process runs in, or unpacked on this machine.
 
     Raises:
+        EnvironmentBuildError: the environment is for another Python than this machine's.
         ImageError: the store does not have it; Unavailable: the store cannot be reached.
     """
-    return unpack_shared(layer_of(ref, images), home) / "bin" / "python"
+    own = Interpreter.of_this_machine().python
+    if ref.python != own:
+        raise EnvironmentBuildError(
+            f"The project's environment is for Python {ref.python}, and this machine's is {own}",
+            "run all steps of a pipeline with the same Python, or start it anew",
+        )
+    return python_in_image(ref) or unpack_shared(layer_of(ref, images), home) / "bin" / "python"
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from modelyard.errors import ImageError
+from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Layer
+from modelyard.images.paths import ENVIRONMENT_NAME, ROOT
 from modelyard.images.store import ImageStore
 
 
@@ -50,3 +53,19 @@ def layer_of(ref: EnvironmentRef, images: ImageStore) -> Layer:
     raise ImageError(
         f"Image {ref.image_digest} has no layer {ref.layer_digest}", "run the pipeline again from 'prepare'"
     )
+
+
+def python_in_image(ref: EnvironmentRef, root: Path = Path("/")) -> Path | None:
+    """Return the interpreter of an environment that lies in the image this process runs in; None when it doesn't.
+
+    Args:
+        ref: the environment that is wanted.
+        root: of the image.
+    """
+    folder = root / ROOT / "environment"
+    try:
+        name = (root / ENVIRONMENT_NAME).read_text().strip()
+    except OSError:
+        return None
+    # Of an image that lies on another runner than it was made for, the packages are right and the Python may not be.
+    return folder / "bin" / "python" if name == ref.diff_id and Interpreter.of_this_machine().runs(folder) else None

@@ -31,6 +31,7 @@ class Command:
         pipeline_run: the key of the pipeline run; the step reads everything else from the store.
         try_number: Airflow's, from 1.
         clear_number: Airflow's count of clears of this DAG run.
+        image: by digest, the image to run in where it is not the runner image; a local process runs in none.
         beside: images that serve while the step runs; the step gets the base URL of each by its name.
         resources: Kubernetes quantities by name (``{"cpu": "1", "memory": "1Gi"}``); a local process has none.
     """
@@ -39,5 +40,6 @@ class Command:
     pipeline_run: str
     try_number: int = 1
     clear_number: int = 0
+    image: str | None = None
     beside: Mapping[str, ImageBeside] = field(default_factory=dict)
     resources: Mapping[str, str] = field(default_factory=dict)

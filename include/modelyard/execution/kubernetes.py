@@ -53,13 +53,13 @@ class Secrets:
 
 
 def step_pod(
-    command: Command, *, image: str, secrets: Secrets, images_beside: Mapping[str, str], deadline_seconds: int
+    command: Command, *, runner_image: str, secrets: Secrets, images_beside: Mapping[str, str], deadline_seconds: int
 ) -> JSON:
     """Return the manifest of the pod that runs ``command``.
 
     Args:
         command: the step.
-        image: the runner image, by full name.
+        runner_image: by full name; the step runs in it unless the command names another one.
         secrets: the Secrets it mounts.
         images_beside: the full name of each image in ``command.beside``, by its name there.
         deadline_seconds: after these the cluster ends the pod, whether anybody still waits for it or not.
@@ -100,8 +100,8 @@ def step_pod(
             "containers": [
                 {
                     "name": CONTAINER,
-                    "image": image,
-                    "args": _arguments(command, mounted, ports),
+                    "image": command.image or runner_image,
+                    "args": _arguments(command, runner_image, mounted, ports),
                     "env": _environment({"HOME": _HOME, "MODELYARD_HOME": _HOME, "PYTHONUNBUFFERED": "1"}),
                     "resources": _resources(command.resources),
                     "securityContext": _confined(),
@@ -125,11 +125,13 @@ def step_pod(
     }
 
 
-def _arguments(command: Command, mounted: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
+def _arguments(command: Command, runner_image: str, mounted: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
     arguments = ["step", command.step, "--pipeline-run", command.pipeline_run]
     arguments += ["--try-number", str(command.try_number), "--clear-number", str(command.clear_number)]
     for name, port in ports.items():
         arguments += ["--beside", f"{name}=http://127.0.0.1:{port}"]
+    if command.step == "prepare":  # it lays the environment on it
+        arguments += ["--runner-image", runner_image]
     arguments += ["--address", str(MOUNTED / "store" / _FILE)]
     for name in ("git", "cluster"):
         arguments += [f"--{name}", str(MOUNTED / name / _FILE)] if name in mounted else []

@@ -62,6 +62,12 @@ class Base:
         return [entry for kind in kinds for entry in found.entries(f"{ROOT}/{kind}")]
 
 
+def pull_image(name: str, address: StoreAddress, home: Path) -> Image:
+    """Return any image by its name; see :func:`pull_base` for the arguments and what is raised."""
+    host, repository, reference = split_reference(name)
+    return Registry(Transport.to(host, address), "", home / "cache" / "layers").pull(repository, reference)
+
+
 def pull_base(name: str, address: StoreAddress, home: Path) -> Base:
     """Return a base image; its layers are fetched only once, to find the Python in it, or not at all.
 
@@ -74,10 +80,7 @@ def pull_base(name: str, address: StoreAddress, home: Path) -> Base:
     Raises:
         ImageError: there is no such image, or no Python 3 on its PATH; Unavailable: its registry cannot be reached.
     """
-    host, repository, reference = split_reference(name)
-    image = Registry(Transport.to(host, address), "", home / "cache" / "layers").pull(repository, reference)
-    config = image.parsed_config
-    platform = f"{config.get('os')}/{config.get('architecture')}"
+    image = pull_image(name, address, home)
     known = home / "cache" / "bases" / f"{image.digest.removeprefix('sha256:')}.json"
     if known.exists():
         found = json.loads(known.read_bytes())
@@ -88,7 +91,7 @@ def pull_base(name: str, address: StoreAddress, home: Path) -> Base:
             file.write(json.dumps(found).encode())
             file.flush()
             path.replace(known)
-    return Base(name, image, Interpreter(Path(found["executable"]), found["version"], platform))
+    return Base(name, image, Interpreter(Path(found["executable"]), found["version"], image.platform))
 
 
 def split_reference(name: str) -> tuple[str, str, str]:

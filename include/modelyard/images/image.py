@@ -76,6 +76,11 @@ class Image:
         return str(self.parsed_manifest.get("mediaType", MANIFEST))
 
     @property
+    def platform(self) -> str:
+        """``linux/amd64``."""
+        return f"{self.parsed_config.get('os')}/{self.parsed_config.get('architecture')}"
+
+    @property
     def parsed_manifest(self) -> JSON:
         """The manifest's JSON."""
         return _object(self.manifest, "manifest")

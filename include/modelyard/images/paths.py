@@ -1,4 +1,4 @@
-"""Where things lie in a model image."""
+"""Where things lie in our images."""
 
 from __future__ import annotations
 
@@ -7,4 +7,5 @@ from typing import Final
 from modelyard.images.layer import Kind
 
 ROOT: Final = "opt/modelyard"  # below it one folder a kind of layer: environment, server, project, model
+ENVIRONMENT_NAME: Final = f"{ROOT}/environment.diff-id"  # which environment an environment image has
 SHARED: Final[tuple[Kind, ...]] = ("environment", "server")  # layers of packages, the same in many images

@@ -39,6 +39,8 @@ class StepContext:
         home: this machine's folder for caches and local services.
         beside: base URL (``http://127.0.0.1:40111``) of each image that serves beside this step, by its name.
         git: user name and token of the project's Git repository, for `prepare` alone.
+        runner_image: name of the image that steps run in; None where they are processes of a machine. For `prepare`
+            alone, which makes an image of it for those that run the project's code.
         log: one line for the task's log.
         cluster: of the environment, for the steps that deploy; None when it names no connection.
     """
@@ -53,6 +55,7 @@ class StepContext:
     git: tuple[str, str] | None
     log: Callable[[str], None]
     cluster: ClusterAccess | None = None
+    runner_image: str | None = None
 
     @property
     def hidden(self) -> tuple[Path, ...]:
@@ -82,7 +85,7 @@ class StepContext:
         return self.store.versions.get(self.run.model, number)
 
     def python(self, environment: dict[str, Any]) -> Path:
-        """Return the interpreter of a project's environment, unpacked on this machine when it was not yet."""
+        """Return the interpreter of a project's environment; where no image has it, it is unpacked on this machine."""
         return python_of(EnvironmentRef(**environment), self.images, self.home)
 
     def unpack_project(self, tree_digest: str) -> Path:

@@ -37,6 +37,7 @@ def run_step(
     beside: Mapping[str, str] | None = None,
     git: tuple[str, str] | None = None,
     cluster: ClusterAccess | None = None,
+    runner_image: str | None = None,
 ) -> int:
     """Run one try of a step to its end and return the exit code of its process.
 
@@ -54,7 +55,7 @@ def run_step(
                 _log(f"Step '{name}' was done already by try {claim.try_number}; its result stands.")
                 return 0
             try:
-                result = _run_claimed(name, claim, store, address, home, beside or {}, git, cluster)
+                result = _run_claimed(name, claim, store, address, home, beside or {}, git, runner_image, cluster)
             except Fenced:
                 raise
             except Exception as error:
@@ -80,6 +81,7 @@ def _run_claimed(
     home: Path,
     beside: Mapping[str, str],
     git: tuple[str, str] | None,
+    runner_image: str | None,
     cluster: ClusterAccess | None = None,
 ) -> dict[str, object]:
     from modelyard.images import open_images
@@ -99,6 +101,7 @@ def _run_claimed(
             git=git,
             log=_log,
             cluster=cluster,
+            runner_image=runner_image,
         )
         function = importlib.import_module(f"modelyard.steps.{name}").run
         with _heartbeat(claim):

@@ -86,6 +86,18 @@ def beside(step: str, run: PipelineRun, store: Store) -> dict[str, ImageBeside]:
     return {}
 
 
+def image(step: str, run: PipelineRun, store: Store) -> str | None:
+    """Return the image that ``step`` runs in, by digest, as `prepare` made it; None for the runner image.
+
+    Raises:
+        Unavailable: the store cannot be reached.
+    """
+    if BY_NAME[step].image == "runner":
+        return None
+    record = store.steps.get(run.id, "prepare")
+    return None if record is None or record.result is None else record.result["environment_image"]
+
+
 def settings(project: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return what holds for a run: its environment, and that one's section of model.yaml's ``deployment.environments``.
 

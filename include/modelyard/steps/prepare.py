@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from modelyard import sources
-from modelyard.environments import ensure, find_lock
+from modelyard.environments import EnvironmentRef, ensure, find_lock
 from modelyard.errors import ProjectError, RequestError
 from modelyard.project import Project, load
 from modelyard.project.load import nearest
@@ -52,6 +52,7 @@ def run(context: StepContext) -> Prepared:
     lock = find_lock(folder, project.lock)
     context.log(f"Environment of {lock.path.name} ({lock.digest[7:19]})")
     environment = ensure(lock, context.images, context.home, context.log)
+    image = _image(context, environment)
     defaults = {entry["path"]: entry["default"] for entry in config}
     updates = {key.removeprefix("config."): value for key, value in params.items() if key.startswith("config.")}
     return Prepared(
@@ -62,6 +63,7 @@ def run(context: StepContext) -> Prepared:
         diff_digest=code.diff_digest,
         lock_digest=lock.digest,
         environment=environment.to_json(),
+        environment_image=image,
         project=project.to_json(),
         config_updates={path: value for path, value in updates.items() if value != defaults.get(path)},
         data_uris=uris,
@@ -101,6 +103,22 @@ def _of_candidate(context: StepContext, candidate: ModelVersion) -> _Code:
     context.log(f"Candidate {candidate.name}:{candidate.version} of Sacred run {candidate.run_id}")
     return _Code(
         candidate.project_digest, candidate.commit, candidate.committed_at, candidate.dirty, candidate.diff_digest
+    )
+
+
+def _image(context: StepContext, environment: EnvironmentRef) -> str | None:
+    """Have an image with the environment in it, where steps run in images."""
+    if context.runner_image is None:
+        return None
+    from modelyard.images.environment_image import ensure_environment_image
+
+    return ensure_environment_image(
+        context.runner_image,
+        environment,
+        images=context.images,
+        address=context.store.address,
+        home=context.home,
+        log=context.log,
     )
 
 

@@ -20,7 +20,9 @@ class Prepared:
         commit, dirty, diff_digest: as in ``ModelVersion``.
         committed_at: as there, in ISO 8601.
         lock_digest: of the locked packages.
-        environment: ``EnvironmentRef`` as JSON: the environment layer or image, by digest.
+        environment: ``EnvironmentRef`` as JSON: the environment's layer, by digest.
+        environment_image: full name, by digest, of the image that the steps with the project's code run in; None where
+            steps are processes of a machine.
         project: model.yaml, resolved and validated, as JSON (``project.Project``).
         config_updates: the Sacred config this run asks for, flat: ``{"model.C": 0.5}``.
         data_uris: the URI of each declared data set, Params applied.
@@ -34,6 +36,7 @@ class Prepared:
     diff_digest: str | None
     lock_digest: str
     environment: JSON
+    environment_image: str | None
     project: JSON
     config_updates: JSON
     data_uris: dict[str, str]

@@ -38,7 +38,7 @@ def pod(
 ) -> dict[str, Any]:
     return step_pod(
         Command(step, RUN, **command),
-        image="registry.example.com/models/runner:1",
+        runner_image="registry.example.com/models/runner:1",
         secrets=Secrets("modelyard-store", git, cluster, elsewhere),
         images_beside={"production": "registry.example.com/models/wine@sha256:aa"},
         deadline_seconds=3600,
