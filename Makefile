@@ -19,7 +19,7 @@ stop: $(VENV)/.installed ## end all that the demo started
 	@$(BIN)/python -m modelyard.demo stop
 
 # Those with an Airflow need the machine for themselves: one after the other, when the rest is done.
-WITH_AIRFLOW := tests/integration/airflow tests/integration/demo tests/end_to_end tests/kubernetes/test_pods.py tests/browser
+WITH_AIRFLOW := tests/integration/airflow tests/integration/demo tests/end_to_end tests/kubernetes/test_pods.py tests/kubernetes/test_examples.py tests/browser
 
 test: lint ## lint, types and all tests that this machine can run
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(WITH_AIRFLOW)) tests
@@ -53,11 +53,13 @@ $(VENV)/.installed-tests: $(VENV)/.installed tests/requirements.txt
 
 setup: $(VENV)/.installed-tests ## the virtual environment with everything in it
 
-lock: ## write requirements.txt and tests/requirements.txt anew
+lock: ## write all requirements.txt anew
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  --extra pipeline --extra airflow --extra embedded pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  -c requirements.txt tests/requirements.in -o tests/requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+	  -c requirements.txt docker/airflow/requirements.in -o docker/airflow/requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  --generate-hashes include/modelyard/serving/requirements.in -o include/modelyard/serving/requirements.txt
 

@@ -37,14 +37,14 @@ def open_target(
         return LocalTarget(home, lambda model, digest: unpack_model_image(images, model, digest, home))
     if name == "kubernetes":
         from modelyard.deployment.kubernetes import KubernetesTarget
-        from modelyard.deployment.kubernetes.cluster import connect
+        from modelyard.deployment.kubernetes.cluster import connect, connect_to
         from modelyard.images.layout import Layout
 
         if isinstance(images, Layout):
             raise RequestError(
                 f"A cluster cannot pull images from {images.path}", "give the model store's connection a registry"
             )
-        if namespace is None and cluster is not None:
-            namespace = cluster.namespace
-        return KubernetesTarget(connect(cluster, home), images.reference, namespace)
+        if cluster is None:
+            return KubernetesTarget(connect(), images.reference, namespace)
+        return KubernetesTarget(connect_to(cluster, home), images.reference, namespace or cluster.namespace)
     raise RequestError(f"There is no deployment target '{name}'", "use target: local or kubernetes")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from modelyard.deployment import ClusterAccess
-from modelyard.deployment.kubernetes.cluster import connect
+from modelyard.deployment.kubernetes.cluster import connect_to
 from modelyard.errors import RequestError
 
 SECRET = "a-token-that-nobody-may-see"
@@ -42,14 +42,14 @@ def test_a_kubeconfig_is_taken_in_any_form_and_only_what_its_context_needs(form:
     assert given.namespace == "models"
     assert "another-token" not in json.dumps(given.to_json())
     assert ClusterAccess(**json.loads(json.dumps(given.to_json()))) == given
-    settings = connect(given, tmp_path).configuration
+    settings = connect_to(given, tmp_path).configuration
     assert settings.host == "https://one.example.com:6443"
     assert settings.auth_settings()["BearerToken"]["value"] == f"Bearer {SECRET}"
 
 
 def test_another_context_is_chosen_by_its_name(tmp_path: Path) -> None:
     given = access(kube_config=json.dumps(KUBECONFIG), cluster_context="production", disable_verify_ssl=True)
-    settings = connect(given, tmp_path).configuration
+    settings = connect_to(given, tmp_path).configuration
     assert (settings.host, settings.verify_ssl) == ("https://two.example.com:6443", False)
 
 
@@ -69,7 +69,7 @@ def test_files_beside_a_kubeconfig_go_with_it(tmp_path: Path) -> None:
     certificate = given.kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]
     assert certificate == b64encode(b"certificate").decode()
     made = tmp_path / "home" / "clusters"
-    assert connect(given, tmp_path / "home").configuration.ssl_ca_cert.startswith(str(made))
+    assert connect_to(given, tmp_path / "home").configuration.ssl_ca_cert.startswith(str(made))
     assert made.stat().st_mode & 0o777 == 0o700
 
 

@@ -43,29 +43,13 @@ class ChangedError(Exception):
     """Somebody else was quicker: look again."""
 
 
-def connect(access: ClusterAccess | None, home: Path) -> client.ApiClient:
-    """Return a client of the cluster of ``access``, else of the one this process runs in or that KUBECONFIG names.
-
-    Args:
-        access: of a connection.
-        home: this machine's folder; keys that TLS takes from files alone lie there while this process runs.
+def connect() -> client.ApiClient:
+    """Return a client of the cluster this process runs in, else of the one that KUBECONFIG names.
 
     Raises:
-        RequestError: there is none.
+        RequestError: there is neither.
     """
     settings = client.Configuration()
-    if access is not None and access.kubeconfig is not None:
-        folder = home / CLUSTERS
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            config.load_kube_config_from_dict(
-                access.kubeconfig, client_configuration=settings, persist_config=False, temp_file_path=str(folder)
-            )
-        except config.ConfigException as error:
-            raise RequestError(
-                f"The connection '{access.conn_id}' leads to no cluster: {error}", "correct its kubeconfig in Airflow"
-            ) from error
-        return client.ApiClient(settings)
     try:
         config.load_incluster_config(client_configuration=settings)
     except config.ConfigException:
@@ -77,6 +61,32 @@ def connect(access: ClusterAccess | None, home: Path) -> client.ApiClient:
                 f"No Kubernetes cluster is configured: {named}: {error}",
                 "set KUBECONFIG to the file of the cluster's credentials, or run this step in the cluster",
             ) from error
+    return client.ApiClient(settings)
+
+
+def connect_to(access: ClusterAccess, home: Path) -> client.ApiClient:
+    """Return a client of the cluster of a connection, which may be that of :func:`connect`.
+
+    Args:
+        access: what the connection says.
+        home: this machine's folder; keys that TLS takes from files alone lie there while this process runs.
+
+    Raises:
+        RequestError: it leads to no cluster.
+    """
+    if access.kubeconfig is None:
+        return connect()
+    folder = home / CLUSTERS
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = client.Configuration()
+    try:
+        config.load_kube_config_from_dict(
+            access.kubeconfig, client_configuration=settings, persist_config=False, temp_file_path=str(folder)
+        )
+    except config.ConfigException as error:
+        raise RequestError(
+            f"The connection '{access.conn_id}' leads to no cluster: {error}", "correct its kubeconfig in Airflow"
+        ) from error
     return client.ApiClient(settings)
 
 
@@ -179,6 +189,20 @@ class Cluster:
         """
         proxy = f"{_path('Service', namespace, f'http:{name}:{port}')}/proxy{path}"
         return self._send(method, proxy, body, headers=_ONCE)
+
+    def ask_once(
+        self, method: str, path: str, body: JSON | None = None, accept: tuple[int, ...] = ()
+    ) -> tuple[int, Mapping[str, str], Any]:
+        """Ask anything, but only once: for who wants to know whether the API server answers.
+
+        Returns:
+            Status (a good one or one of ``accept``), headers and parsed body.
+        """
+        status, headers, data = self._send(method, path, body)
+        answer = _parsed(data)
+        if status >= 300 and status not in accept:
+            raise _refused(status, answer, path)
+        return status, headers, answer
 
     def _ask(
         self,
