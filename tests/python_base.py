@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
-from modelyard.images.base import pull_base
+from modelyard.images.base import pull_image
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry, tree
 from modelyard.images.registry import Registry
@@ -39,7 +39,7 @@ def python_base(registry: str, home: Path) -> str:
     loaded = subprocess.run(["ldd", *loading], capture_output=True, text=True, check=True).stdout
     libraries = {path for found in _LIBRARY.findall(loaded) if not _OF_THE_SYSTEM.fullmatch((path := Path(found)).name)}
     entries += [Entry(f"{_libraries()}/{path.name}", path.resolve()) for path in libraries]
-    below = pull_base(f"{registry}/{_BASE}", address, home).image
+    below = pull_image(f"{registry}/{_BASE}", address, home)
     image = below.append([images.pack(entries)], {}, {})
     images.push("test-bases/python", image)
     return images.reference("test-bases/python", image.digest)

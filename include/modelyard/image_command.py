@@ -36,7 +36,8 @@ def runner(reference: str, base: str | None) -> None:
     home = home_folder(os.environ)
     address = _address(host)
     below = base or address.base_image or f"python:{Interpreter.of_this_machine().python}-slim"
-    built = build_runner_image(Layout(home / "images"), home, pull_base(below, address, home), _progress)
+    images = Layout(home / "images")
+    built = build_runner_image(images, home, pull_base(below, images, address, home), _progress)
     registry = Registry(Transport.to(host, address), "", home / "cache" / "layers")
     digest = registry.push(repository, built, tag)
     click.echo(registry.reference(repository, digest))

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -35,7 +36,11 @@ from modelyard.images import ImageStore, open_images
 from modelyard.images.base import pull_base
 from modelyard.images.model_image import build_model_image
 from modelyard.project.write_lock import write_git_entry, write_lock
-from modelyard.store import StoreAddress
+from modelyard.store import Store, StoreAddress
+
+# Airflow reads its configuration, and writes one, when it is imported.
+_airflow_home = tempfile.TemporaryDirectory(prefix="airflow-")  # gone with this process
+os.environ["AIRFLOW_HOME"] = _airflow_home.name
 
 MODEL = "times"
 _PREDICT = """
@@ -86,7 +91,7 @@ def model_images(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory)
         registry_insecure=True,
     )
     images = open_images(address, home)
-    base = pull_base(f"{cluster.registry}/library/python:3.11-slim", address, home)
+    base = pull_base(f"{cluster.registry}/library/python:3.11-slim", images, address, home)
     digests: dict[tuple[int, str], str] = {}
 
     def build(factor: int, as_it_loads: str) -> str:
@@ -166,6 +171,13 @@ def tiny(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def store(ground: Ground) -> Iterator[Store]:
+    """The ground's store, open."""
+    with Store.open(ground.store) as store:
+        yield store
+
+
 @dataclass
 class Yard:
     """An Airflow on this machine whose steps are pods of a namespace that nobody else has.
@@ -174,12 +186,14 @@ class Yard:
 
     Attributes:
         projects: the folder with its git-projects.json.
+        dags: a folder of DAG files that are none of Modelyard's.
         recorder: knows what it asked the cluster.
     """
 
     machine: Machine
     ground: Ground
     projects: Path
+    dags: Path
     recorder: Recorder
 
     def ask(self, body: dict[str, Any], model: str = "tiny") -> Any:
@@ -195,10 +209,22 @@ def yard(cluster: TestCluster, ground: Ground, tiny: Path, tmp_path_factory: pyt
     projects = folder / "projects"
     projects.mkdir()
     write_git_entry(projects, ground.source(tiny.name), CONNECTION, LOGIN)
-    bundles = [{"name": "modelyard", "classpath": LOCAL_FOLDER, "kwargs": {"path": str(REPOSITORY / "dags")}}]
+    dags = folder / "dags"
+    dags.mkdir()
+    bundles = [
+        {"name": "modelyard", "classpath": LOCAL_FOLDER, "kwargs": {"path": str(REPOSITORY / "dags")}},
+        {"name": "own", "classpath": LOCAL_FOLDER, "kwargs": {"path": str(dags), "refresh_interval": 2}},
+    ]
     settings = {
         "core": {"dagbag_import_timeout": "120"},  # the operator's first import, on a busy machine
         "dag_processor": {"dag_bundle_config_list": json.dumps(bundles), "min_file_process_interval": "2"},
+        # A worker or scheduler that is gone is found sooner than anybody in production would want it.
+        "scheduler": {
+            "task_instance_heartbeat_timeout": "20",
+            "task_instance_heartbeat_timeout_detection_interval": "2",
+            "scheduler_health_check_threshold": "10",
+            "orphaned_tasks_check_interval": "5",
+        },
         "modelyard": {
             "execution": "kubernetes",
             "namespace": ground.namespace,
@@ -209,13 +235,13 @@ def yard(cluster: TestCluster, ground: Ground, tiny: Path, tmp_path_factory: pyt
     with ExitStack() as stack:
         recorder = stack.enter_context(recording(configuration.host, configuration.ssl_ca_cert))
         worker = kubeconfig(cluster, folder / "worker.kubeconfig", recorder.url, "airflow-worker", ground.airflow)
-        environment = os.environ | {"KUBECONFIG": str(worker)}
+        environment = {**os.environ, **ground.resolving, "KUBECONFIG": str(worker)}
         machine = Machine(folder / "home", REPOSITORY, [projects], environment, store=ground.store, settings=settings)
         stack.callback(machine.stop, print)
         machine.start(print)
         with machine.api() as api:
             api.put_connection(CONNECTION, {"conn_type": "git", "login": LOGIN.username, "password": LOGIN.token})
-        yield Yard(machine, ground, projects, recorder)
+        yield Yard(machine, ground, projects, dags, recorder)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from tests.fixtures_cluster import TestCluster
 from tests.forwarding import forwarded
 from tests.git_server import serving_git
 from tests.kubernetes.administration import apply_rights
+from tests.kubernetes.names import named
 
 from modelyard.sources import Credentials
 from modelyard.store import StoreAddress
@@ -34,6 +35,8 @@ class Ground:
         repositories: the folder of the Git server's repositories.
         git: the Git server's address.
         runner_image: of the steps.
+        behind: database and artifacts as they are called on this machine.
+        resolving: what a process of this machine needs in its environment to know the store's name.
     """
 
     core: Any
@@ -43,6 +46,8 @@ class Ground:
     repositories: Path
     git: str
     runner_image: str
+    behind: dict[str, str]
+    resolving: dict[str, str]
 
     def pods(self) -> dict[str, Any]:
         """Return the pods that are there, by step."""
@@ -80,11 +85,14 @@ def prepared(cluster: TestCluster, mongo_uri: str, s3: Any, runner_image: str, f
         stack.callback(core.delete_namespace, airflow)
         apply_rights(cluster, name, airflow)
 
+        host, resolving = stack.enter_context(named(cluster.api, name, cluster.node_ip, folder))
+
         def reachable(url: str) -> str:
             parts = urlsplit(url)
             there = stack.enter_context(forwarded(cluster.node_ip, (str(parts.hostname), int(parts.port or 0))))
-            return url.replace(f"{parts.hostname}:{parts.port}", there)
+            return url.replace(f"{parts.hostname}:{parts.port}", f"{host}:{there.rpartition(':')[2]}")
 
+        behind = {"database": mongo_uri, "artifacts": s3.endpoint_url}
         s3 = replace(s3, bucket=name)
         s3.client().create_bucket(Bucket=name)
         store = replace(s3, endpoint_url=reachable(s3.endpoint_url)).address(
@@ -99,7 +107,7 @@ def prepared(cluster: TestCluster, mongo_uri: str, s3: Any, runner_image: str, f
         repositories = folder / "repositories"
         repositories.mkdir()
         git = reachable(stack.enter_context(serving_git(repositories, LOGIN)))
-        yield Ground(core, name, airflow, store, repositories, git, runner_image)
+        yield Ground(core, name, airflow, store, repositories, git, runner_image, behind, resolving)
 
 
 class Manifests:

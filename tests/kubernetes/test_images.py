@@ -115,7 +115,7 @@ def test_a_model_image_answers_from_a_pod(
     prefix = f"test-{uuid.uuid4().hex[:12]}"
     address = StoreAddress("mongodb://unused", "file:///unused", f"{cluster.registry}/{prefix}", registry_insecure=True)
     images = open_images(address, home)
-    image, _ = build(images, tmp_path, base=pull_base(base, address, home))
+    image, _ = build(images, tmp_path, base=pull_base(base, images, address, home))
     digest = images.push("triple", image)
 
     ready = {"httpGet": {"path": "/readyz", "port": PORT}, "periodSeconds": 1}

@@ -2,66 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.laptop import Laptop
 from tests.pipeline.tiny import PROTECTED, assert_nothing_live, assert_serves
 from tests.yard import Yard, change
-from uv import find_uv_bin
 
 from model_store.pages.compare import sections
 from modelyard.cli import main
-from modelyard.environments import read_lock
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Laptop:
-    """A person's own virtual environment for the project, and the store's address in the shell."""
-
-    yard: Yard
-    project: Path
-    bin: Path
-
-    def install(self, *arguments: str) -> None:
-        command = [find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--python", str(self.bin / "python")]
-        subprocess.run([*command, *arguments], check=True)
-
-    def train(self, *updates: str) -> str:
-        """Run ``python train.py with …`` and return what it says last."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")}
-        environment |= self.yard.address.to_environment()
-        # As after `activate`; the command that records runs is in an environment of its own.
-        environment["PATH"] = os.pathsep.join([str(self.bin), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
-        command = ["python", "train.py", *(["with", *updates] if updates else [])]
-        done = subprocess.run(command, cwd=self.project, env=environment, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return done.stderr.splitlines()[-1]
 
 
 @pytest.fixture
 def laptop(yard: Yard, tiny: Path, tmp_path: Path) -> Laptop:
-    """An environment of just what is locked, and the client as `pip install` makes it of this repository."""
     change(yard, tiny, "model.yaml", lambda text: text + PROTECTED)
-    folder = tmp_path / "venv"
-    subprocess.run([find_uv_bin(), "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-    laptop = Laptop(yard, tiny, folder / "bin")
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text(read_lock(tiny / "Pipfile.lock").to_requirements())
-    laptop.install("--require-hashes", "--requirement", str(requirements))
-    package = tmp_path / "package"  # a build writes beside its sources
-    shutil.copytree(REPOSITORY / "include" / "modelyard", package / "include" / "modelyard")
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(REPOSITORY / name, package)
-    laptop.install(str(package))
-    return laptop
+    return Laptop.made(yard.address, tiny, "Pipfile.lock", tmp_path)
 
 
 def test_candidates_of_a_laptop_and_of_a_run_are_found_compared_and_released(yard: Yard, laptop: Laptop) -> None:

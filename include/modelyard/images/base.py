@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tarfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,10 @@ from modelyard.errors import EnvironmentBuildError, ImageError
 from modelyard.images.compression import decompressing
 from modelyard.images.image import Image
 from modelyard.images.interpreter import Interpreter
-from modelyard.images.layer import Entry, Kind, writing
+from modelyard.images.layer import Entry, Kind
 from modelyard.images.paths import ROOT
 from modelyard.images.registry import Registry
+from modelyard.images.store import ImageStore
 from modelyard.images.transport import Transport
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _HUB = "docker.io"
 _HUB_HOST = "registry-1.docker.io"
 _PYTHON = re.compile(r"python(3\.\d+)")
+# Where a copy of each is kept, and what is written on it.
+_REPOSITORY = "base"
+_VERSION = "1"  # part of each tag: a change of what is looked for looks anew
+_PLACE, _PYTHON_VERSION = "io.modelyard.interpreter", "io.modelyard.python"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -68,30 +72,34 @@ def pull_image(name: str, address: StoreAddress, home: Path) -> Image:
     return Registry(Transport.to(host, address), "", home / "cache" / "layers").pull(repository, reference)
 
 
-def pull_base(name: str, address: StoreAddress, home: Path) -> Base:
-    """Return a base image; its layers are fetched only once, to find the Python in it, or not at all.
+def pull_base(name: str, images: ImageStore, address: StoreAddress, home: Path) -> Base:
+    """Return a base image. The store keeps a copy, so that its bytes are fetched, and searched for a Python, once.
 
     Args:
-        name: as for ``docker pull``: ``python:3.11-slim``, ``host:5000/team/base@sha256:…``.
+        name: as for ``docker pull``: ``python:3.11-slim``, ``host:5000/team/base@sha256:…``. What it stands for is
+            asked anew each time.
+        images: keeps the copy.
         address: its registry's account and TLS count for a base image in the same registry; another registry's account
             is that of Docker's configuration.
-        home: this machine's folder; what was found in an image is kept in its cache.
+        home: this machine's folder.
 
     Raises:
         ImageError: there is no such image, or no Python 3 on its PATH; Unavailable: its registry cannot be reached.
     """
     image = pull_image(name, address, home)
-    known = home / "cache" / "bases" / f"{image.digest.removeprefix('sha256:')}.json"
-    if known.exists():
-        found = json.loads(known.read_bytes())
-    else:
-        found = _find_python(image, name)
-        known.parent.mkdir(parents=True, exist_ok=True)
-        with writing(known.parent) as (file, path):
-            file.write(json.dumps(found).encode())
-            file.flush()
-            path.replace(known)
-    return Base(name, image, Interpreter(Path(found["executable"]), found["version"], image.platform))
+    tag = f"{image.digest.removeprefix('sha256:')[:40]}-{_VERSION}"
+    digest = images.resolve(_REPOSITORY, tag)
+    if digest is None:
+        copied = images.pull(_REPOSITORY, images.push(_REPOSITORY, image))
+        digest = images.push(_REPOSITORY, image.append([], {"Labels": _find_python(copied, name)}, {}), tag)
+    kept = images.pull(_REPOSITORY, digest)
+    found = kept.parsed_config["config"]["Labels"]
+    layers = (
+        replace(near, media_type=far.media_type, origin=near.origin or far.origin)
+        for near, far in zip(kept.layers, image.layers, strict=True)
+    )
+    interpreter = Interpreter(Path(found[_PLACE]), found[_PYTHON_VERSION], image.platform)
+    return Base(name, replace(image, layers=tuple(layers)), interpreter)
 
 
 def split_reference(name: str) -> tuple[str, str, str]:
@@ -132,4 +140,4 @@ def _find_python(image: Image, name: str) -> dict[str, str]:
     path = min(found, key=lambda path: folders.index(path.parent))
     exact = env.get("PYTHON_VERSION", "")
     version = exact if exact.startswith(f"{found[path]}.") else found[path]
-    return {"executable": f"/{path}", "version": version}
+    return {_PLACE: f"/{path}", _PYTHON_VERSION: version}

@@ -18,8 +18,8 @@ from modelyard.serving.model import Model, read_model
 from modelyard.serving.server import Server
 from modelyard.serving.worker import Pool, WorkerEndedError
 
-# Seconds in which a load balancer learns that this process is going; only where no other process holds the same socket.
-_LEARNING = 3.0
+# Seconds in which a load balancer learns that this process is going.
+_LEARNING = "3"
 
 
 def main() -> int:
@@ -33,6 +33,12 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8080, help="port to listen on; AIP_HTTP_PORT wins")
     parser.add_argument("--control", help="a Unix socket for the supervisor; connections are taken when it says so")
     parser.add_argument("--workers", type=int, default=1, help="processes with the model loaded")
+    parser.add_argument(
+        "--learning",
+        type=float,
+        default=os.environ.get("MODELYARD_LEARNING_SECONDS", _LEARNING),
+        help="seconds to go on taking connections after SIGTERM (3); none with --fd, where others take them",
+    )
     arguments = parser.parse_args()
     try:
         model = read_model(arguments.root / "model", os.environ)
@@ -65,7 +71,7 @@ async def _serve(arguments: argparse.Namespace, model: Model, listening: socket.
             await starting
             _say(f"model {model.name} version {model.version} is ready")
             await stopping
-            await server.drain(accepting_for=_LEARNING if arguments.fd is None else 0)
+            await server.drain(accepting_for=arguments.learning if arguments.fd is None else 0)
     except WorkerEndedError as error:
         _say(f"cannot start: {error}")
         return 1

@@ -63,7 +63,7 @@ def _base(context: StepContext, environment: EnvironmentRef) -> Base | None:
     address = context.store.address
     name = address.base_image or f"python:{environment.python}-slim"
     try:
-        base = pull_base(name, address, context.home)
+        base = pull_base(name, context.images, address, context.home)
     except Unavailable as error:
         raise Unavailable(
             f"The base image {name} is not to be had: {error.message}",

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from tests.fixtures_registry import push_base
@@ -19,9 +19,10 @@ from tests.triple import COMMIT, build
 
 from modelyard.environments import ensure_server, python_of
 from modelyard.errors import EnvironmentBuildError, ImageError
-from modelyard.images import open_images, validate
+from modelyard.images import blobs, open_images, validate
 from modelyard.images.base import pull_base
 from modelyard.images.image import empty
+from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry
 from modelyard.images.layout import Layout
 from modelyard.images.registry import Registry
@@ -160,7 +161,7 @@ def test_a_base_image_lies_below_with_its_own_interpreter(address: StoreAddress,
     name = push_base(address, tmp_path, python)
     images = open_images(address, tmp_path / "home")
 
-    base = pull_base(name, address, tmp_path / "home")
+    base = pull_base(name, images, address, tmp_path / "home")
     image, _ = build(images, tmp_path, base=base)
     images.push("staging/triple", image)
 
@@ -180,11 +181,34 @@ def test_a_base_image_lies_below_with_its_own_interpreter(address: StoreAddress,
     assert len(pulled.parsed_config["history"]) == len(pulled.layers) == 7
 
 
+def test_a_base_images_layers_are_read_once_and_then_mounted(
+    address: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = push_base(address, tmp_path, Interpreter.of_this_machine().python)
+    first_home, home = tmp_path / "first", tmp_path / "second"  # as of two pods
+    first = pull_base(name, open_images(address, first_home), address, first_home)
+    read, reading = [], blobs.read
+
+    def noting(transport: Transport, repository: str, digest: str) -> BinaryIO:
+        read.append(digest)
+        return reading(transport, repository, digest)
+
+    monkeypatch.setattr(blobs, "read", noting)
+    images = open_images(address, home)
+    base = pull_base(name, images, address, home)
+    images.push("staging/other", base.image.append([], {}, {"a": "b"}))
+
+    assert base == first
+    assert base.image.layers
+    assert not {layer.digest for layer in base.image.layers} & set(read)
+
+
 def test_a_base_image_with_another_python_is_refused(address: StoreAddress, tmp_path: Path) -> None:
-    base = pull_base(push_base(address, tmp_path, "3.5"), address, tmp_path / "home")
+    images = open_images(address, tmp_path / "home")
+    base = pull_base(push_base(address, tmp_path, "3.5"), images, address, tmp_path / "home")
 
     with pytest.raises(EnvironmentBuildError, match=r"has Python 3\.5"):
-        build(open_images(address, tmp_path / "home"), tmp_path, base=base)
+        build(images, tmp_path, base=base)
 
 
 def test_a_base_image_without_python_is_refused(address: StoreAddress, tmp_path: Path) -> None:
@@ -192,7 +216,7 @@ def test_a_base_image_without_python_is_refused(address: StoreAddress, tmp_path:
     images.push("none", empty("amd64").append([images.pack([Entry("etc/passwd", b"")])], {}, {}), "1")
 
     with pytest.raises(ImageError, match="no Python 3 on its PATH"):
-        pull_base(f"{address.registry}/none:1", address, tmp_path)
+        pull_base(f"{address.registry}/none:1", images, address, tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="apt-get install skopeo umoci")

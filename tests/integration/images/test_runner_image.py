@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pytest
+from tests.fixtures_machine import REPOSITORY
 from tests.fixtures_registry import push_base
 
 from modelyard.images import Image, validate
 from modelyard.images.base import Base, pull_base
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layout import Layout
+from modelyard.images.paths import ROOT
 from modelyard.images.registry import Registry
 from modelyard.images.runner import build_runner_image
 from modelyard.images.transport import Transport
@@ -37,7 +41,7 @@ def base(registry: Any, home: Path) -> str:
 
 @pytest.fixture
 def below(registry: Any, home: Path, base: str) -> Base:
-    return pull_base(base, address_of(registry), home)
+    return pull_base(base, Layout(home / "images"), address_of(registry), home)
 
 
 @pytest.fixture
@@ -82,6 +86,26 @@ def test_it_has_the_steps_and_no_airflow(image: Image, below: Base, tmp_path: Pa
     command = [str(Interpreter.of_this_machine().executable), "-s", "-m", "modelyard", "--help"]
     said = subprocess.check_output(command, env={"PYTHONPATH": str(packages)}, cwd=tmp_path, text=True)
     assert "Take a machine-learning model from experiment to production" in said
+
+
+def test_the_dockerfile_makes_the_same(image: Image, below: Base) -> None:
+    """But for layers and labels: paths, user, environment and entry point."""
+    lines = (REPOSITORY / "docker" / "runner" / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    said = [line.partition(" ")[::2] for line in lines if line and not line.startswith("#")]
+    environment = dict(item.split("=", 1) for item in below.image.parsed_config["config"]["Env"])
+    for instruction, rest in said:
+        if instruction == "ENV":
+            set_here = (one.split("=", 1) for one in rest.split())
+            environment |= {name: Template(value).substitute(environment) for name, value in set_here}
+    made = {instruction: rest.strip() for instruction, rest in said}
+    assert not made.keys() & {"CMD", "EXPOSE", "VOLUME", "STOPSIGNAL"}
+    config = image.parsed_config["config"]
+    assert config["WorkingDir"] == made["WORKDIR"] == f"/{ROOT}"
+    assert config["User"] == made["USER"]
+    assert config["Entrypoint"] == json.loads(made["ENTRYPOINT"])
+    assert config["Cmd"] == []  # as Docker does with the base's, below an entry point
+    assert dict(item.split("=", 1) for item in config["Env"]) == environment
+    assert "python -m venv runner" in made["RUN"]
 
 
 @pytest.mark.usefixtures("_narrow_umask")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.image_roots import make_root
 
-from .conftest import Running, Start
+from .conftest import FACTS, Running, Start
 
 BODY = json.dumps([{"a": 1, "b": 2.0, "word": "x"}]).encode()
 
@@ -196,3 +196,10 @@ def test_with_a_socket_of_its_own_it_goes_on_accepting_for_a_while(
     assert answer.status == 200
     assert answer.headers["connection"] == "close"
     assert running.process.wait(20) == 0
+
+
+def test_beside_a_step_it_ends_at_once(start: Start, tmp_path: Path, free_port: int) -> None:
+    environment = FACTS | {"MODELYARD_LEARNING_SECONDS": "0"}
+    running = start(make_root(tmp_path / "root"), "--port", str(free_port), environment=environment)
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(2) == 0

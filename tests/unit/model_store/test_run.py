@@ -10,6 +10,7 @@ from tests.unit.model_store.locks import lock, write
 from model_store.projects import LockedProject, find
 from model_store.run import Ended, PipelineStep, deployments_asset, pipeline_run, versions_asset
 from modelyard.errors import GateFailed, ModelyardError, RequestError, Unavailable
+from modelyard.steps import plan
 from modelyard.store import Claim, PipelineRun, Store
 
 
@@ -40,10 +41,19 @@ def test_the_run_is_written_down_before_its_first_step(store: Store, locked: Loc
     assert (run.model, run.started_by, run.project) == ("wine", "ada", locked.source)
     assert run.settings["environment"] == "production"
     assert (command.step, command.pipeline_run, command.try_number) == ("train", run.id, 1)
-    assert command.resources == {"cpu": "1"}
     again, _ = step(locked, "validate").begin(context(clear_number=2), store)
     assert again.id == run.id
     assert again.clear_number == 2
+
+
+def test_steps_with_the_projects_code_run_in_the_image_that_prepare_made(store: Store, locked: LockedProject):
+    run, prepare = step(locked, "prepare").begin(context(), store)
+    assert prepare.image is None
+    assert step(locked, "train").begin(context(), store)[1].image is None
+    leave(store, run, "prepare", {"environment_image": "registry.example.com/environment-image@sha256:ab"})
+    images = {one.name: step(locked, one.name).begin(context(), store)[1].image for one in plan.STEPS}
+    assert {name for name, image in images.items() if image is not None} == {"train", "validate"}
+    assert images["train"] == "registry.example.com/environment-image@sha256:ab"
 
 
 def test_a_run_is_written_down_with_what_was_asked_of_it_and_not_with_the_forms_defaults(
