@@ -53,11 +53,13 @@ $(VENV)/.installed-tests: $(VENV)/.installed tests/requirements.txt
 
 setup: $(VENV)/.installed-tests ## the virtual environment with everything in it
 
-lock: ## write requirements.txt and tests/requirements.txt anew
+lock: ## write all requirements.txt anew
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  --extra pipeline --extra airflow --extra embedded pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  -c requirements.txt tests/requirements.in -o tests/requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+	  -c requirements.txt docker/airflow/requirements.in -o docker/airflow/requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  --generate-hashes include/modelyard/serving/requirements.in -o include/modelyard/serving/requirements.txt
 

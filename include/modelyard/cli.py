@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import modelyard
+from modelyard.doctor_command import doctor, doctor_probe
 from modelyard.errors import ModelyardError, Unavailable
 from modelyard.image_command import image
 from modelyard.store.address import home_folder
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from modelyard.sources import Credentials
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-GIVEN = click.File()
 
 
 class Commands(click.Group):
@@ -41,6 +41,8 @@ def main() -> None:
 
 
 main.add_command(image)
+main.add_command(doctor)
+main.add_command(doctor_probe)
 
 
 @main.command()
@@ -240,17 +242,22 @@ def _show_services(services: list[Live]) -> None:
 @click.option("--try-number", type=int, default=1)
 @click.option("--clear-number", type=int, default=0)
 @click.option("--beside", multiple=True, metavar="NAME=URL", help="An image that serves beside this step.")
-@click.option("--address", type=GIVEN, help="One line of JSON with the store's address: a file, - is standard input.")
+@click.option(
+    "--address",
+    help="The store's address: a folder with a file for each variable; - is one line of JSON on standard input.",
+)
+@click.option(
+    "--git", "git_folder", type=FOLDER, help="A folder with username and password of the project's repository."
+)
 @click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to build on.")
-@click.option("--git", "git_file", type=GIVEN, help="One line of JSON with user and token of the project's repository.")
 def step(
     name: str,
     pipeline_run: str,
     try_number: int,
     clear_number: int,
     beside: tuple[str, ...],
-    address: TextIO | None,
-    git_file: TextIO | None,
+    address: str | None,
+    git_folder: Path | None,
     runner_image: str | None,
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
@@ -262,15 +269,19 @@ def step(
 
     hide()
     home = home_folder(os.environ)
-    if address is not None:
-        given = json.loads(address.readline())
+    git: tuple[str, str] | None
+    if address == "-":
+        given = json.loads(sys.stdin.readline())
         where, git = StoreAddress.from_json(given["address"]), given["git"]
+    elif address is not None:
+        where, git = StoreAddress.from_folder(Path(address)), None
     else:
         where = StoreAddress.from_environment(os.environ)
         user, token = os.environ.get("MODELYARD_GIT_USERNAME", ""), os.environ.get("MODELYARD_GIT_PASSWORD")
         git = None if token is None else (user, token)
-    if git_file is not None:
-        git = json.loads(git_file.readline())
+    if git_folder is not None:
+        user, token = ((git_folder / name).read_text().rstrip("\n") for name in ("username", "password"))
+        git = (user, token)
     sys.exit(
         run_step(
             name,

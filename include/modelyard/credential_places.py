@@ -7,6 +7,8 @@ from pathlib import Path
 
 # Where a pod's Secrets are mounted.
 MOUNTED = Path("/run/modelyard")
+# Where a cluster puts the tokens of a pod's account, its own and a cloud's.
+_TOKENS = Path("/var/run/secrets")
 
 # Below MODELYARD_HOME: the embedded database's password; the demo's Airflow, with its keys, passwords and connections.
 _OF_MODELYARD = ("mongo", "airflow")
@@ -32,6 +34,7 @@ def credential_places(home: Path) -> tuple[Path, ...]:
     airflow = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow")
     places = [
         MOUNTED,
+        _TOKENS,
         *(home / name for name in _OF_MODELYARD),
         *(Path("~", name) for name in _OF_THE_USER),
         *(airflow / name for name in _OF_AIRFLOW),

@@ -8,6 +8,7 @@ import json
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -18,9 +19,10 @@ from modelyard.store.records import DataFingerprint
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _TIMEOUT_SECONDS = 60
+_PROCESSES = Path("/proc")  # the environment of each of this user's
 
 
-def fetch(uri: str, project: Path, folder: Path, name: str, address: StoreAddress) -> Path:
+def fetch(uri: str, project: Path, folder: Path, name: str, address: StoreAddress, *, hidden: Sequence[Path]) -> Path:
     """Copy what a URI names into ``folder`` and return the file; its suffix is the URI's.
 
     Args:
@@ -29,6 +31,7 @@ def fetch(uri: str, project: Path, folder: Path, name: str, address: StoreAddres
         folder: where the file goes.
         name: the data set's name, for the file and for errors.
         address: of the store, for S3.
+        hidden: what the project's code shall not read, and so is no data either, by whatever name.
 
     Raises:
         RequestError: there is nothing at the URI, it is refused, or its scheme is not known.
@@ -42,6 +45,8 @@ def fetch(uri: str, project: Path, folder: Path, name: str, address: StoreAddres
             raise RequestError(
                 f"data.{name}: '{uri}' lies outside the project", "name it by file:///…, http(s):// or s3://"
             )
+        if any(source.resolve().is_relative_to(place.resolve()) for place in (*hidden, _PROCESSES)):
+            raise RequestError(f"data.{name}: '{uri}' is no data: credentials may lie there", "name another file")
         if not source.is_file():
             raise RequestError(
                 f"data.{name}: there is no file '{uri}'", f"correct data.{name}.uri in model.yaml, or the Param"

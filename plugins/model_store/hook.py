@@ -86,6 +86,11 @@ class ModelStoreHook(BaseHook):
             values |= {"registry_username": registry.login, "registry_password": registry.password}
         return StoreAddress(**{name: value for name, value in values.items() if value not in (None, "")})
 
+    def registry_conn_id(self) -> str | None:
+        """Return the connection with the registry's user name and password; None when it asks for none."""
+        name: str | None = self.get_connection(self.model_store_conn_id).extra_dejson.get("registry_conn_id")
+        return name or None
+
     def home(self) -> Path:
         """Return this machine's folder for caches, local images and local services."""
         return home_folder(os.environ)

@@ -1,8 +1,9 @@
-"""Execution mode `kubernetes`: a step as a pod that the worker waits for."""
+"""Execution mode `kubernetes`: a step as a pod that the worker waits for, or the triggerer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -12,6 +13,7 @@ from kubernetes.client.exceptions import ApiException
 from model_store.hook import ModelStoreHook
 from model_store.links import BUTTONS
 from model_store.run import JSON, Ended, PipelineStep, task_failure
+from model_store.shape import refuse_forbidden, step_settings
 from modelyard.errors import ModelyardError
 from modelyard.steps import plan
 
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
     from kubernetes.client.models import V1Pod
 
     from modelyard.execution import Command
-    from modelyard.store import Store
+    from modelyard.execution.kubernetes import Secrets
+    from modelyard.store import PipelineRun, Store, StoreAddress
 
 _START_SECONDS = 600  # a new node, and the first pull of an image of gigabytes
+_LOGGED_EVERY_SECONDS = 3  # of a pod that the triggerer waits for
 _TERMINATED = 128 + 15
 
 
@@ -35,17 +39,26 @@ class Cluster:
         namespace: of the pods and of their Secrets.
         runner_image: the image of the steps; those that run the project's code have one that lies on it.
         deadline_seconds: no step's pod lives longer than this.
+        gpu_resource: what the cluster calls a GPU.
+        forbidden: keys of model.yaml's ``steps`` that no project may use.
+        store_secret: an existing Secret with the store's address; None: Airflow applies one.
+        template: the administrator's own pod, which each step's is merged onto.
     """
 
     conn_id: str
     namespace: str
     runner_image: str
     deadline_seconds: int
+    gpu_resource: str = "nvidia.com/gpu"
+    forbidden: tuple[str, ...] = ()
+    store_secret: str | None = None
+    template: Mapping[str, Any] | None = None
 
 
 class KubernetesStepOperator(KubernetesPodOperator):
     """Runs one step of a pipeline as a pod, and waits for it in the worker: its lines come as they are written.
 
+    With ``defer: true`` in model.yaml the triggerer waits, and no worker is taken up meanwhile.
     A try after the worker's death takes up the pod that is still running. A pod that has failed is kept to be looked
     at, one that has succeeded is removed. What the step left is in the store; its XCom repeats the ids and digests.
 
@@ -57,12 +70,14 @@ class KubernetesStepOperator(KubernetesPodOperator):
     ui_color = "#e8eef6"
 
     def __init__(self, *, pipeline_step: PipelineStep, cluster: Cluster, **kwargs: Any) -> None:
+        refuse_forbidden(pipeline_step.step, pipeline_step.settings, cluster.forbidden)
         super().__init__(
             kubernetes_conn_id=cluster.conn_id,
             namespace=cluster.namespace,
             image=cluster.runner_image,
-            # A task that defers and comes back within seconds is failed by Airflow 3.3's scheduler.
-            deferrable=False,
+            # Only when asked: a task that defers and comes back within seconds is failed by Airflow 3.3's scheduler.
+            deferrable=bool(pipeline_step.settings.get("defer")),
+            logging_interval=_LOGGED_EVERY_SECONDS,
             # The side-car that it takes needs an image of its own and the right to run commands in pods.
             do_xcom_push=False,
             on_finish_action="delete_succeeded_pod",
@@ -78,22 +93,32 @@ class KubernetesStepOperator(KubernetesPodOperator):
         self.cluster = cluster
         self.operator_extra_links = BUTTONS.get(pipeline_step.step, ())
         self.links: dict[str, str] = {}
+        self._waiting = False
 
     def execute(self, context: Context) -> JSON:
         """Run the step's pod to its end and return the ids and digests that the step left."""
-        from modelyard.execution.kubernetes import check_reachable, check_source, check_target
 
+        def start(store: Store, run: PipelineRun, command: Command) -> None:
+            self._check(store, run, command)
+            self.image = command.image or self.cluster.runner_image
+            self.pod_template_dict = self._pod(context, store, command)
+            super(KubernetesStepOperator, self).execute(context)
+
+        return self._run(context, start)
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> JSON:
+        """Go on when the triggerer has seen the pod's end: as ``execute`` does that has waited itself."""
+        reenter = super().trigger_reentry
+        if self._waiting:  # a pod that was taken up had ended before the triggerer was asked
+            reenter(context, event)
+            return {}
+        return self._run(context, lambda *_: reenter(context, event))
+
+    def _run(self, context: Context, wait: Callable[[Store, PipelineRun, Command], None]) -> JSON:
         try:
             with ModelStoreHook(self.pipeline_step.conn_id) as store:
                 run, command = self.pipeline_step.begin(context, store)
-                check_reachable(store.address, self.pipeline_step.conn_id)
-                if command.step == "prepare" and run.params.get("version") is None:
-                    check_source(run.project)
-                if command.step in plan.DEPLOYING:
-                    check_target(run.settings["environment"], run.settings["target"])
-                self.image = command.image or self.cluster.runner_image
-                self.pod_template_dict = self._pod(context, store, command)
-                ended = self._run(context)
+                ended = self._ended(context, lambda: wait(store, run, command))
                 self.links = self.pipeline_step.links(store, run)
                 result = self.pipeline_step.end(context, store, run, ended)
         except ModelyardError as error:
@@ -103,25 +128,50 @@ class KubernetesStepOperator(KubernetesPodOperator):
         context["ti"].xcom_push(key="return_value", value=result)  # Airflow does it only with `do_xcom_push`
         return result
 
+    def _check(self, store: Store, run: PipelineRun, command: Command) -> None:
+        """Refuse what cannot go well in a pod before there is one."""
+        from modelyard.execution.kubernetes import check_reachable, check_source, check_target
+
+        check_reachable(store.address, self.pipeline_step.conn_id)
+        if command.step == "prepare" and run.params.get("version") is None:
+            check_source(run.project)
+        if command.step in plan.DEPLOYING:
+            check_target(run.settings["environment"], run.settings["target"])
+
     def _pod(self, context: Context, store: Store, command: Command) -> JSON:
-        """Return the manifest of the step's pod, with the Secrets that it mounts in the cluster."""
-        from modelyard.execution.kubernetes import Secrets, address_secret, git_secret, step_pod
+        """Return the manifest of the step's pod, with the Secrets that it uses in the cluster."""
+        from modelyard.execution.kubernetes import step_pod
         from modelyard.images import open_images
 
-        step, address = self.pipeline_step, store.address
-        store_secret = self._apply(address_secret(address, step.conn_id))
-        git, git_conn_id = step.git_credentials(context["params"]), step.git_conn_id(context["params"])
-        applied = None
-        if git is not None and git_conn_id is not None:
-            applied = self._apply(git_secret(git, git_conn_id, address.installation))
-        images = open_images(address, ModelStoreHook(step.conn_id).home())
+        step, cluster, params = self.pipeline_step, self.cluster, context["params"]
+        asked = step_settings(step.step, step.settings, params, cluster.forbidden)
+        images = open_images(store.address, ModelStoreHook(step.conn_id).home())
         return step_pod(
-            command,
-            runner_image=self.cluster.runner_image,
-            secrets=Secrets(store_secret, applied),
+            replace(command, resources=asked.resources.quantities(), pod=asked.pod.to_json()),
+            runner_image=cluster.runner_image,
+            secrets=self._secrets(params, store.address),
             images_beside={name: images.reference(one.repository, one.digest) for name, one in command.beside.items()},
-            deadline_seconds=self.cluster.deadline_seconds,
+            deadline_seconds=cluster.deadline_seconds,
+            gpu_resource=cluster.gpu_resource,
+            template=cluster.template,
         )
+
+    def _secrets(self, params: Mapping[str, Any], address: StoreAddress) -> Secrets:
+        """Return the Secrets of the step's pod: named by the configuration, or made of the connections."""
+        from modelyard.execution.kubernetes import Secrets
+        from modelyard.execution.secrets import address_secret, git_secret, pull_secret
+
+        step = self.pipeline_step
+        store, git, pull = self.cluster.store_secret, step.git_secret(params), None
+        if store is None:
+            store = self._apply(address_secret(address, step.conn_id))
+            registry_conn_id = ModelStoreHook(step.conn_id).registry_conn_id()
+            login = None if registry_conn_id is None else pull_secret(address, registry_conn_id)
+            pull = None if login is None else self._apply(login)
+        credentials, git_conn_id = step.git_credentials(params), step.git_conn_id(params)
+        if git is None and credentials is not None and git_conn_id is not None:
+            git = self._apply(git_secret(credentials, git_conn_id, address.installation))
+        return Secrets(store, git, pull)
 
     def _apply(self, secret: JSON) -> str:
         """Make the cluster's Secret this one, whether it was there or not, and return its name."""
@@ -138,21 +188,30 @@ class KubernetesStepOperator(KubernetesPodOperator):
         answer.release_conn()
         return name
 
-    def _run(self, context: Context) -> Ended:
-        """Start the pod, or take up the one that runs, and wait for its end."""
+    def _ended(self, context: Context, wait: Callable[[], None]) -> Ended:
+        """Wait for the pod's end, and return how the step in it ended."""
+        self._waiting = True
         try:
-            super().execute(context)
+            wait()
         except AirflowException:
-            if self.remote_pod is None or (ended := _end_of(self.remote_pod)) is None:
+            pod = self.pod if self.deferrable else self.remote_pod
+            if pod is None or (ended := _end_of(pod)) is None:
                 raise
             return ended
+        finally:
+            self._waiting = False
         return Ended(0, context["ti"].try_number)
 
     def _refused(self, error: ApiException) -> str:
-        if error.status in (401, 403):
+        said = _said(error)
+        if error.status == 401 or (error.status == 403 and " cannot " in said):
             remedy = f"give that account the rights of docker/kubernetes in '{self.namespace}'"
-            return f"The cluster lets the account of '{self.cluster.conn_id}' not do this: {_said(error)}\n  → {remedy}"
-        return f"The cluster refused the pod of step '{self.pipeline_step.step}': {_said(error)}"
+            return f"The cluster lets the account of '{self.cluster.conn_id}' not do this: {said}\n  → {remedy}"
+        # A quota, a LimitRange and the Pod Security Standard answer 403 as well.
+        remedy = (
+            "\n  → ask for less in model.yaml, or have the namespace's limits changed" if error.status == 403 else ""
+        )
+        return f"The cluster refused the pod of step '{self.pipeline_step.step}': {said}{remedy}"
 
 
 def _said(error: ApiException) -> str:
@@ -168,6 +227,8 @@ def _end_of(pod: V1Pod) -> Ended | None:
     """Return how the step in ``pod`` ended; None when it never started."""
     from modelyard.execution.kubernetes import CONTAINER
 
+    if pod.status is None:  # it is what was asked for, and nothing came of it
+        return None
     try_number = int(pod.metadata.labels["try_number"])
     states = {status.name: status.state for status in pod.status.container_statuses or ()}
     terminated = states[CONTAINER].terminated if CONTAINER in states else None
@@ -179,5 +240,5 @@ def _end_of(pod: V1Pod) -> Ended | None:
         return None
     why = ""
     if terminated.reason == "OOMKilled":
-        why = "took more memory than it may\n  → give it more under `resources` in model.yaml"
+        why = "took more memory than it may\n  → give it more by the Param resources.…, or by `steps` in model.yaml"
     return Ended(terminated.exit_code, try_number, why)

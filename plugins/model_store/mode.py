@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from airflow.sdk import BaseOperator, conf
 from airflow.sdk.exceptions import AirflowException
+
+from model_store.shape import read_forbidden
+from modelyard.errors import ModelyardError
+from modelyard.steps import plan
 
 Mode = Callable[..., BaseOperator]
 
@@ -20,6 +26,14 @@ def execution() -> str:
     """Return the name of the configured mode."""
     name: str = conf.get(_SECTION, "execution", fallback=LOCAL)
     return name
+
+
+def resource_params() -> tuple[str, ...]:
+    """Return the resources that a run may be given by Params: none where there is nothing to give them to."""
+    if execution() != KUBERNETES:
+        return ()
+    forbidden = read_forbidden(conf.get(_SECTION, "forbid", fallback=""))
+    return tuple(key for key in plan.RESOURCE_PARAMS if key.rpartition(".")[2] not in forbidden)
 
 
 def configured_mode() -> Mode:
@@ -50,5 +64,22 @@ def configured_mode() -> Mode:
         namespace=conf.get(_SECTION, "namespace", fallback="modelyard"),
         runner_image=image,
         deadline_seconds=conf.getint(_SECTION, "deadline_seconds", fallback=_DAY),
+        gpu_resource=conf.get(_SECTION, "gpu_resource", fallback="nvidia.com/gpu"),
+        forbidden=read_forbidden(conf.get(_SECTION, "forbid", fallback="")),
+        store_secret=conf.get(_SECTION, "store_secret", fallback="") or None,
+        template=_pod_template(),
     )
     return partial(KubernetesStepOperator, cluster=cluster)
+
+
+def _pod_template() -> dict[str, Any] | None:
+    path = conf.get(_SECTION, "pod_template", fallback="")
+    if not path:
+        return None
+    from modelyard.execution.kubernetes import CONTAINER
+    from modelyard.execution.pod_template import read_template
+
+    try:
+        return read_template(Path(path), CONTAINER)
+    except ModelyardError as error:
+        raise AirflowException(str(error)) from error

@@ -5,22 +5,31 @@ Airflow validates conf against these at the trigger, whoever triggers; unknown k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import Param
 
 from model_store.projects import LockedProject
+from modelyard.quantity import PATTERN as QUANTITY
 
 _TYPES = {"null", "boolean", "integer", "number", "string", "array", "object"}
+_RESOURCES = {"cpu": "Cores: 2, or 500m.", "memory": "Bytes: 4Gi."}
 
 
-def params_of(locked: LockedProject) -> dict[str, Param]:
-    """Return the Params of a model's DAG, by key. Every one has a default, so that a schedule can run it."""
+def params_of(locked: LockedProject, resources: Sequence[str] = ()) -> dict[str, Param]:
+    """Return the Params of a model's DAG, by key. Every one has a default, so that a schedule can run it.
+
+    Args:
+        locked: the project.
+        resources: the keys of ``modelyard.steps.plan.RESOURCE_PARAMS`` that a run may be given.
+    """
     return {
         **_code(locked),
         **_data(locked),
         **_training(locked),
         **_release(locked),
+        **_resources(locked, resources),
     }
 
 
@@ -77,6 +86,21 @@ def _schema(entry: dict[str, Any]) -> dict[str, Any]:
         return {"type": ["null", "string", "number", "boolean", "array", "object"]}
     # The form takes an empty text, list or number for none at all, and refuses it where none is not allowed.
     return {"type": ["null", kind] if default in (None, "", []) else kind}
+
+
+def _resources(locked: LockedProject, keys: Sequence[str]) -> dict[str, Param]:
+    params = {}
+    for key in keys:
+        _, step, what = key.split(".")
+        params[key] = Param(
+            locked.resource(key),
+            type=["null", "string"],
+            pattern=QUANTITY,
+            title=f"{what.capitalize()} of {step}",
+            description=f"{_RESOURCES[what]} Asked for, and the most it gets. Empty: as the cluster has it.",
+            section="Resources",
+        )
+    return params
 
 
 def _release(locked: LockedProject) -> dict[str, Param]:

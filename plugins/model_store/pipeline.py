@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from model_store.approval import ReleaseApprovalOperator
 from model_store.links import page
-from model_store.mode import Mode
+from model_store.mode import Mode, resource_params
 from model_store.params import needs_approval, params_of
 from model_store.projects import BrokenProject, LockedProject
 from model_store.run import PipelineStep
@@ -65,7 +65,8 @@ def model_dag(locked: LockedProject, mode: Mode, conn_id: str = CONNECTION_ID) -
     ) as dag:
         tasks: list[BaseOperator] = []
         for step in plan.STEPS:
-            pipeline_step = PipelineStep(step.name, lambda _: locked, conn_id)
+            settings = project["steps"].get(step.name, {})
+            pipeline_step = PipelineStep(step.name, lambda _: locked, conn_id, settings)
             if step.name == "deploy" and needs_approval(locked):
                 tasks.append(ReleaseApprovalOperator(task_id="approve", pipeline_step=pipeline_step))
             tasks.append(
@@ -78,7 +79,7 @@ def model_dag(locked: LockedProject, mode: Mode, conn_id: str = CONNECTION_ID) -
             )
         chain(*tasks)
     # Only now: each task made in a DAG that has Params copies them all, twice, which took half of the time of parsing.
-    dag.params = ParamsDict(params_of(locked))
+    dag.params = ParamsDict(params_of(locked, resource_params()))
     return dag
 
 

@@ -6,6 +6,7 @@ workers, and no task pays for their import.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
@@ -15,7 +16,7 @@ from model_store.mode import KUBERNETES, execution
 from model_store.run import versions_asset
 
 if execution() == KUBERNETES:  # its import takes more than two seconds
-    pass
+    import_module("model_store.kubernetes")
 
 # An asset's first use in a process loads every provider's rules for addresses, which takes longer than all the rest.
 versions_asset("any")

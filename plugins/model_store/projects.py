@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelyard.steps import plan
+
 LOCK_FILE = "model.lock.json"
 GIT_FILE = "git-projects.json"
 FORMAT = 1
@@ -54,15 +56,22 @@ class LockedProject:
         environments: dict[str, JSON] = self.project["deployment"]["environments"]
         return environments
 
+    def resource(self, key: str) -> str | None:
+        """Return what model.yaml says of ``resources.STEP.NAME``."""
+        _, step, name = key.split(".")
+        value: str | None = self.project["steps"].get(step, {}).get("resources", {}).get(name)
+        return value
+
     def asked_for(self, params: Mapping[str, Any]) -> JSON:
         """Return a run's Params without those that say of training and data what this lock says anyway.
 
         The form sends every field back, and a run may be of another ref, with defaults of its own: what nobody changed
         is the ref's to say. So is approval, which a ref may not know at all.
         """
-        defaults = {"approve": None}
+        defaults: JSON = {"approve": None}
         defaults |= {f"config.{entry['path']}": entry["default"] for entry in self.config}
         defaults |= {f"data.{name}": data["uri"] for name, data in self.project["data"].items()}
+        defaults |= {key: self.resource(key) for key in plan.RESOURCE_PARAMS}
         return {key: value for key, value in params.items() if key not in defaults or value != defaults[key]}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +52,13 @@ class PipelineStep:
         step: its name in :data:`modelyard.steps.plan.BY_NAME`.
         project_of: the project that a run with these Params is about.
         conn_id: the model store's connection.
+        settings: the step's section of model.yaml, resolved; for modes that have a use for it.
     """
 
     step: str
     project_of: Callable[[Mapping[str, Any]], LockedProject]
     conn_id: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def begin(self, context: Context, store: Store) -> tuple[PipelineRun, Command]:
         """Write down the pipeline run, and return it with what to run for this try.
@@ -72,7 +74,6 @@ class PipelineStep:
             raise AirflowSkipException(reason)
         locked = self.project_of(params)
         run = store.pipelines.open(pipeline_run(context, locked, store.address.installation))
-        resources = locked.project["resources"].get(self.step, {})
         return run, Command(
             step=self.step,
             pipeline_run=run.id,
@@ -80,7 +81,6 @@ class PipelineStep:
             clear_number=run.clear_number,
             image=plan.image(self.step, run, store),
             beside=plan.beside(self.step, run, store),
-            resources={name: value for name, value in resources.items() if value},
         )
 
     def git_credentials(self, params: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -94,6 +94,12 @@ class PipelineStep:
     def git_conn_id(self, params: Mapping[str, Any]) -> str | None:
         """Return the connection of the project's repository for the step that fetches it; None for all others."""
         return self.project_of(params).git_conn_id if self.step == "prepare" else None
+
+    def git_secret(self, params: Mapping[str, Any]) -> str | None:
+        """Return the existing Secret in the cluster that the repository's connection names, if it names one."""
+        conn_id = self.git_conn_id(params)
+        name = None if conn_id is None else BaseHook.get_connection(conn_id).extra_dejson.get("kubernetes_secret")
+        return name or None
 
     def end(self, context: Context, store: Store, run: PipelineRun, ended: Ended) -> JSON:
         """Return the ids and digests that the step left, and tell Airflow of new versions and deployments.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.fixtures_machine import EXAMPLES, copy_of, fail, succeed
+from tests.pipeline.tiny import LOADS_ONLY_BESIDE_A_STEP, make_tiny
+from tests.yard import ask
 
 from modelyard.background import free_port
 from modelyard.demo.machine import Machine
@@ -59,24 +62,67 @@ def test_a_failed_gate_shows_what_was_expected_and_found(machine: Machine, api: 
         assert store.versions.get(project.name, 1).report is not None
 
 
+@pytest.fixture(scope="module")
+def tiny(machine: Machine) -> Path:
+    """A model whose first version is live, and whose steps are tried once."""
+    project = make_tiny(machine.home.parent / "projects" / "tiny", machine.home)
+    with (project / "model.yaml").open("a") as model_yaml:
+        model_yaml.write("retries: 0\n")
+    write_lock(project, machine.home, print)
+    with machine.api() as api:
+        succeed(api, "tiny", {})
+    return project
+
+
 @pytest.fixture
-def store_out_of_reach(machine: Machine, api: AirflowApi) -> Iterator[str]:
+def connection(api: AirflowApi, machine: Machine) -> Iterator[Callable[..., None]]:
+    """Change fields of the model store's connection; after the test it is as it was."""
     fields = json.loads(connections(machine.store)[CONNECTION_ID])
-    host = f"127.0.0.1:{free_port()}"
-    api.put_connection(CONNECTION_ID, fields | {"host": host})
-    yield host
+
+    def change(**changes: Any) -> None:
+        api.put_connection(CONNECTION_ID, fields | changes | {"extra": fields["extra"] | changes.get("extra", {})})
+
+    yield change
     api.put_connection(CONNECTION_ID, fields)
 
 
-def test_a_store_out_of_reach_is_named_without_its_password(
-    machine: Machine, api: AirflowApi, projects: Path, store_out_of_reach: str
+def test_a_server_out_of_reach_is_named_without_its_password(
+    machine: Machine, api: AirflowApi, tiny: Path, connection: Callable[..., None]
 ):
-    project = copy_of("wine", projects, "wine-alone", ("seed: 42\n", "seed: 42\nretries: 0\n"))
-    write_lock(project, machine.home, print)
-    errors = fail(api, project.name, {})
+    before = live(machine, "tiny")
+    nobody = f"127.0.0.1:{free_port()}"
+    connection(host=nobody)
+    errors = fail(api, "tiny", {})
     assert list(errors) == ["prepare"]
-    assert store_out_of_reach in errors["prepare"]
+    assert nobody in errors["prepare"]
     assert json.loads(connections(machine.store)[CONNECTION_ID])["password"] not in errors["prepare"]
+
+    connection(extra={"registry": f"{nobody}/models", "registry_insecure": True})
+    errors = fail(api, "tiny", {})
+    assert list(errors) == ["prepare"]
+    assert f"The registry {nobody} cannot be reached" in errors["prepare"]
+    assert "check its address" in errors["prepare"]
+    assert live(machine, "tiny") == before
+
+
+def test_a_version_that_gets_never_ready_leaves_the_one_before_in_its_place(
+    machine: Machine, api: AirflowApi, tiny: Path
+):
+    before = live(machine, "tiny")
+    predict = tiny / "predict.py"
+    predict.write_text(predict.read_text().replace(*LOADS_ONLY_BESIDE_A_STEP))
+    write_lock(tiny, machine.home, print)
+    errors = fail(api, "tiny", {})
+    assert list(errors) == ["deploy"]
+    assert "did not go live in 'production'; version " in errors["deploy"]
+    assert "RuntimeError: no license for this machine" in errors["deploy"]
+    assert live(machine, "tiny") == before
+    with Store.open(machine.store) as store:
+        deployment = store.deployments.live("tiny", "production")
+    assert deployment is not None
+    assert deployment.address is not None
+    _, headers = ask(deployment.address, {"x": 0.9})
+    assert headers["modelyard-model-version"] == "1"
 
 
 def test_a_project_that_cannot_be_read_is_a_dag_that_says_so(api: AirflowApi, projects: Path):

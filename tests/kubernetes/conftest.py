@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,6 +21,8 @@ import pytest
 import yaml
 from tests.fixtures_cluster import TestCluster
 from tests.fixtures_machine import LOCAL_FOLDER, REPOSITORY
+from tests.kubernetes.administration import kubeconfig
+from tests.kubernetes.api_recorder import Recorder, recording
 from tests.kubernetes.ground import CONNECTION, LOGIN, Ground, prepared
 from tests.pipeline.tiny import make_tiny
 from tests.yard import commit
@@ -33,7 +36,11 @@ from modelyard.images import ImageStore, open_images
 from modelyard.images.base import pull_base
 from modelyard.images.model_image import build_model_image
 from modelyard.project.write_lock import write_git_entry, write_lock
-from modelyard.store import StoreAddress
+from modelyard.store import Store, StoreAddress
+
+# Airflow reads its configuration, and writes one, when it is imported.
+_airflow_home = tempfile.TemporaryDirectory(prefix="airflow-")  # gone with this process
+os.environ["AIRFLOW_HOME"] = _airflow_home.name
 
 MODEL = "times"
 _PREDICT = """
@@ -164,17 +171,30 @@ def tiny(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def store(ground: Ground) -> Iterator[Store]:
+    """The ground's store, open."""
+    with Store.open(ground.store) as store:
+        yield store
+
+
 @dataclass
 class Yard:
     """An Airflow on this machine whose steps are pods of a namespace that nobody else has.
 
+    In the cluster it is the official Helm chart's worker, with the rights of docker/kubernetes.
+
     Attributes:
         projects: the folder with its git-projects.json.
+        dags: a folder of DAG files that are none of Modelyard's.
+        recorder: knows what it asked the cluster.
     """
 
     machine: Machine
     ground: Ground
     projects: Path
+    dags: Path
+    recorder: Recorder
 
     def ask(self, body: dict[str, Any], model: str = "tiny") -> Any:
         """Ask a model's service, by way of the API server."""
@@ -184,28 +204,44 @@ class Yard:
 
 
 @pytest.fixture(scope="package")
-def yard(ground: Ground, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def yard(cluster: TestCluster, ground: Ground, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     folder = tmp_path_factory.mktemp("yard")
     projects = folder / "projects"
     projects.mkdir()
     write_git_entry(projects, ground.source(tiny.name), CONNECTION, LOGIN)
-    bundles = [{"name": "modelyard", "classpath": LOCAL_FOLDER, "kwargs": {"path": str(REPOSITORY / "dags")}}]
+    dags = folder / "dags"
+    dags.mkdir()
+    bundles = [
+        {"name": "modelyard", "classpath": LOCAL_FOLDER, "kwargs": {"path": str(REPOSITORY / "dags")}},
+        {"name": "own", "classpath": LOCAL_FOLDER, "kwargs": {"path": str(dags), "refresh_interval": 2}},
+    ]
     settings = {
         "core": {"dagbag_import_timeout": "120"},  # the operator's first import, on a busy machine
         "dag_processor": {"dag_bundle_config_list": json.dumps(bundles), "min_file_process_interval": "2"},
+        # A worker or scheduler that is gone is found sooner than anybody in production would want it.
+        "scheduler": {
+            "task_instance_heartbeat_timeout": "20",
+            "task_instance_heartbeat_timeout_detection_interval": "2",
+            "scheduler_health_check_threshold": "10",
+            "orphaned_tasks_check_interval": "5",
+        },
         "modelyard": {
             "execution": "kubernetes",
             "namespace": ground.namespace,
             "runner_image": ground.runner_image,
         },
     }
-    machine = Machine(folder / "home", REPOSITORY, [projects], os.environ, store=ground.store, settings=settings)
+    configuration = cluster.api.configuration
     with ExitStack() as stack:
+        recorder = stack.enter_context(recording(configuration.host, configuration.ssl_ca_cert))
+        worker = kubeconfig(cluster, folder / "worker.kubeconfig", recorder.url, "airflow-worker", ground.airflow)
+        environment = {**os.environ, **ground.resolving, "KUBECONFIG": str(worker)}
+        machine = Machine(folder / "home", REPOSITORY, [projects], environment, store=ground.store, settings=settings)
         stack.callback(machine.stop, print)
         machine.start(print)
         with machine.api() as api:
             api.put_connection(CONNECTION, {"conn_type": "git", "login": LOGIN.username, "password": LOGIN.token})
-        yield Yard(machine, ground, projects)
+        yield Yard(machine, ground, projects, dags, recorder)
 
 
 @pytest.fixture

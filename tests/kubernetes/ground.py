@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import yaml
 from tests.fixtures_cluster import TestCluster
-from tests.fixtures_machine import REPOSITORY
 from tests.forwarding import forwarded
 from tests.git_server import serving_git
+from tests.kubernetes.administration import apply_rights
+from tests.kubernetes.names import named
 
 from modelyard.sources import Credentials
 from modelyard.store import StoreAddress
@@ -30,18 +30,24 @@ class Ground:
 
     Attributes:
         core: the cluster's API.
+        airflow: another namespace, of Airflow's accounts.
         store: the model store, at addresses that pods reach.
         repositories: the folder of the Git server's repositories.
         git: the Git server's address.
         runner_image: of the steps.
+        behind: database and artifacts as they are called on this machine.
+        resolving: what a process of this machine needs in its environment to know the store's name.
     """
 
     core: Any
     namespace: str
+    airflow: str
     store: StoreAddress
     repositories: Path
     git: str
     runner_image: str
+    behind: dict[str, str]
+    resolving: dict[str, str]
 
     def pods(self) -> dict[str, Any]:
         """Return the pods that are there, by step."""
@@ -74,13 +80,19 @@ def prepared(cluster: TestCluster, mongo_uri: str, s3: Any, runner_image: str, f
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         core.create_namespace({"metadata": {"name": name, "labels": labels}})
         stack.callback(core.delete_namespace, name)
-        _apply_rights(cluster, name)
+        airflow = f"{name}-airflow"
+        core.create_namespace({"metadata": {"name": airflow}})
+        stack.callback(core.delete_namespace, airflow)
+        apply_rights(cluster, name, airflow)
+
+        host, resolving = stack.enter_context(named(cluster.api, name, cluster.node_ip, folder))
 
         def reachable(url: str) -> str:
             parts = urlsplit(url)
             there = stack.enter_context(forwarded(cluster.node_ip, (str(parts.hostname), int(parts.port or 0))))
-            return url.replace(f"{parts.hostname}:{parts.port}", there)
+            return url.replace(f"{parts.hostname}:{parts.port}", f"{host}:{there.rpartition(':')[2]}")
 
+        behind = {"database": mongo_uri, "artifacts": s3.endpoint_url}
         s3 = replace(s3, bucket=name)
         s3.client().create_bucket(Bucket=name)
         store = replace(s3, endpoint_url=reachable(s3.endpoint_url)).address(
@@ -95,22 +107,7 @@ def prepared(cluster: TestCluster, mongo_uri: str, s3: Any, runner_image: str, f
         repositories = folder / "repositories"
         repositories.mkdir()
         git = reachable(stack.enter_context(serving_git(repositories, LOGIN)))
-        yield Ground(core, name, store, repositories, git, runner_image)
-
-
-def _apply_rights(cluster: TestCluster, namespace: str) -> None:
-    """Make the accounts of the steps and of the deployer, with the rights of docker/kubernetes, in one namespace."""
-    from kubernetes import client
-
-    core, rbac = client.CoreV1Api(cluster.api), client.RbacAuthorizationV1Api(cluster.api)
-    _, *accounts = yaml.safe_load_all((REPOSITORY / "docker" / "kubernetes" / "modelyard.yaml").read_text())
-    for account in accounts:
-        account["metadata"]["namespace"] = namespace
-        core.create_namespaced_service_account(namespace, account)
-    role, binding = yaml.safe_load_all((REPOSITORY / "docker" / "kubernetes" / "environment.yaml").read_text())
-    binding["subjects"][0]["namespace"] = namespace
-    rbac.create_namespaced_role(namespace, role)
-    rbac.create_namespaced_role_binding(namespace, binding)
+        yield Ground(core, name, airflow, store, repositories, git, runner_image, behind, resolving)
 
 
 class Manifests:

@@ -7,23 +7,28 @@ import os
 import signal
 from typing import Any
 
+import pytest
 from tests.fixtures_machine import fail, succeed, wait_until
+from tests.kubernetes.administration import manifests
 from tests.kubernetes.conftest import Yard
-from tests.kubernetes.ground import Manifests
+from tests.kubernetes.ground import CONNECTION, LOGIN, Manifests
+from tests.kubernetes.stepping import altered
 
 from modelyard.demo.rest import AirflowApi
+from modelyard.errors import RequestError
+from modelyard.project.write_lock import write_git_entry
 from modelyard.store import Store
 
 
-def shown(api: AirflowApi, run: str) -> str:
-    """Return all logs and XComs of a run of the project."""
+def shown(api: AirflowApi, run: str, dag_id: str = "tiny") -> str:
+    """Return all logs and XComs of a run of a project."""
     found: list[Any] = []
-    for task in api.tasks("tiny", run):
-        found += [api.log("tiny", run, task.task_id, number) for number in range(1, task.try_number + 1)]
-        path = f"/dags/tiny/dagRuns/{run}/taskInstances/{task.task_id}"
+    for task in api.tasks(dag_id, run):
+        found += [api.log(dag_id, run, task.task_id, number) for number in range(1, task.try_number + 1)]
+        path = f"/dags/{dag_id}/dagRuns/{run}/taskInstances/{task.task_id}"
         found.append(api.get(path))
         for entry in api.get(f"{path}/xcomEntries")["xcom_entries"]:
-            found.append([entry["key"], api.xcom("tiny", run, task.task_id, entry["key"])])
+            found.append([entry["key"], api.xcom(dag_id, run, task.task_id, entry["key"])])
     return json.dumps(found)
 
 
@@ -104,3 +109,75 @@ def test_the_whole_line_ends_in_a_service_that_answers(yard: Yard, api: AirflowA
     everything = "".join(shown(api, run) for run in runs) + str(manifests.seen)
     for credential in yard.ground.credentials:
         assert credential not in everything
+
+
+def test_the_workers_role_has_just_what_the_runs_above_asked_for(yard: Yard):
+    role = next(one for one in manifests("modelyard.yaml", {"modelyard": "", "airflow": ""}) if one["kind"] == "Role")
+    assert role["metadata"]["name"] == "modelyard-worker"
+    granted = {(verb, what) for rule in role["rules"] for what in rule["resources"] for verb in rule["verbs"]}
+    assert yard.recorder.seen == granted
+
+
+@pytest.fixture(scope="module")
+def patient(yard: Yard, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A project whose training the triggerer waits for; more than a second of it, as Airflow 3.3 needs."""
+    altered(
+        yard.ground,
+        "patient",
+        tmp_path_factory.mktemp("patient"),
+        {"train.py": ("    time.sleep(pause)\n", _PATIENT)},
+        "steps: {train: {defer: true, resources: {memory: 256Mi}}}\n",
+    )
+    return write_git_entry(yard.projects, yard.ground.source("patient"), CONNECTION, LOGIN)
+
+
+_PATIENT = """\
+    print("it has begun", flush=True)
+    time.sleep(pause)
+    assert threshold < 1, "nothing is above that"
+"""
+
+
+def test_the_triggerer_waits_and_the_lines_come_all_the_same(yard: Yard, api: AirflowApi, patient: str):
+    api.wait_for_dag(patient)
+    conf = {"release": False, "config.pause": 25, "resources.train.memory": "384Mi"}
+    run = api.trigger(patient, conf)
+
+    def state() -> str | None:
+        return {task.task_id: task.state for task in api.tasks(patient, run)}.get("train")
+
+    wait_until(lambda: state() == "deferred", 300, "a deferred training")
+    (container,) = yard.ground.pods()["train"].spec.containers
+    assert container.resources.limits == {"memory": "384Mi"}, "what the run was given, and not model.yaml's"
+
+    def told() -> str:
+        return json.dumps(api.log(patient, run, "train", 1))
+
+    wait_until(lambda: "it has begun" in told(), 60, "the training's first line")
+    assert state() == "deferred", "it is told while it goes on"
+    assert api.wait(patient, run) == "success", shown(api, run, patient)
+    assert [task.try_number for task in api.tasks(patient, run) if task.task_id == "train"] == [1]
+    assert told().count("it has begun") == 1
+    trained, logged = (api.xcom(patient, run, task) for task in ("train", "log_to_sacred"))
+    with Store.open(yard.ground.store) as store:
+        assert store.versions.get(patient, logged["version"]).run_id == trained["run_id"]
+    assert "train" not in yard.ground.pods(), "a pod that has succeeded is removed"
+    everything = shown(api, run, patient)
+    for credential in yard.ground.credentials:
+        assert credential not in everything
+
+
+def test_what_the_triggerer_waited_for_fails_in_its_own_words(yard: Yard, api: AirflowApi, patient: str):
+    refused = fail(api, patient, {"release": False, "config.pause": 25, "config.threshold": 1.5})
+    assert list(refused) == ["train"]
+    assert "nothing is above that" in refused["train"]
+    pod = yard.ground.pods()["train"]
+    assert pod.status.phase == "Failed"
+    assert pod.metadata.labels["try_number"] == "1", "another try could not help"
+    yard.ground.core.delete_namespaced_pod(pod.metadata.name, yard.ground.namespace)
+
+
+def test_a_param_that_is_no_quantity_is_refused_at_the_trigger(api: AirflowApi, patient: str):
+    api.wait_for_dag(patient)
+    with pytest.raises(RequestError, match=r"resources.train.memory"):
+        api.trigger(patient, {"resources.train.memory": "lots"})

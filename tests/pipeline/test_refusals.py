@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.pipeline.tiny import PROTECTED, assert_nothing_live, assert_serves
+from tests.pipeline.tiny import LOADS_ONLY_BESIDE_A_STEP, PROTECTED, assert_nothing_live, assert_serves
 from tests.yard import Yard, change
 
 
@@ -82,20 +82,7 @@ def test_what_a_run_asks_for_and_cannot_have_is_refused(yard: Yard, tiny: Path) 
 
 def test_a_version_that_gets_never_ready_leaves_the_one_before_in_its_place(yard: Yard, tiny: Path) -> None:
     assert yard.run(tiny) == 0, yard.said
-    # Where it is tried beside a step, it is well: only a deployment knows the run's number.
-    change(
-        yard,
-        tiny,
-        "predict.py",
-        lambda text: (
-            "import os\n\n\n"
-            + text.replace(
-                "def load(folder):\n",
-                'def load(folder):\n    if "MODELYARD_RUN_ID" in os.environ:\n'
-                '        raise RuntimeError("no license for this machine")\n',
-            )
-        ),
-    )
+    change(yard, tiny, "predict.py", lambda text: text.replace(*LOADS_ONLY_BESIDE_A_STEP))
     assert yard.run(tiny) == 65
     assert "push: Released tiny:2" in yard.said
     told = yard.said.partition("Step 'deploy' failed: ")[2]

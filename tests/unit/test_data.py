@@ -45,38 +45,59 @@ def web(project):
 
 
 def test_a_path_of_the_project(project, to, address):
-    assert data.fetch("houses.csv", project, to, "houses", address).read_text() == CSV
+    assert data.fetch("houses.csv", project, to, "houses", address, hidden=()).read_text() == CSV
 
 
 def test_a_file_uri(project, to, address):
-    path = data.fetch((project / "houses.csv").as_uri(), project, to, "houses", address)
+    path = data.fetch((project / "houses.csv").as_uri(), project, to, "houses", address, hidden=())
     assert path == to / "houses.csv"
     assert path.read_text() == CSV
 
 
+@pytest.mark.parametrize("way", ["itself", "link", "dots"])
+def test_a_credential_is_no_data(project, to, address, tmp_path, way):
+    secret = tmp_path / "mongo" / "server.json"
+    secret.parent.mkdir()
+    secret.write_text("hunter2")
+    (project / "link").symlink_to(secret)
+    named = {
+        "itself": secret.as_uri(),
+        "link": (project / "link").as_uri(),
+        "dots": f"file://{project}/../mongo/server.json",
+    }
+    with pytest.raises(RequestError, match="is no data"):
+        data.fetch(named[way], project, to, "houses", address, hidden=[secret.parent])
+    assert not list(to.iterdir())
+
+
+def test_the_environment_of_a_process_is_no_data(project, to, address):
+    with pytest.raises(RequestError, match="is no data"):
+        data.fetch("file:///proc/self/environ", project, to, "houses", address, hidden=())
+
+
 def test_http(project, to, address, web):
-    assert data.fetch(f"{web}/houses.csv?token=s3cret", project, to, "houses", address).read_text() == CSV
+    assert data.fetch(f"{web}/houses.csv?token=s3cret", project, to, "houses", address, hidden=()).read_text() == CSV
 
 
 def test_a_page_that_is_not_there_is_told_without_its_query(project, to, address, web):
     with pytest.raises(RequestError, match=r"data\.houses: .*/no\.csv answered 404") as refused:
-        data.fetch(f"{web}/no.csv?token=s3cret", project, to, "houses", address)
+        data.fetch(f"{web}/no.csv?token=s3cret", project, to, "houses", address, hidden=())
     assert "s3cret" not in str(refused.value)
 
 
 def test_a_server_that_is_away_may_be_tried_again(project, to, address):
     with pytest.raises(Unavailable, match="cannot be reached"):
-        data.fetch("http://127.0.0.1:9/houses.csv", project, to, "houses", address)
+        data.fetch("http://127.0.0.1:9/houses.csv", project, to, "houses", address, hidden=())
 
 
 def test_a_path_may_not_leave_the_project(project, to, address):
     with pytest.raises(RequestError, match="outside the project"):
-        data.fetch("../secret.csv", project, to, "houses", address)
+        data.fetch("../secret.csv", project, to, "houses", address, hidden=())
 
 
 def test_an_unknown_scheme_names_those_that_are_understood(project, to, address):
     with pytest.raises(RequestError, match="s3://"):
-        data.fetch("ftp://host/houses.csv", project, to, "houses", address)
+        data.fetch("ftp://host/houses.csv", project, to, "houses", address, hidden=())
 
 
 def test_a_table_has_rows_columns_and_a_digest(project):

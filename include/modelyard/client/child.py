@@ -54,6 +54,14 @@ def environment(python: Path, home: Path, *, code: Sequence[Path], **more: str) 
     }
 
 
+def given() -> dict[str, str]:
+    """Return the variables that model.yaml gives to the project's code, as the pod has them: ``confined`` renames them.
+
+    To this process they mean nothing, as their names here are not those that the project's code sees.
+    """
+    return {name: value for name, value in os.environ.items() if name.startswith(confine.FOR_THE_COMMAND)}
+
+
 def confined(command: Sequence[str | Path], *, hidden: Sequence[Path]) -> list[str]:
     """Return the command that starts another one confined; it ends with this process.
 

@@ -10,6 +10,9 @@ A model project's code is started this way, by whatever starts it. The command
   (their memory, environment, open files), where the kernel has Landlock, Linux 5.19 or newer. Elsewhere it is started
   all the same, and one line on standard error says what it can read.
 
+Variables that are meant for the command alone come with ``FOR_THE_COMMAND`` before their names, which is taken away at
+the very end: a library or a path that one of them names is loaded by nothing that is not closed off yet.
+
 A script of its own, because none of this is safe to do between ``fork`` and ``exec`` of a process with threads.
 """
 
@@ -22,7 +25,9 @@ import signal
 import stat
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+FOR_THE_COMMAND = "MODELYARD_PROJECT_"
 
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
@@ -143,6 +148,13 @@ def _check(result: int) -> int:
     return result
 
 
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the command's variables: its own under their own names, and none that its starter has set is changed."""
+    own = {name: value for name, value in environment.items() if name.startswith(FOR_THE_COMMAND)}
+    others = {name: value for name, value in environment.items() if name not in own}
+    return {name.removeprefix(FOR_THE_COMMAND): value for name, value in own.items()} | others
+
+
 def main() -> None:
     """Become the command that the arguments name."""
     end = sys.argv.index("--")
@@ -154,7 +166,7 @@ def main() -> None:
         if hidden:
             print(f"modelyard: {why}: the model's code could read {', '.join(hidden)}", file=sys.stderr, flush=True)
     try:
-        os.execv(command[0], command)  # noqa: S606 - the point of it
+        os.execve(command[0], command, variables(os.environ))  # noqa: S606 - the point of it
     except OSError as error:
         sys.exit(f"modelyard: {command[0]} cannot be started: {error.strerror}")
 

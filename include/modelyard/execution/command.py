@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Command:
         clear_number: Airflow's count of clears of this DAG run.
         image: by digest, the image to run in where it is not the runner image; a local process runs in none.
         beside: images that serve while the step runs; the step gets the base URL of each by its name.
-        resources: Kubernetes quantities by name (``{"cpu": "1", "memory": "1Gi"}``); a local process has none.
+        resources: quantities by model.yaml's names (``{"cpu": "1", "memory": "1Gi"}``); a local process has none.
+        pod: what the pod is given beyond that, in Kubernetes' own spelling: ``project.pod.Pod`` as JSON.
     """
 
     step: str
@@ -43,3 +45,4 @@ class Command:
     image: str | None = None
     beside: Mapping[str, ImageBeside] = field(default_factory=dict)
     resources: Mapping[str, str] = field(default_factory=dict)
+    pod: Mapping[str, Any] = field(default_factory=dict)

@@ -6,18 +6,17 @@ environment or its arguments, and only the steps that deploy have a token of the
 
 from __future__ import annotations
 
-import json
 import re
-from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
+from modelyard.client.confine import FOR_THE_COMMAND
 from modelyard.credential_places import MOUNTED
 from modelyard.errors import RequestError, StoreError
 from modelyard.execution.command import Command, ImageBeside
+from modelyard.execution.pod_template import merged
 from modelyard.steps.plan import DEPLOYING
 from modelyard.store.address import StoreAddress
 
@@ -29,26 +28,36 @@ CONTAINER = "base"  # as Airflow's pod operator names it
 
 _USER = 65532  # of the runner and of every model image
 _HOME = "/modelyard"
-_FILE = "given"
 _PORT = 8080
 _LABEL = "modelyard.io"
+_OURS = "modelyard-"
+_REFERENCE = re.compile(r"(?<!\$)\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """Names of the Secrets that a step's pod mounts.
+    """Names of Modelyard's own Secrets that a step's pod uses.
 
     Attributes:
         store: has the store's address.
         git: has the repository's user and token; only for the step that fetches the project.
+        pull: opens the store's registry to the node.
     """
 
     store: str
     git: str | None = None
+    pull: str | None = None
 
 
 def step_pod(
-    command: Command, *, runner_image: str, secrets: Secrets, images_beside: Mapping[str, str], deadline_seconds: int
+    command: Command,
+    *,
+    runner_image: str,
+    secrets: Secrets,
+    images_beside: Mapping[str, str],
+    deadline_seconds: int,
+    gpu_resource: str = "nvidia.com/gpu",
+    template: Mapping[str, Any] | None = None,
 ) -> JSON:
     """Return the manifest of the pod that runs ``command``.
 
@@ -58,11 +67,21 @@ def step_pod(
         secrets: the Secrets it mounts.
         images_beside: the full name of each image in ``command.beside``, by its name there.
         deadline_seconds: after these the cluster ends the pod, whether anybody still waits for it or not.
+        gpu_resource: what the cluster calls a GPU.
+        template: an administrator's, see ``pod_template``.
+
+    Raises:
+        RequestError: the project asks for a Secret of Modelyard's own.
     """
+    _check_secrets(command.pod, secrets)
     may_deploy = command.step in DEPLOYING
     ports = {name: _PORT + index for index, name in enumerate(command.beside)}
     mounted = {"store": secrets.store} | ({"git": secrets.git} if secrets.git else {})
-    return {
+    asked = command.pod
+    scheduling = ("nodeSelector", "affinity", "tolerations", "priorityClassName")
+    pull_secrets = [*([{"name": secrets.pull}] if secrets.pull else []), *asked.get("imagePullSecrets", ())]
+    variables = {"HOME": _HOME, "MODELYARD_HOME": _HOME, "PYTHONUNBUFFERED": "1"}
+    pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
@@ -78,8 +97,10 @@ def step_pod(
         "spec": {
             "restartPolicy": "Never",
             "activeDeadlineSeconds": deadline_seconds,
-            "serviceAccountName": DEPLOYER_ACCOUNT if may_deploy else STEP_ACCOUNT,
+            "serviceAccountName": asked.get("serviceAccountName", DEPLOYER_ACCOUNT if may_deploy else STEP_ACCOUNT),
             "automountServiceAccountToken": may_deploy,  # nothing serves beside the steps that deploy
+            "imagePullSecrets": pull_secrets,
+            **{key: asked[key] for key in scheduling if asked.get(key)},
             "enableServiceLinks": False,
             "securityContext": {
                 "runAsNonRoot": True,
@@ -96,13 +117,15 @@ def step_pod(
                     "name": CONTAINER,
                     "image": command.image or runner_image,
                     "args": _arguments(command, runner_image, mounted, ports),
-                    "env": _environment({"HOME": _HOME, "MODELYARD_HOME": _HOME, "PYTHONUNBUFFERED": "1"}),
-                    "resources": _resources(command.resources),
+                    "env": [*_environment(variables), *_variables(asked)],
+                    "envFrom": _variable_sources(asked),
+                    "resources": _resources(command.resources, gpu_resource),
                     "securityContext": _confined(),
                     "volumeMounts": [
                         {"name": "home", "mountPath": _HOME},
                         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
                         *({"name": name, "mountPath": str(MOUNTED / name), "readOnly": True} for name in mounted),
+                        *_renamed(asked.get("volumeMounts", ())),
                     ],
                 }
             ],
@@ -114,9 +137,60 @@ def step_pod(
                     {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}}
                     for name, secret in mounted.items()
                 ),
+                *_renamed(asked.get("volumes", ())),
             ],
         },
     }
+    return merged(dict(template), pod) if template else pod
+
+
+def _check_secrets(pod: Mapping[str, Any], secrets: Secrets) -> None:
+    """Refuse a project that would read what its code must not see; what begins as ours does is another run's."""
+    for name in _secrets_read(pod):
+        if name.startswith(_OURS) or name in (secrets.store, secrets.git, secrets.pull):
+            raise RequestError(
+                f"The project asks for the Secret '{name}', which holds credentials of Modelyard's own",
+                "take it out of `steps` in model.yaml: a project's code gets none of them",
+            )
+
+
+def _secrets_read(value: Any) -> Iterator[str]:
+    """Yield the name of each Secret that a project's variables and volumes refer to."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in ("secretKeyRef", "secretRef"):
+                yield item["name"]
+            elif key == "secretName":
+                yield item
+            else:
+                yield from _secrets_read(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secrets_read(item)
+
+
+def _variables(asked: Mapping[str, Any]) -> list[JSON]:
+    """Return the project's variables under names that are none of the step's own process: it has credentials."""
+    known = {variable["name"] for variable in asked.get("env", ())}
+
+    def reference(match: re.Match[str]) -> str:
+        return f"$({FOR_THE_COMMAND}{match[1]})" if match[1] in known else match[0]
+
+    return [
+        variable
+        | {"name": FOR_THE_COMMAND + variable["name"]}
+        | ({"value": _REFERENCE.sub(reference, variable["value"])} if "value" in variable else {})
+        for variable in asked.get("env", ())
+    ]
+
+
+def _variable_sources(asked: Mapping[str, Any]) -> list[JSON]:
+    return [source | {"prefix": FOR_THE_COMMAND + source.get("prefix", "")} for source in asked.get("envFrom", ())]
+
+
+def _renamed(volumes: Iterable[JSON]) -> list[JSON]:
+    """Return a project's volumes, or their mounts, under names that none of ours has."""
+    return [volume | {"name": f"project-{volume['name']}"} for volume in volumes]
 
 
 def _arguments(command: Command, runner_image: str, mounted: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
@@ -126,8 +200,8 @@ def _arguments(command: Command, runner_image: str, mounted: Mapping[str, str], 
         arguments += ["--beside", f"{name}=http://127.0.0.1:{port}"]
     if command.step == "prepare":  # it lays the environment on it
         arguments += ["--runner-image", runner_image]
-    arguments += ["--address", str(MOUNTED / "store" / _FILE)]
-    return arguments + (["--git", str(MOUNTED / "git" / _FILE)] if "git" in mounted else [])
+    arguments += ["--address", str(MOUNTED / "store")]
+    return arguments + (["--git", str(MOUNTED / "git")] if "git" in mounted else [])
 
 
 def _beside(name: str, beside: ImageBeside, image: str, port: int) -> JSON:
@@ -157,44 +231,15 @@ def _confined() -> JSON:
     }
 
 
-def _resources(quantities: Mapping[str, str]) -> JSON:
+def _resources(quantities: Mapping[str, str], gpu_resource: str) -> JSON:
     """Ask for just what the step is limited to, so that no step takes another's on a full node."""
-    return {"requests": dict(quantities), "limits": dict(quantities)} if quantities else {}
+    names = {"ephemeral_storage": "ephemeral-storage", "gpu": gpu_resource}
+    named = {names.get(name, name): quantity for name, quantity in quantities.items()}
+    return {"requests": dict(named), "limits": named} if named else {}
 
 
 def _environment(variables: Mapping[str, str]) -> list[JSON]:
     return [{"name": name, "value": value} for name, value in variables.items()]
-
-
-def address_secret(address: StoreAddress, conn_id: str) -> JSON:
-    """Return the Secret with the store's address: what ``modelyard step --address FILE`` reads."""
-    line = json.dumps({"address": address.to_json(), "git": None})
-    return _secret(secret_name(conn_id, address.installation), conn_id, line)
-
-
-def git_secret(credentials: tuple[str, str], conn_id: str, installation: str) -> JSON:
-    """Return the Secret with a repository's user and token: what ``modelyard step --git FILE`` reads."""
-    return _secret(secret_name(conn_id, installation), conn_id, json.dumps(credentials))
-
-
-def secret_name(conn_id: str, installation: str) -> str:
-    """Return the name of a connection's Secret: no other connection, of no other Airflow, has the same."""
-    readable = re.sub(r"[^a-z0-9]+", "-", conn_id.lower()).strip("-")[:60]
-    return f"modelyard-{readable}-{sha256(json.dumps([installation, conn_id]).encode()).hexdigest()[:8]}"
-
-
-def _secret(name: str, conn_id: str, line: str) -> JSON:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": name,
-            "labels": {"app.kubernetes.io/managed-by": "modelyard"},
-            "annotations": {f"{_LABEL}/connection": conn_id},
-        },
-        "type": "Opaque",
-        "data": {_FILE: b64encode(f"{line}\n".encode()).decode()},
-    }
 
 
 def check_source(source: Mapping[str, str]) -> None:

@@ -7,50 +7,21 @@ classes, so a description here is what a user reads. A :class:`Project` is froze
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from modelyard.project.pod import Pod
 from modelyard.project.schedule import check_cron, check_timetable
-from modelyard.steps.plan import STEPS
+from modelyard.project.section import Section
+from modelyard.quantity import check_bytes, check_cpu
+from modelyard.steps.plan import BY_NAME, STEPS
 from modelyard.validation.metrics import METRICS
 
 RESERVED = "modelyard-"  # modelyard-rollback is a DAG already
 SCHEMES = ("file", "http", "https", "s3")
-
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
-_FACTORS = {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3)} | {
-    prefix + binary: Decimal((1024 if binary else 1000) ** power)
-    for power, prefix in enumerate("KMGTPE", start=1)
-    for binary in ("", "i")
-    if prefix + binary != "K"
-}
-
-
-def _quantity(text: str) -> Decimal:
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise ValueError(f"'{text}' is no Kubernetes quantity")
-    value = Decimal(match[1]) * _FACTORS[match[2] or ""]
-    if value == 0:
-        raise ValueError("it must be more than 0")
-    return value
-
-
-def _check_cpu(text: str) -> str:
-    if _quantity(text) % Decimal("0.001"):
-        raise ValueError(f"'{text}' is finer than a thousandth of a core, which Kubernetes refuses")
-    return text
-
-
-def _check_memory(text: str) -> str:
-    if _quantity(text) < 2**20:
-        raise ValueError(f"'{text}' is less than one mebibyte ('m' means thousandths, 'Mi' mebibytes)")
-    return text
 
 
 def _number_as_text(value: Any) -> Any:
@@ -95,14 +66,8 @@ ModelName = Annotated[LowerCaseName, AfterValidator(check_not_reserved)]
 DataName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 RelativePath = Annotated[str, AfterValidator(check_relative_path)]
 Quantity = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | float)]
-Cpu = Annotated[Quantity, AfterValidator(_check_cpu)]
-Memory = Annotated[Quantity, AfterValidator(_check_memory)]
-
-
-class Section(BaseModel):
-    """A mapping of model.yaml: no unknown keys, no silent casts, no change after it was read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+Cpu = Annotated[Quantity, AfterValidator(check_cpu)]
+Memory = Annotated[Quantity, AfterValidator(check_bytes)]
 
 
 class Owner(Section):
@@ -176,6 +141,32 @@ class Resources(Section):
 
     cpu: Cpu | None = Field(default=None, description="Cores, as a Kubernetes quantity.", examples=["1", "500m"])
     memory: Memory | None = Field(default=None, description="Bytes, as a Kubernetes quantity.", examples=["1Gi"])
+
+
+class StepResources(Resources):
+    """What one step asks for and is limited to, where steps are pods."""
+
+    ephemeral_storage: Memory | None = Field(
+        default=None, description="Bytes on the node's disk, as a Kubernetes quantity.", examples=["20Gi"]
+    )
+    gpu: int | None = Field(
+        default=None, ge=1, description="GPUs, of the kind that Airflow's configuration names.", examples=[1]
+    )
+
+    def quantities(self) -> dict[str, str]:
+        """Return what is asked for, by name."""
+        return {name: str(quantity) for name, quantity in self.model_dump(exclude_none=True).items()}
+
+
+class Step(Section):
+    """How one step of the pipeline runs, where steps are pods."""
+
+    resources: StepResources = Field(default_factory=StepResources, description="What it asks for and is limited to.")
+    defer: bool = Field(
+        default=False,
+        description="Wait for the pod in Airflow's triggerer and not in a worker: for trainings of many minutes.",
+    )
+    pod: Pod = Field(default_factory=Pod, description="What its pod is given, as Kubernetes writes it.")
 
 
 class Serving(Section):
@@ -296,12 +287,22 @@ class Project(Section):
     )
     serving: Serving = Field(default_factory=Serving, description="How the model answers.")
     deployment: Deployment = Field(default_factory=Deployment, description="Where versions go.")
-    resources: dict[Literal[tuple(step.name for step in STEPS)], Resources] = Field(  # type: ignore[valid-type]
-        default_factory=dict, description="What single steps may use, by step."
+    steps: dict[Literal[tuple(step.name for step in STEPS)], Step] = Field(  # type: ignore[valid-type]
+        default_factory=dict,
+        description=f"How single steps run, by step: {', '.join(f'`{step.name}`' for step in STEPS)}.",
     )
     retries: int = Field(
         default=2, ge=0, le=20, description="How often Airflow tries a step again that failed for a passing reason."
     )
+
+    @field_validator("steps")
+    @classmethod
+    def _only_the_projects_code_has_variables(cls, steps: dict[str, Step]) -> dict[str, Step]:
+        for name, step in steps.items():
+            if (step.pod.env or step.pod.envFrom) and BY_NAME[name].image != "environment":
+                with_code = " and ".join(f"`{one.name}`" for one in STEPS if one.image == "environment")
+                raise ValueError(f"`{name}` runs no code of the project: variables belong to {with_code}")
+        return steps
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON types: ``Project.model_validate`` of that gives an equal project."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard import process
-from modelyard.client.child import environment, lay_client
+from modelyard.client.child import environment, given, lay_client
 from modelyard.client.relay import VARIABLE
 from modelyard.environments import Lock, differences
 from modelyard.errors import TrainingFailed
@@ -111,7 +111,7 @@ def train(
             variables = environment(Path(sys.executable), home, code=[])
         else:
             command = [str(python), "-P", "-m", "modelyard.client.launch", entry, *_arguments(updates)]
-        returncode = child.run(command, cwd=project, environment=variables, hidden=hidden, log=log)
+        returncode = child.run(command, cwd=project, environment=variables | given(), hidden=hidden, log=log)
         status, how = child.ended(returncode)
         runs = recorder.finish(status, f"its process {how}")
     run, model = _the_run(runs, entry, how, returncode)

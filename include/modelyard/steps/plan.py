@@ -42,6 +42,10 @@ ROLLBACK = Step("rollback", "Deploy an earlier version again")
 BY_NAME = {step.name: step for step in (*STEPS, ROLLBACK)}
 DEPLOYING = ("deploy", "rollback")
 RELEASING = ("validate", "containerise", "test_image", "push", "deploy")
+# The steps that run the project's code are those that one run may need more for than another.
+RESOURCE_PARAMS = tuple(
+    f"resources.{step.name}.{what}" for step in STEPS if step.image == "environment" for what in ("cpu", "memory")
+)
 
 
 def skipped_because(step: str, params: Mapping[str, Any]) -> str | None:

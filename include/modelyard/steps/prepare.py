@@ -17,6 +17,7 @@ from modelyard.project import Project, load
 from modelyard.project.load import nearest
 from modelyard.project.lock import check_lock, read_lock
 from modelyard.project.model import check_uri
+from modelyard.steps import plan
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Prepared
 from modelyard.store import ModelVersion, PipelineRun
@@ -126,6 +127,7 @@ def _refuse_unknown(run: PipelineRun, config: list[str], project: Project) -> No
     asks = any(environment.approval for environment in project.deployment.environments.values())
     known = [
         *_PARAMS,
+        *plan.RESOURCE_PARAMS,
         *(["ref"] if "git" in run.project else []),
         *(["approve"] if asks else []),
         *(f"config.{path}" for path in config),

@@ -31,7 +31,7 @@ def run(context: StepContext) -> Trained:
     fingerprints, paths = [], {}
     for name, declared in project.data.items():
         uri = prepared.data_uris[name]
-        path = data.fetch(uri, folder, files, name, context.store.address)
+        path = data.fetch(uri, folder, files, name, context.store.address, hidden=context.hidden)
         fingerprint = data.fingerprint(path, name=name, role=declared.role, uri=uri, target=declared.target)
         context.store.artifacts.put_file(path)
         context.log(f"data.{name}: {uri}: {fingerprint.rows} rows, {fingerprint.digest[:19]}")

@@ -101,6 +101,22 @@ class StoreAddress:
         given.setdefault("registry", f"oci:{home / 'images'}")
         return cls(mongo_uri=uri, registry_insecure=insecure, **given)
 
+    @classmethod
+    def from_folder(cls, folder: Path) -> StoreAddress:
+        """Return the address that a mounted Secret holds: a file for each of the variables of ``from_environment``.
+
+        Raises:
+            StoreError: a part is not named. Nothing may be taken for this machine's own: a pod's is gone with it.
+        """
+        variables = {item: folder / f"MODELYARD_{item.upper()}" for item in cls.__dataclass_fields__}
+        given = {path.name: path.read_text().rstrip("\n") for path in variables.values() if path.is_file()}
+        for needed in ("MODELYARD_MONGO_URI", "MODELYARD_ARTIFACTS", "MODELYARD_REGISTRY"):
+            if not given.get(needed):
+                raise StoreError(
+                    f"The Secret with the store's address has no key {needed}", "add the key to the Secret"
+                )
+        return cls.from_environment(given)
+
     def to_environment(self) -> dict[str, str]:
         """Return the variables that ``from_environment`` reads, secrets included."""
         values = {name: "true" if value is True else value for name, value in asdict(self).items()}

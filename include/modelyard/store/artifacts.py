@@ -177,7 +177,7 @@ def open_artifacts(address: StoreAddress) -> Artifacts:
         return Artifacts(Folder(Path(unquote(parts.path))))
     from modelyard.store.s3 import Bucket
 
-    return Artifacts(Bucket(parts.netloc, parts.path.strip("/"), address))
+    return Artifacts(Bucket.of(address))
 
 
 class _Checked(io.RawIOBase):

@@ -8,7 +8,8 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
+from urllib.parse import urlsplit
 
 from modelyard.errors import NotFound, StoreError, Unavailable
 from modelyard.store.address import StoreAddress
@@ -29,8 +30,14 @@ class Bucket:
     crash left behind takes room until the bucket's lifecycle rule (``AbortIncompleteMultipartUpload``) removes it.
     """
 
+    @classmethod
+    def of(cls, address: StoreAddress) -> Self:
+        """Return the bucket of an address whose artifacts are in one."""
+        parts = urlsplit(address.artifacts)
+        return cls(parts.netloc, parts.path.strip("/"), address)
+
     def __init__(self, bucket: str, prefix: str, address: StoreAddress) -> None:
-        self._bucket = bucket
+        self.name = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._address = address
         self._where = f"Bucket '{bucket}' at {address.s3_endpoint_url or 'AWS'}"
@@ -38,8 +45,8 @@ class Bucket:
     def size(self, path: str) -> int | None:
         """Return the size of an object, None when there is none."""
         try:
-            with self._errors():
-                head = self._client.head_object(**self._object(path))
+            with self.errors():
+                head = self.client.head_object(**self.object(path))
         except NotFound:
             return None
         size: int = head["ContentLength"]
@@ -54,22 +61,25 @@ class Bucket:
 
     def open(self, path: str) -> BinaryIO:
         """Return an object's bytes as they come."""
-        with self._errors():
-            body = self._client.get_object(**self._object(path))["Body"]
+        with self.errors():
+            body = self.client.get_object(**self.object(path))["Body"]
         return io.BufferedReader(_Body(body, self))
 
     def ping(self) -> None:
         """Make sure that the bucket is there and lets this user in."""
-        with self._errors():
-            self._client.head_bucket(Bucket=self._bucket)
+        try:
+            with self.errors():
+                self.client.head_bucket(Bucket=self.name)
+        except NotFound as error:  # an answer without a body doesn't say of what
+            raise self._no_bucket() from error
 
     def _put(self, path: str, data: bytes) -> None:
         from botocore.exceptions import ClientError
 
-        with self._errors():
+        with self.errors():
             try:
-                self._client.put_object(
-                    **self._object(path), **self._encryption, Body=data, ContentMD5=_md5(data), IfNoneMatch="*"
+                self.client.put_object(
+                    **self.object(path), **self._encryption, Body=data, ContentMD5=_md5(data), IfNoneMatch="*"
                 )
             except ClientError as error:
                 if error.response["Error"]["Code"] not in _THERE_ALREADY:
@@ -78,23 +88,24 @@ class Bucket:
     def _upload(self, path: str, source: BinaryIO, part_size: int) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        with self._errors():
-            upload = self._client.create_multipart_upload(**self._object(path), **self._encryption)
-            target = self._object(path) | {"UploadId": upload["UploadId"]}
+        with self.errors():
+            upload = self.client.create_multipart_upload(**self.object(path), **self._encryption)
+            target = self.object(path) | {"UploadId": upload["UploadId"]}
             try:
                 parts: list[dict[str, Any]] = []
                 while data := source.read(part_size):
                     number = len(parts) + 1
-                    answer = self._client.upload_part(**target, PartNumber=number, Body=data, ContentMD5=_md5(data))
+                    answer = self.client.upload_part(**target, PartNumber=number, Body=data, ContentMD5=_md5(data))
                     parts.append({"PartNumber": number, "ETag": answer["ETag"]})
-                self._client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+                self.client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
             except BaseException:
                 with suppress(BotoCoreError, ClientError):  # the first error is the one to tell
-                    self._client.abort_multipart_upload(**target)
+                    self.client.abort_multipart_upload(**target)
                 raise
 
-    def _object(self, path: str) -> dict[str, str]:
-        return {"Bucket": self._bucket, "Key": self._prefix + path}
+    def object(self, path: str) -> dict[str, str]:
+        """Return what names an object to the client."""
+        return {"Bucket": self.name, "Key": self._prefix + path}
 
     @cached_property
     def _encryption(self) -> dict[str, str]:
@@ -107,7 +118,8 @@ class Bucket:
         return {"ServerSideEncryption": wanted}
 
     @cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """The client itself, for what a store never does; around it goes ``errors``."""
         import boto3
         from botocore.config import Config
 
@@ -129,7 +141,7 @@ class Bucket:
         return session.client("s3", endpoint_url=address.s3_endpoint_url, verify=address.s3_ca_bundle, config=config)
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
         """Turn the client's errors into Modelyard's."""
         from botocore.exceptions import (
             BotoCoreError,
@@ -158,11 +170,14 @@ class Bucket:
         except BotoCoreError as error:
             raise StoreError(f"{self._where} cannot be used: {error}") from error
 
+    def _no_bucket(self) -> StoreError:
+        return StoreError(f"{self._where} does not exist", "create it, or correct the address of the artifacts")
+
     def _refusal(self, error: Any) -> Exception:
         code = str(error.response["Error"]["Code"])
         status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
         if code == "NoSuchBucket":
-            return StoreError(f"{self._where} does not exist", "create it, or correct the address of the artifacts")
+            return self._no_bucket()
         if code in _MISSING:
             return NotFound(f"{self._where} has no such object")
         if code in _REFUSED:
@@ -186,7 +201,7 @@ class _Body(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with self._bucket._errors():
+        with self._bucket.errors():
             data = self._body.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.child import environment, lay_client
+from modelyard.client.child import environment, given, lay_client
 from modelyard.client.loaded import FACTS
 from modelyard.client.scorer import Scorer, ScorerError
 from modelyard.errors import GateFailed
@@ -41,7 +41,7 @@ def loaded(python: Path, model: Path, project: Path, hidden: Sequence[Path], wor
     home = workdir / "candidate"
     home.mkdir()
     code = [lay_client(workdir / "client"), project]
-    with Scorer(python, model, environment(python, home, code=code), hidden) as scorer:
+    with Scorer(python, model, environment(python, home, code=code) | given(), hidden) as scorer:
 
         def ask(request: JSON) -> JSON:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -186,3 +187,15 @@ def test_the_places_of_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {f"{tmp_path}/mongo", f"{tmp_path}/airflow", "/home/me/.aws", "/home/me/airflow/airflow.cfg"} <= places
     monkeypatch.setenv("AIRFLOW_HOME", "~/other")
     assert Path("/home/me/other/airflow.db") in credential_places(tmp_path)
+
+
+def test_variables_of_the_project_take_effect_only_once_it_is_closed_off(folders: Folders):
+    """The dynamic linker names a library that isn't there for each program that it starts with it."""
+    command = confined([sys.executable, "-c", "import os; print(sorted(os.environ.items()))"], hidden=folders.hidden)
+    given = {"MODELYARD_PROJECT_LD_PRELOAD": "/none.so", "MODELYARD_PROJECT_TOKEN": "a", "MODELYARD_PROJECT_HOME": "b"}
+    done = subprocess.run(
+        command, env=given | {"HOME": "/ours", "LC_ALL": "C.UTF-8"}, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("/none.so") == 1
+    variables = dict(ast.literal_eval(done.stdout))
+    assert variables == {"HOME": "/ours", "LC_ALL": "C.UTF-8", "LD_PRELOAD": "/none.so", "TOKEN": "a"}

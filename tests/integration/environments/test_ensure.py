@@ -3,7 +3,6 @@ from __future__ import annotations
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,15 +123,6 @@ def test_an_index_that_cannot_be_reached_is_worth_another_try(
     with pytest.raises(Unavailable, match="could not be fetched") as caught:
         ensure(locked(tmp_path, "missing==1.0\n"), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
     assert "secret" not in str(caught.value)
-
-
-def test_an_environment_for_another_python_is_not_run_by_this_one(index: Any, tmp_path: Path) -> None:
-    lock = locked(tmp_path, index.wheel("hello", "1.0", {"hello.py": HELLO}))
-    images = Layout(tmp_path / "images")
-    ref = replace(ensure(lock, images, tmp_path / "home", lambda _: None), python="3.8")
-
-    with pytest.raises(EnvironmentBuildError, match=r"is for Python 3\.8, and this machine's is 3\."):
-        python_of(ref, images, tmp_path / "home")
 
 
 def test_a_lock_for_another_python_is_refused(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_refusal_is_told_by_its_kind(
     def refuse(**_: object) -> None:
         raise ClientError(answer, "GetObject")
 
-    monkeypatch.setattr(bucket._client, "get_object", refuse)
+    monkeypatch.setattr(bucket.client, "get_object", refuse)
     with pytest.raises(kind) as caught:
         bucket.open("x")
     assert type(caught.value) is kind

@@ -1,5 +1,4 @@
 import json
-from base64 import b64decode
 from dataclasses import replace
 from typing import Any
 
@@ -7,16 +6,7 @@ import pytest
 
 from modelyard.errors import RequestError, StoreError
 from modelyard.execution import Command, ImageBeside
-from modelyard.execution.kubernetes import (
-    Secrets,
-    address_secret,
-    check_reachable,
-    check_source,
-    check_target,
-    git_secret,
-    secret_name,
-    step_pod,
-)
+from modelyard.execution.kubernetes import Secrets, check_reachable, check_source, check_target, step_pod
 from modelyard.steps.plan import BY_NAME
 from modelyard.store import StoreAddress
 
@@ -31,13 +21,23 @@ ADDRESS = StoreAddress(
 PRODUCTION = ImageBeside("wine", f"sha256:{'a' * 64}", "wine", 3)
 
 
-def pod(step: str = "train", *, git: str | None = None, **command: Any) -> dict[str, Any]:
+def pod(
+    step: str = "train",
+    *,
+    store: str = "modelyard-store",
+    git: str | None = None,
+    pull: str | None = None,
+    template: dict[str, Any] | None = None,
+    **command: Any,
+) -> dict[str, Any]:
     return step_pod(
         Command(step, RUN, **command),
         runner_image="registry.example.com/models/runner:1",
-        secrets=Secrets("modelyard-store", git),
+        secrets=Secrets(store, git, pull),
         images_beside={"production": "registry.example.com/models/wine@sha256:aa"},
         deadline_seconds=3600,
+        gpu_resource="amd.com/gpu",
+        template=template,
     )
 
 
@@ -65,7 +65,7 @@ def test_the_command_is_what_a_process_of_the_worker_gets():
     (container,) = pod("train", try_number=2, clear_number=1)["spec"]["containers"]
     assert container["args"] == [
         *("step", "train", "--pipeline-run", RUN, "--try-number", "2", "--clear-number", "1"),
-        *("--address", "/run/modelyard/store/given"),
+        *("--address", "/run/modelyard/store"),
     ]
     assert container["image"] == "registry.example.com/models/runner:1"
     assert {variable["name"] for variable in container["env"]} == {"HOME", "MODELYARD_HOME", "PYTHONUNBUFFERED"}
@@ -120,8 +120,9 @@ def test_an_image_beside_starts_first_and_is_given_nothing():
 
 
 def test_resources_are_asked_for_and_are_the_limit():
-    quantities = {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi", "nvidia.com/gpu": "1"}
-    (container,) = pod("train", resources=quantities)["spec"]["containers"]
+    asked = {"cpu": "2", "memory": "4Gi", "ephemeral_storage": "10Gi", "gpu": "1"}
+    quantities = {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi", "amd.com/gpu": "1"}
+    (container,) = pod("train", resources=asked)["spec"]["containers"]
     assert container["resources"] == {"requests": quantities, "limits": quantities}
     assert pod("train")["spec"]["containers"][0]["resources"] == {}
 
@@ -129,31 +130,11 @@ def test_resources_are_asked_for_and_are_the_limit():
 def test_a_repositorys_token_is_mounted_beside_the_stores_address():
     spec = pod("prepare", git="modelyard-git")["spec"]
     (container,) = spec["containers"]
-    assert container["args"][-2:] == ["--git", "/run/modelyard/git/given"]
+    assert container["args"][-2:] == ["--git", "/run/modelyard/git"]
     assert {volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume} == {
         "modelyard-store",
         "modelyard-git",
     }
-
-
-def test_secrets_hold_what_the_step_reads():
-    made = address_secret(ADDRESS, "model_store_default")
-    given = json.loads(b64decode(made["data"]["given"]))
-    assert StoreAddress.from_json(given["address"]) == ADDRESS
-    assert given["git"] is None
-    of_git = git_secret(("me", "token"), "git_default", "default")
-    assert json.loads(b64decode(of_git["data"]["given"])) == ["me", "token"]
-    assert of_git["metadata"]["annotations"] == {"modelyard.io/connection": "git_default"}
-
-
-def test_each_connection_of_each_airflow_has_a_secret_of_its_own():
-    names = {
-        secret_name(conn_id, installation)
-        for conn_id in ("model_store_default", "model-store-default", "Model Store", "x" * 250)
-        for installation in ("default", "other")
-    }
-    assert len(names) == 8
-    assert all(name.startswith("modelyard-") and name == name.lower() and len(name) < 100 for name in names)
 
 
 @pytest.mark.parametrize(
@@ -188,3 +169,82 @@ def test_a_service_that_would_end_with_its_pod_is_refused():
     check_target("staging", "kubernetes")
     with pytest.raises(RequestError, match="'production' has the target 'local'"):
         check_target("production", "local")
+
+
+ASKED: dict[str, Any] = {
+    "nodeSelector": {"disk": "ssd"},
+    "affinity": {"podAffinity": {}},
+    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    "priorityClassName": "batch",
+    "serviceAccountName": "wine-training",
+    "imagePullSecrets": [{"name": "registry"}],
+    "env": [
+        {"name": "PATH", "value": "/mnt/bin:$(HOME):$(PATH):$$(PATH)"},
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "wandb", "key": "token"}}},
+    ],
+    "envFrom": [{"prefix": "S_", "configMapRef": {"name": "settings"}}, {"secretRef": {"name": "more"}}],
+    "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": "wines"}}],
+    "volumeMounts": [{"name": "home", "mountPath": "/mnt/data"}],
+}
+
+
+def test_a_project_is_given_what_it_asks_for():
+    spec = pod("train", pod=ASKED)["spec"]
+    for key in ("nodeSelector", "affinity", "tolerations", "priorityClassName", "serviceAccountName"):
+        assert spec[key] == ASKED[key]
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["automountServiceAccountToken"] is False
+    (container,) = spec["containers"]
+    assert {"name": "project-home", "persistentVolumeClaim": {"claimName": "wines"}} in spec["volumes"]
+    assert {"name": "home", "emptyDir": {}} in spec["volumes"]
+    assert {"name": "project-home", "mountPath": "/mnt/data"} in container["volumeMounts"]
+
+
+def test_its_variables_mean_nothing_to_the_steps_own_process():
+    """Which has the store's credentials: no search path and no library of the project's may be loaded there."""
+    (container,) = pod("train", pod=ASKED)["spec"]["containers"]
+    ours = {"HOME", "MODELYARD_HOME", "PYTHONUNBUFFERED"}
+    theirs = [variable for variable in container["env"] if variable["name"] not in ours]
+    assert theirs == [
+        {"name": "MODELYARD_PROJECT_PATH", "value": "/mnt/bin:$(HOME):$(MODELYARD_PROJECT_PATH):$$(PATH)"},
+        {"name": "MODELYARD_PROJECT_TOKEN", "valueFrom": {"secretKeyRef": {"name": "wandb", "key": "token"}}},
+    ]
+    assert container["envFrom"] == [
+        {"prefix": "MODELYARD_PROJECT_S_", "configMapRef": {"name": "settings"}},
+        {"prefix": "MODELYARD_PROJECT_", "secretRef": {"name": "more"}},
+    ]
+
+
+def test_an_image_beside_is_given_none_of_it():
+    (beside,) = pod("validate", beside={"production": PRODUCTION}, pod=ASKED)["spec"]["initContainers"]
+    assert not [variable for variable in beside["env"] if "PROJECT" in variable["name"]]
+    assert [mount["name"] for mount in beside["volumeMounts"]] == ["tmp-production"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "NAME", "key": "MODELYARD_MONGO_URI"}}}]},
+        {"envFrom": [{"secretRef": {"name": "NAME"}}]},
+        {"volumes": [{"name": "a", "secret": {"secretName": "NAME"}}]},
+    ],
+)
+@pytest.mark.parametrize("name", ["our-store", "our-git", "modelyard-git-default-12345678"])
+def test_a_secret_of_modelyards_own_is_not_for_a_project(asked: dict[str, Any], name: str):
+    named = json.loads(json.dumps(asked).replace("NAME", name))
+    with pytest.raises(RequestError, match=f"asks for the Secret '{name}', which holds credentials of Modelyard's own"):
+        pod("prepare", pod=named, store="our-store", git="our-git")
+    pod("prepare", pod=json.loads(json.dumps(asked).replace("NAME", "wandb")))
+
+
+def test_nodes_pull_by_the_registrys_secret():
+    spec = pod("train", pull="modelyard-registry", pod=ASKED)["spec"]
+    assert spec["imagePullSecrets"] == [{"name": "modelyard-registry"}, {"name": "registry"}]
+
+
+def test_a_template_is_what_the_pod_is_merged_onto():
+    template = {"spec": {"tolerations": [{"key": "batch"}], "containers": [{"name": "base", "stdin": True}]}}
+    spec = pod("train", template=template, pod=ASKED)["spec"]
+    assert spec["tolerations"] == [{"key": "batch"}, *ASKED["tolerations"]]
+    assert spec["containers"][0]["stdin"] is True
+    assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True

@@ -24,7 +24,7 @@ def lock(name: str = "wine", config: list[dict[str, Any]] | None = None, **proje
                 "staging": {"target": "local", "protected": False, "approval": False},
             },
         },
-        "resources": {"train": {"cpu": "1", "memory": None}},
+        "steps": {"train": {"resources": {"cpu": "1", "memory": None}}},
         "retries": 2,
     }
     config = [{"path": "model.C", "type": "number", "default": 1.0, "doc": "Strength"}] if config is None else config

@@ -2,15 +2,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException
 from airflow.serialization.serialized_objects import DagSerialization
+from tests.unit.model_store.locks import lock, write
 
 from model_store.kubernetes import KubernetesStepOperator
 from model_store.local import LocalStepOperator
-from model_store.mode import configured_mode
+from model_store.mode import configured_mode, resource_params
+from model_store.pipeline import project_dag
+from model_store.projects import find
 from model_store.run import PipelineStep
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
@@ -37,6 +41,68 @@ def test_steps_are_pods_of_the_configured_cluster(kubernetes_mode: pytest.Monkey
     assert (task.deferrable, task.do_xcom_push, task.durable) == (False, False, True)
     kept = DagSerialization.to_dict(dag)["dag"]["tasks"][0]["__var"]
     assert kept["_operator_extra_links"] == {"Service": "_link_service", "Model version": "_link_model_version"}
+
+
+def deploying(**settings: Any) -> KubernetesStepOperator:
+    step = PipelineStep("deploy", lambda _: pytest.fail("not at parsing"), "model_store_default", settings)
+    task = configured_mode()(task_id="deploy", pipeline_step=step)
+    assert isinstance(task, KubernetesStepOperator)
+    return task
+
+
+@pytest.fixture
+def pods(kubernetes_mode: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    kubernetes_mode.setenv("AIRFLOW__MODELYARD__RUNNER_IMAGE", "registry.example.com/runner:1")
+    return kubernetes_mode
+
+
+@pytest.mark.usefixtures("pods")
+def test_a_step_that_defers_has_its_lines_live():
+    task = deploying(defer=True)
+    assert task.deferrable
+    assert task.logging_interval == 3
+
+
+def test_what_the_administrator_says_of_pods(pods: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "pod.yaml").write_text("spec: {tolerations: [{key: batch, operator: Exists}]}")
+    pods.setenv("AIRFLOW__MODELYARD__GPU_RESOURCE", "amd.com/gpu")
+    pods.setenv("AIRFLOW__MODELYARD__STORE_SECRET", "our-store")
+    pods.setenv("AIRFLOW__MODELYARD__FORBID", "env, cpu")
+    pods.setenv("AIRFLOW__MODELYARD__POD_TEMPLATE", str(tmp_path / "pod.yaml"))
+    cluster = deploying().cluster
+    assert (cluster.gpu_resource, cluster.store_secret, cluster.forbidden) == (
+        "amd.com/gpu",
+        "our-store",
+        ("env", "cpu"),
+    )
+    assert cluster.template == {"spec": {"tolerations": [{"key": "batch", "operator": "Exists"}]}}
+    assert resource_params() == ("resources.train.memory", "resources.validate.memory")
+
+
+@pytest.mark.usefixtures("pods")
+def test_a_template_that_is_not_there_is_seen_when_dags_are_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AIRFLOW__MODELYARD__POD_TEMPLATE", "/no/such/pod.yaml")
+    with pytest.raises(AirflowException, match=r"The pod template /no/such/pod.yaml .* cannot be read"):
+        configured_mode()
+
+
+def test_a_project_that_asks_for_what_is_forbidden_is_a_broken_dag(pods: pytest.MonkeyPatch, tmp_path: Path):
+    pods.setenv("AIRFLOW__MODELYARD__FORBID", "cpu")
+    (found,) = find([write(tmp_path / "wine", lock())])
+    dag = project_dag(found, configured_mode())
+    assert "broken" in dag.tags
+    assert "`steps.train.resources.cpu` of model.yaml is forbidden by the administrator" in str(dag.doc_md)
+
+
+def test_pods_are_a_matter_of_pods():
+    assert resource_params() == ()
+
+
+def test_the_scheduler_loads_the_pod_operator_before_it_forks_its_workers():
+    """Each of them would take seconds for it."""
+    code = "import sys, model_store.plugin; assert 'model_store.kubernetes' in sys.modules"
+    environment = {**os.environ, "PYTHONPATH": str(PLUGINS), "AIRFLOW__MODELYARD__EXECUTION": "kubernetes"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
 def test_pods_need_an_image(kubernetes_mode: pytest.MonkeyPatch):

@@ -8,6 +8,7 @@ from tests.unit.model_store.locks import asks_for_approval, lock, write
 
 from model_store.params import needs_approval, params_of
 from model_store.projects import LockedProject, find
+from modelyard.steps.plan import RESOURCE_PARAMS
 
 
 def locked(tmp_path: Path, **changes: Any) -> LockedProject:
@@ -84,6 +85,31 @@ def test_approval_is_asked_for_only_where_an_environment_may_need_it(tmp_path: P
     plain = locked(tmp_path / "b")
     assert not needs_approval(plain)
     assert "approve" not in params_of(plain)
+
+
+def test_a_run_can_be_given_more_where_steps_are_pods(tmp_path: Path):
+    project = locked(tmp_path)
+    params = ParamsDict(params_of(project, RESOURCE_PARAMS))
+    names = [key for key in params if key.startswith("resources.")]
+    assert names == [
+        "resources.train.cpu",
+        "resources.train.memory",
+        "resources.validate.cpu",
+        "resources.validate.memory",
+    ]
+    assert params.validate()["resources.train.cpu"] == "1", "what model.yaml says"
+    assert params.validate()["resources.validate.memory"] is None
+    params.update({"resources.train.memory": "16Gi", "resources.train.cpu": "500m"})
+    assert project.asked_for(params.validate()).items() >= {"resources.train.memory": "16Gi"}.items()
+    for wrong in ("lots", "16 Gi", "-1", "16GB", 16):
+        with pytest.raises(ParamValidationError):
+            ParamsDict(params_of(project, RESOURCE_PARAMS)).update({"resources.train.memory": wrong})
+
+
+def test_only_what_differs_from_model_yaml_is_written_down(tmp_path: Path):
+    project = locked(tmp_path)
+    defaults = ParamsDict(params_of(project, RESOURCE_PARAMS)).validate()
+    assert not [key for key in project.asked_for(defaults) if key.startswith("resources.")]
 
 
 def test_only_a_git_project_has_a_ref(tmp_path: Path):

@@ -41,7 +41,6 @@ def test_the_run_is_written_down_before_its_first_step(store: Store, locked: Loc
     assert (run.model, run.started_by, run.project) == ("wine", "ada", locked.source)
     assert run.settings["environment"] == "production"
     assert (command.step, command.pipeline_run, command.try_number) == ("train", run.id, 1)
-    assert command.resources == {"cpu": "1"}
     again, _ = step(locked, "validate").begin(context(clear_number=2), store)
     assert again.id == run.id
     assert again.clear_number == 2

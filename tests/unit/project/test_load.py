@@ -24,7 +24,7 @@ deployment:
   environments:
     staging: {}
     production: {protected: true, approval: true}
-resources: {train: {cpu: 2, memory: 1Gi}}
+steps: {train: {resources: {cpu: 2, memory: 1Gi}}}
 """
 
 
@@ -47,7 +47,7 @@ def test_a_sound_project_is_resolved(tmp_path: Path) -> None:
     assert project.entry == "train.py"
     assert project.seed == 42
     assert project.data["houses"].role == "train"
-    assert project.resources["train"].cpu == "2"
+    assert project.steps["train"].resources.cpu == "2"
     assert project.deployment.environments["production"].protected
 
 
@@ -66,7 +66,7 @@ def test_every_mistake_is_told_with_line_and_remedy(tmp_path: Path) -> None:
         ["model.yaml:5", "schedule"],
         ["model.yaml:7", "data.houses.tagret"],
         ["model.yaml:12", "deployment"],
-        ["model.yaml:17", "resources.train.memory"],
+        ["model.yaml:17", "steps.train.resources.memory"],
     ]
     assert "Did you mean 'description'?" in found[0]
     assert "Did you mean 'target'?" in found[2]
@@ -90,9 +90,9 @@ def test_every_mistake_is_told_with_line_and_remedy(tmp_path: Path) -> None:
         ("entry: ../train.py", "'../train.py' is not a path inside the project's folder"),
         ("entry: train.R", "entry: 'train.R' does not have the form"),
         ("tags: demo", "tags: should be a valid tuple"),
-        ("resources: {trains: {cpu: 1}}", "'trains' is no name that may stand here.\n  → Did you mean 'train'?"),
-        ("resources: {train: {memory: 128m}}", "'128m' is less than one mebibyte"),
-        ("resources: {train: {cpu: 0.0001}}", "finer than a thousandth of a core"),
+        ("steps: {trains: {defer: true}}", "'trains' is no name that may stand here.\n  → Did you mean 'train'?"),
+        ("steps: {train: {resources: {memory: 128m}}}", "'128m' is less than one mebibyte"),
+        ("steps: {train: {resources: {cpu: 0.0001}}}", "finer than a thousandth of a core"),
         ("data: {a: {uri: 'ftp://h/a.csv'}}", "'ftp:' cannot be fetched"),
         ("data: {a: {uri: 's3://bucket'}}", "names no bucket and key"),
         ("data: {a: {role: train}}", "data.a.uri: is missing"),

@@ -142,6 +142,20 @@ class Cluster:
         proxy = f"{_path('Service', namespace, f'http:{name}:{port}')}/proxy{path}"
         return self._send(method, proxy, body)
 
+    def ask_once(
+        self, method: str, path: str, body: JSON | None = None, accept: tuple[int, ...] = ()
+    ) -> tuple[int, Mapping[str, str], Any]:
+        """Ask anything, but only once: for who wants to know whether the API server answers.
+
+        Returns:
+            Status (a good one or one of ``accept``), headers and parsed body.
+        """
+        status, headers, data = self._send(method, path, body)
+        answer = _parsed(data)
+        if status >= 300 and status not in accept:
+            raise _refused(status, answer, path)
+        return status, headers, answer
+
     def _ask(
         self,
         method: str,

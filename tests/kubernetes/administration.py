@@ -1,0 +1,67 @@
+"""docker/kubernetes as an administrator applies it, in namespaces of a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.fixtures_cluster import TestCluster
+from tests.fixtures_machine import REPOSITORY
+
+MANIFESTS = REPOSITORY / "docker" / "kubernetes"
+
+
+def manifests(name: str, namespaces: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the objects in a file of docker/kubernetes, but for Namespaces, in these namespaces instead of its own."""
+    objects = [one for one in yaml.safe_load_all((MANIFESTS / name).read_text()) if one["kind"] != "Namespace"]
+    for one in objects:
+        for place in (one["metadata"], *one.get("subjects", ())):
+            if "namespace" in place:
+                place["namespace"] = namespaces[place["namespace"]]
+    return objects
+
+
+def apply(cluster: TestCluster, objects: list[dict[str, Any]], namespace: str) -> None:
+    """Make the objects; those that name no namespace in this one."""
+    from kubernetes import utils
+
+    for one in objects:
+        utils.create_from_dict(cluster.api, one, namespace=namespace)
+
+
+def apply_rights(cluster: TestCluster, namespace: str, airflow: str) -> None:
+    """Make the accounts of steps and deployer with their rights in ``namespace``, and the rights of Airflow's accounts.
+
+    Args:
+        cluster: with all rights.
+        namespace: of the steps, and of an environment as well.
+        airflow: the namespace that Airflow's accounts are of.
+    """
+    named = {"modelyard": namespace, "airflow": airflow}
+    apply(cluster, manifests("modelyard.yaml", named), namespace)
+    apply(cluster, manifests("environment.yaml", named), namespace)
+
+
+def kubeconfig(cluster: TestCluster, file: Path, server: str, account: str, namespace: str) -> Path:
+    """Write a file by which whoever has it is a service account, as its pods are by their mounted token."""
+    from kubernetes import client
+
+    core = client.CoreV1Api(cluster.api)
+    authority = cluster.api.configuration.ssl_ca_cert
+    core.create_namespaced_service_account(namespace, {"metadata": {"name": account}})
+    wanted = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=7200))
+    token = core.create_namespaced_service_account_token(account, namespace, wanted).status.token
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": authority}}],
+                "users": [{"name": account, "user": {"token": token}}],
+                "contexts": [{"name": "test", "context": {"cluster": "test", "user": account}}],
+                "current-context": "test",
+            }
+        )
+    )
+    return file

@@ -1,0 +1,69 @@
+"""A server that is away in the middle of a step: for half a minute it does no harm, for long it is one clear error.
+
+With ``MODELYARD_FAULTS`` every server is away in every step, one after the other; without, all of them at once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from tests.away import away
+from tests.fixtures_machine import wait_until
+from tests.kubernetes.conftest import Yard
+
+from modelyard.demo.rest import ENDED, AirflowApi
+from modelyard.demo.show import failures
+from modelyard.steps import plan
+from modelyard.store import Store, pipeline_run_id
+
+SECONDS = 30.0
+SERVERS = ("cluster", "airflow", "registry", "database", "artifacts", "names")
+STEPS = tuple(step.name for step in plan.STEPS)
+CASES = (
+    [pytest.param(step, (server,), id=f"{step}-{server}") for step in STEPS for server in SERVERS]
+    if "MODELYARD_FAULTS" in os.environ
+    else [pytest.param(step, SERVERS, id=step) for step in ("train", "containerise", "deploy")]
+)
+
+
+def ports(yard: Yard) -> dict[str, int]:
+    """Return where each server listens."""
+    urls = {
+        "cluster": yard.ground.core.api_client.configuration.host,
+        "airflow": yard.machine.airflow.url,
+        "registry": f"http://{yard.ground.store.registry}",
+        **yard.ground.behind,
+    }
+    return {name: urlsplit(url).port or 443 for name, url in urls.items()} | {"names": 53}
+
+
+@pytest.mark.parametrize(("step", "servers"), CASES)
+def test_half_a_minute_does_no_harm(yard: Yard, api: AirflowApi, step: str, servers: tuple[str, ...]) -> None:
+    api.wait_for_dag("tiny")
+    run = api.trigger("tiny", {"config.pause": 15.0 if step == "train" else 0.0})
+    key = pipeline_run_id(yard.ground.store.installation, "tiny", run)
+    where = ports(yard)
+
+    def runs() -> bool:
+        pod = yard.ground.pods().get(step)
+        return api.run("tiny", run)["state"] in ENDED or (pod is not None and pod.status.phase == "Running")
+
+    wait_until(runs, 300, f"a pod of {step}")
+    assert api.run("tiny", run)["state"] == "running", failures(api, "tiny", run)
+    with away(where[server] for server in servers):
+        time.sleep(SECONDS)
+    assert api.wait("tiny", run, seconds=300) == "success", failures(api, "tiny", run)
+    with Store.open(yard.ground.store) as store:
+        records = store.steps.of(key)
+        alias = store.aliases.get("tiny", "production")
+        sacred = list(store.mongo[yard.ground.store.database]["runs"].find({"meta.modelyard.pipeline_run": key}))
+    print({task.task_id: (task.try_number, task.seconds) for task in api.tasks("tiny", run)})
+    assert {record.state for record in records.values()} == {"done"}
+    deployed = records["deploy"].result or {}
+    assert alias is not None
+    assert alias.version == deployed["version"]
+    assert [document["status"] for document in sacred if document["status"] != "INTERRUPTED"] == ["COMPLETED"]
+    assert yard.ask({"rows": [{"x": 0.9}]})["model_version"] == str(deployed["version"])
