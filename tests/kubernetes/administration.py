@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def kubeconfig(cluster: TestCluster, file: Path, server: str, account: str, name
     from kubernetes import client
 
     core = client.CoreV1Api(cluster.api)
-    authority = cluster.api.configuration.ssl_ca_cert
+    authority = b64encode(Path(cluster.api.configuration.ssl_ca_cert).read_bytes()).decode()
     core.create_namespaced_service_account(namespace, {"metadata": {"name": account}})
     wanted = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=7200))
     token = core.create_namespaced_service_account_token(account, namespace, wanted).status.token
@@ -57,7 +58,7 @@ def kubeconfig(cluster: TestCluster, file: Path, server: str, account: str, name
             {
                 "apiVersion": "v1",
                 "kind": "Config",
-                "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": authority}}],
+                "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority-data": authority}}],
                 "users": [{"name": account, "user": {"token": token}}],
                 "contexts": [{"name": "test", "context": {"cluster": "test", "user": account}}],
                 "current-context": "test",

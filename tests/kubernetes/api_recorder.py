@@ -67,6 +67,8 @@ def recording(server: str, ca_file: str) -> Iterator[Recorder]:
                 what = asked(self.command, self.path)
                 if what is not None and answer.status != 403:
                     recorder.seen.add(what)
+                    if answer.status == 201:  # server-side apply of what was not there asks for both rights
+                        recorder.seen.add(("create", what[1]))
                 self.send_response_only(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in ("transfer-encoding", "connection"):

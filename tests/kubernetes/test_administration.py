@@ -53,16 +53,22 @@ def rights(api: Any, namespace: str) -> set[tuple[str, str]]:
     return {(verb, what) for verb, what in found if not what.startswith(("selfsubject", "clustertrustbundles"))}
 
 
-@pytest.mark.parametrize("account", ["airflow-worker", "airflow-triggerer"])
+@pytest.mark.parametrize(
+    ("account", "name"),
+    [
+        ("airflow-worker", "modelyard-worker"),
+        ("airflow-scheduler", "modelyard-worker"),
+        ("airflow-triggerer", "modelyard-triggerer"),
+    ],
+)
 def test_airflows_accounts_may_do_what_their_role_says_and_nothing_in_their_own_namespace(
-    cluster: TestCluster, namespace: str, airflow: str, account: str, tmp_path
+    cluster: TestCluster, namespace: str, airflow: str, account: str, name: str, tmp_path
 ):
     from kubernetes import config
 
     configuration = cluster.api.configuration
     file = kubeconfig(cluster, tmp_path / "kubeconfig", configuration.host, account, airflow)
     api = config.new_client_from_config(str(file))
-    name = account.replace("airflow", "modelyard")
     objects = manifests("modelyard.yaml", {"modelyard": "", "airflow": ""})
     (role,) = (one for one in objects if one["kind"] == "Role" and one["metadata"]["name"] == name)
     assert rights(api, namespace) == {

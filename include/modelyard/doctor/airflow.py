@@ -43,6 +43,8 @@ _OTHERS = (
     "modelyard.execution",
     "modelyard.namespace",
     "modelyard.runner_image",
+    "modelyard.pod_template",
+    "modelyard.store_secret",
 )
 
 
@@ -55,12 +57,14 @@ class Airflow:
         address: of the store that its connection names.
         address_error: message and remedy, where that connection is no good.
         cluster: the extra fields of its connection to the cluster.
+        registry_conn_id: of the connection that the store's names for its registry.
     """
 
     settings: Mapping[str, str | None]
     address: StoreAddress | None
     address_error: tuple[str, str | None] | None
     cluster: Mapping[str, Any]
+    registry_conn_id: str | None = None
 
     @property
     def runs_pods(self) -> bool:
@@ -104,6 +108,7 @@ def ask() -> Airflow | Finding:
         None if address is None else StoreAddress.from_json(address),
         None if error is None else (error[0], error[1]),
         facts["cluster"],
+        facts["registry_conn_id"],
     )
 
 

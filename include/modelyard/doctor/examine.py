@@ -159,7 +159,7 @@ def _with_cluster(
     yield from found
     answers = any(one.subject == _CLUSTER and one.state == "ok" for one in found)
     if answers and place.steps is not None:
-        yield from _from_pods(cluster, place, place.steps, progress, reachable=reachable)
+        yield from _from_pods(cluster, place, place.steps, set_up, progress, reachable=reachable)
 
 
 def _from_here(cluster: Cluster, place: Place) -> Iterator[Finding]:
@@ -173,7 +173,13 @@ def _from_here(cluster: Cluster, place: Place) -> Iterator[Finding]:
 
 
 def _from_pods(
-    cluster: Cluster, place: Place, steps: str, progress: Callable[[str], None], *, reachable: bool
+    cluster: Cluster,
+    place: Place,
+    steps: str,
+    set_up: airflow.Airflow | None,
+    progress: Callable[[str], None],
+    *,
+    reachable: bool,
 ) -> Iterator[Finding]:
     """Not in a thread of its own: an interrupt is to end in the pod's deletion."""
     from modelyard.doctor import inside
@@ -184,9 +190,10 @@ def _from_pods(
         return
     address = place.address if reachable else None
     try:
-        yield from inside.look_as_step(cluster, steps, place.image, address, progress)
+        runner = inside.prepare(cluster, steps, place.image, set_up, place.address)
+        yield from inside.look_as_step(cluster, steps, runner, address, progress)
         if place.environments:
-            yield from inside.look_as_deployer(cluster, steps, place.image, place.environments, progress)
+            yield from inside.look_as_deployer(cluster, steps, runner, place.environments, progress)
         else:
             yield Finding("skipped", "Deploying", "no environment's namespace is named: --environment-namespace")
     except ModelyardError as error:
