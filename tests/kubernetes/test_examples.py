@@ -114,15 +114,8 @@ def test_the_same_again_is_the_same_image_on_the_same_environment(
 
 
 def test_a_laptops_candidate_is_released_to_the_cluster(
-    yard: Yard,
-    api: AirflowApi,
-    first: dict[str, Ran],
-    examples: dict[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    yard: Yard, api: AirflowApi, first: dict[str, Ran], examples: dict[str, Path], tmp_path: Path
 ) -> None:
-    for name, value in yard.ground.resolving.items():
-        monkeypatch.setenv(name, value)
     clone = shutil.copytree(examples["wine"], tmp_path / "clone")
     said = Laptop.made(yard.ground.store, clone, "Pipfile.lock", tmp_path).train("C=0.5")
     version = int(said.rpartition("candidate wine:")[2])
