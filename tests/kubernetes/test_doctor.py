@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -217,7 +218,11 @@ def test_what_airflow_is_set_to_is_what_pods_get(
     store = replace(address, registry_username="robot", registry_password=PASSWORD, installation=accounts)
     template = {"spec": {"priorityClassName": "there-is-none"}}
     (tmp_path / "template.yaml").write_text(yaml.safe_dump(template))
+    kubeconfig = account(cluster, accounts, WORKER.rights, tmp_path)
+    to_cluster = {"conn_type": "kubernetes", "extra": {"kube_config_path": kubeconfig}}
     settings = {
+        "KUBECONFIG": "",
+        "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(to_cluster),
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -230,6 +235,7 @@ def test_what_airflow_is_set_to_is_what_pods_get(
     result = doctor(store, tmp_path, **settings)
     assert set(lines(result, "failed")) == {"Airflow's processes"}  # none runs
     assert "Registry from a pod" in lines(result, "ok")
+    assert f"as system:serviceaccount:{accounts}:airflow" in lines(result, "ok")["Kubernetes"]
     core = client.CoreV1Api(cluster.api)
     (secret,) = core.list_namespaced_secret(accounts, field_selector="type=kubernetes.io/dockerconfigjson").items
     assert secret.metadata.annotations["modelyard.io/connection"] == "model_store_registry"

@@ -41,6 +41,7 @@ _OTHERS = (
     "core.execution_api_server_url",
     "api.base_url",
     "modelyard.execution",
+    "modelyard.kubernetes_conn_id",
     "modelyard.namespace",
     "modelyard.runner_image",
     "modelyard.pod_template",
@@ -70,6 +71,11 @@ class Airflow:
     def runs_pods(self) -> bool:
         """Whether steps are pods."""
         return self.settings["modelyard.execution"] == "kubernetes"
+
+    @property
+    def cluster_conn_id(self) -> str:
+        """The connection to the cluster of the steps."""
+        return self.settings["modelyard.kubernetes_conn_id"] or "kubernetes_default"
 
     @property
     def url(self) -> str:
