@@ -1,11 +1,17 @@
-"""Steady requests to a service while it changes: what its clients would see."""
+"""Steady requests to a service while it changes: what its clients would see.
+
+``python load.py HOST PORT REQUEST FACTOR`` is the same where the tests themselves are not: it expects FACTOR times the
+version, writes what it has seen as a JSON line ten times a second, and needs nothing but Python.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -20,6 +26,7 @@ class Load:
     expected: Callable[[int], Any]  # by version: the prediction for its first row
     answers: list[tuple[float, int]] = field(default_factory=list)  # when asked, version that answered
     failures: list[str] = field(default_factory=list)
+    host: str = "127.0.0.1"
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -48,7 +55,7 @@ class Load:
         while not self._stop.is_set():
             asked = time.monotonic()
             try:
-                connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+                connection = connection or http.client.HTTPConnection(self.host, self.port, timeout=30)
                 connection.request("POST", "/predict", body, {} if keep else {"connection": "close"})
                 response = connection.getresponse()
                 answer = json.loads(response.read())
@@ -64,3 +71,19 @@ class Load:
                 connection = None
         if connection:
             connection.close()
+
+
+def main(host: str, port: str, request: str, factor: str) -> None:
+    """Ask until this process is ended."""
+    with Load(int(port), json.loads(request), lambda version: int(factor) * version, host=host) as load:
+        answers = failures = 0
+        while True:
+            time.sleep(0.1)
+            new, told = load.answers[answers:], load.failures[failures:]
+            answers, failures = answers + len(new), failures + len(told)
+            versions = Counter(version for _, version in new)
+            print(json.dumps({"versions": versions, "failures": told}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -249,6 +249,7 @@ def _show_services(services: list[Live]) -> None:
 @click.option(
     "--git", "git_folder", type=FOLDER, help="A folder with username and password of the project's repository."
 )
+@click.option("--cluster", "cluster_folder", type=FOLDER, help="A folder with the access to another cluster.")
 @click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to build on.")
 def step(
     name: str,
@@ -258,11 +259,13 @@ def step(
     beside: tuple[str, ...],
     address: str | None,
     git_folder: Path | None,
+    cluster_folder: Path | None,
     runner_image: str | None,
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
     import json
 
+    from modelyard.deployment import ClusterAccess
     from modelyard.process import hide
     from modelyard.steps.entry import run_step
     from modelyard.store.address import StoreAddress
@@ -270,9 +273,10 @@ def step(
     hide()
     home = home_folder(os.environ)
     git: tuple[str, str] | None
+    cluster = None
     if address == "-":
         given = json.loads(sys.stdin.readline())
-        where, git = StoreAddress.from_json(given["address"]), given["git"]
+        where, git, cluster = StoreAddress.from_json(given["address"]), given["git"], given["cluster"]
     elif address is not None:
         where, git = StoreAddress.from_folder(Path(address)), None
     else:
@@ -282,6 +286,8 @@ def step(
     if git_folder is not None:
         user, token = ((git_folder / name).read_text().rstrip("\n") for name in ("username", "password"))
         git = (user, token)
+    if cluster_folder is not None:
+        cluster = json.loads((cluster_folder / "access").read_text())
     sys.exit(
         run_step(
             name,
@@ -292,6 +298,7 @@ def step(
             clear_number=clear_number,
             beside=dict(pair.split("=", 1) for pair in beside),
             git=None if git is None else (git[0], git[1]),
+            cluster=None if cluster is None else ClusterAccess(**cluster),
             runner_image=runner_image,
         )
     )

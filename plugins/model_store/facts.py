@@ -27,9 +27,10 @@ def facts(names: list[str]) -> JSON:
     from model_store.hook import ModelStoreHook
     from modelyard.errors import ModelyardError
 
-    address, error = None, None
+    address, registry_conn_id, error = None, None, None
     try:
-        address = ModelStoreHook().address().to_json()
+        hook = ModelStoreHook()
+        address, registry_conn_id = hook.address().to_json(), hook.registry_conn_id()
     except ModelyardError as refusal:
         error = (refusal.message, refusal.remedy)
     except AirflowNotFoundException as missing:
@@ -40,7 +41,13 @@ def facts(names: list[str]) -> JSON:
     except AirflowNotFoundException:  # the operator takes the cluster it is in then, or KUBECONFIG
         cluster = {}
     settings = {name: conf.get(*name.split(".", 1), fallback=None) for name in names}
-    return {"settings": settings, "address": address, "address_error": error, "cluster": cluster}
+    return {
+        "settings": settings,
+        "address": address,
+        "address_error": error,
+        "cluster": cluster,
+        "registry_conn_id": registry_conn_id,
+    }
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from kubernetes.client.models import V1Pod
 
+    from modelyard.deployment import ClusterAccess
     from modelyard.execution import Command
     from modelyard.execution.kubernetes import Secrets
     from modelyard.store import PipelineRun, Store, StoreAddress
@@ -101,7 +102,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
         def start(store: Store, run: PipelineRun, command: Command) -> None:
             self._check(store, run, command)
             self.image = command.image or self.cluster.runner_image
-            self.pod_template_dict = self._pod(context, store, command)
+            self.pod_template_dict = self._pod(context, store, run, command)
             super(KubernetesStepOperator, self).execute(context)
 
         return self._run(context, start)
@@ -138,7 +139,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
         if command.step in plan.DEPLOYING:
             check_target(run.settings["environment"], run.settings["target"])
 
-    def _pod(self, context: Context, store: Store, command: Command) -> JSON:
+    def _pod(self, context: Context, store: Store, run: PipelineRun, command: Command) -> JSON:
         """Return the manifest of the step's pod, with the Secrets that it uses in the cluster."""
         from modelyard.execution.kubernetes import step_pod
         from modelyard.images import open_images
@@ -149,17 +150,17 @@ class KubernetesStepOperator(KubernetesPodOperator):
         return step_pod(
             replace(command, resources=asked.resources.quantities(), pod=asked.pod.to_json()),
             runner_image=cluster.runner_image,
-            secrets=self._secrets(params, store.address),
+            secrets=self._secrets(params, store.address, step.cluster_access(run)),
             images_beside={name: images.reference(one.repository, one.digest) for name, one in command.beside.items()},
             deadline_seconds=cluster.deadline_seconds,
             gpu_resource=cluster.gpu_resource,
             template=cluster.template,
         )
 
-    def _secrets(self, params: Mapping[str, Any], address: StoreAddress) -> Secrets:
+    def _secrets(self, params: Mapping[str, Any], address: StoreAddress, access: ClusterAccess | None) -> Secrets:
         """Return the Secrets of the step's pod: named by the configuration, or made of the connections."""
         from modelyard.execution.kubernetes import Secrets
-        from modelyard.execution.secrets import address_secret, git_secret, pull_secret
+        from modelyard.execution.secrets import address_secret, cluster_secret, git_secret, pull_secret
 
         step = self.pipeline_step
         store, git, pull = self.cluster.store_secret, step.git_secret(params), None
@@ -171,7 +172,10 @@ class KubernetesStepOperator(KubernetesPodOperator):
         credentials, git_conn_id = step.git_credentials(params), step.git_conn_id(params)
         if git is None and credentials is not None and git_conn_id is not None:
             git = self._apply(git_secret(credentials, git_conn_id, address.installation))
-        return Secrets(store, git, pull)
+        if access is None:
+            return Secrets(store, git, pull)
+        cluster = self._apply(cluster_secret(access, address.installation))
+        return Secrets(store, git, pull, cluster, elsewhere=access.kubeconfig is not None)
 
     def _apply(self, secret: JSON) -> str:
         """Make the cluster's Secret this one, whether it was there or not, and return its name."""

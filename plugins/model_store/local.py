@@ -44,7 +44,8 @@ class LocalStepOperator(BaseOperator):
             with hook as store:
                 run, command = self.pipeline_step.begin(context, store)
                 git = self.pipeline_step.git_credentials(context["params"])
-                self._process = LocalStep(command, store.address, hook.home(), self.log.info, git)
+                cluster = self.pipeline_step.cluster_access(run)
+                self._process = LocalStep(command, store.address, hook.home(), self.log.info, git, cluster)
                 ended = Ended(self._process.run(), command.try_number)
                 self.links = self.pipeline_step.links(store, run)
                 return self.pipeline_step.end(context, store, run, ended)

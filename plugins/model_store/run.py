@@ -18,6 +18,7 @@ from modelyard.steps import plan
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from modelyard.deployment import ClusterAccess
     from modelyard.execution import Command
     from modelyard.store import ModelVersion, PipelineRun, Store
 
@@ -90,6 +91,20 @@ class PipelineStep:
             return None
         connection = BaseHook.get_connection(conn_id)
         return connection.login or "", connection.password or ""
+
+    def cluster_access(self, run: PipelineRun) -> ClusterAccess | None:
+        """Return the access to the run's cluster for a step that deploys; None where the environment names none.
+
+        Raises:
+            AirflowNotFoundException: there is no such connection.
+            RequestError: it leads to no cluster.
+        """
+        from modelyard.deployment import ClusterAccess
+
+        conn_id = run.settings.get("cluster") if self.step in plan.DEPLOYING else None
+        if conn_id is None:
+            return None
+        return ClusterAccess.from_extra(conn_id, BaseHook.get_connection(conn_id).extra_dejson)
 
     def git_conn_id(self, params: Mapping[str, Any]) -> str | None:
         """Return the connection of the project's repository for the step that fetches it; None for all others."""

@@ -30,6 +30,7 @@ from tests.yard import commit
 from modelyard.demo.machine import Machine
 from modelyard.demo.rest import AirflowApi
 from modelyard.deployment import ServiceSpec
+from modelyard.deployment.kubernetes import KubernetesTarget
 from modelyard.deployment.kubernetes.cluster import Cluster
 from modelyard.environments import ensure, read_lock
 from modelyard.images import ImageStore, open_images
@@ -43,6 +44,8 @@ _airflow_home = tempfile.TemporaryDirectory(prefix="airflow-")  # gone with this
 os.environ["AIRFLOW_HOME"] = _airflow_home.name
 
 MODEL = "times"
+ROOT = Path(__file__).parents[2]
+ACCOUNT = "modelyard-deployer"
 _PREDICT = """
 import json, sys, time
 
@@ -138,6 +141,55 @@ def _write(folder: Path, factor: int, as_it_loads: str) -> tuple[Path, Path]:
     }
     (model / "modelyard.json").write_text(json.dumps(description))
     return project, model
+
+
+@pytest.fixture
+def target(cluster: TestCluster, namespace: str, model_images: ModelImages) -> KubernetesTarget:
+    """The target as the account that deploys, with the rights of docker/kubernetes/environment.yaml and no other."""
+    return KubernetesTarget(deployer(cluster, namespace), model_images.images.reference, None)
+
+
+def deployer(cluster: TestCluster, namespace: str) -> Any:
+    """A client with a token of the account, which is in the test's own namespace."""
+    from kubernetes import client
+
+    core, rbac = client.CoreV1Api(cluster.api), client.RbacAuthorizationV1Api(cluster.api)
+    account = next(manifest for manifest in manifests("modelyard.yaml") if manifest["metadata"]["name"] == ACCOUNT)
+    account["metadata"]["namespace"] = namespace
+    core.create_namespaced_service_account(namespace, account)
+    role, binding = manifests("environment.yaml")
+    binding["subjects"][0]["namespace"] = namespace
+    rbac.create_namespaced_role(namespace, role)
+    rbac.create_namespaced_role_binding(namespace, binding)
+    token = core.create_namespaced_service_account_token(ACCOUNT, namespace, {"spec": {}}).status.token
+    settings = client.Configuration()
+    settings.host = cluster.api.configuration.host
+    settings.ssl_ca_cert = cluster.api.configuration.ssl_ca_cert
+    settings.api_key = {"authorization": f"Bearer {token}"}
+    return client.ApiClient(settings)
+
+
+def manifests(name: str) -> list[Any]:
+    return list(yaml.safe_load_all((ROOT / "docker" / "kubernetes" / name).read_text()))
+
+
+def objects(cluster: TestCluster, namespace: str) -> dict[str, Any]:
+    """Return all that a service is made of, by kind."""
+    from kubernetes import client
+
+    core, apps = client.CoreV1Api(cluster.api), client.AppsV1Api(cluster.api)
+    return {
+        "Deployment": apps.list_namespaced_deployment(namespace).items,
+        "Pod": core.list_namespaced_pod(namespace).items,
+        "Service": core.list_namespaced_service(namespace).items,
+        "NetworkPolicy": client.NetworkingV1Api(cluster.api).list_namespaced_network_policy(namespace).items,
+        "PodDisruptionBudget": client.PolicyV1Api(cluster.api).list_namespaced_pod_disruption_budget(namespace).items,
+        "ServiceAccount": [
+            account
+            for account in core.list_namespaced_service_account(namespace).items
+            if account.metadata.name == MODEL
+        ],
+    }
 
 
 @pytest.fixture(scope="session")

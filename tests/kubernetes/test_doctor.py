@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from tests.fixtures_machine import REPOSITORY
 from tests.forwarding import forwarded
 
 from modelyard.doctor.rights import WORKER, Right
+from modelyard.provider_info import connections
 from modelyard.store import StoreAddress
 
 Result = subprocess.CompletedProcess[str]
@@ -206,6 +208,40 @@ def test_pods_see_what_this_machine_does_not(
     assert str(tmp_path / "ca.pem") in failed["Certificates in a pod"]
     assert "may not deploy: it lacks deployments.apps (get create patch delete)" in failed[f"Rights in {accounts}"]
     assert "takes a connection" in lines(result, "ok")["MongoDB from a pod"]
+    assert pods(cluster, accounts) == []
+
+
+def test_what_airflow_is_set_to_is_what_pods_get(
+    cluster: TestCluster, accounts: str, runner_image: str, address: StoreAddress, tmp_path: Path
+) -> None:
+    # An account at a registry that asks nobody.
+    store = replace(address, registry_username="robot", registry_password=PASSWORD, installation=accounts)
+    template = {"spec": {"priorityClassName": "there-is-none"}}
+    (tmp_path / "template.yaml").write_text(yaml.safe_dump(template))
+    kubeconfig = account(cluster, accounts, WORKER.rights, tmp_path)
+    to_cluster = {"conn_type": "kubernetes", "extra": {"kube_config_path": kubeconfig}}
+    settings = {
+        "KUBECONFIG": "",
+        "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(to_cluster),
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__MODELYARD__EXECUTION": "kubernetes",
+        "AIRFLOW__MODELYARD__NAMESPACE": accounts,
+        "AIRFLOW__MODELYARD__RUNNER_IMAGE": runner_image,
+        "MODELYARD_MONGO_URI": "",
+        **{f"AIRFLOW_CONN_{name.upper()}": value for name, value in connections(store).items()},
+    }
+    result = doctor(store, tmp_path, **settings)
+    assert set(lines(result, "failed")) == {"Airflow's processes"}  # none runs
+    assert "Registry from a pod" in lines(result, "ok")
+    assert f"as system:serviceaccount:{accounts}:airflow" in lines(result, "ok")["Kubernetes"]
+    core = client.CoreV1Api(cluster.api)
+    (secret,) = core.list_namespaced_secret(accounts, field_selector="type=kubernetes.io/dockerconfigjson").items
+    assert secret.metadata.annotations["modelyard.io/connection"] == "model_store_registry"
+
+    result = doctor(store, tmp_path, **settings, AIRFLOW__MODELYARD__POD_TEMPLATE=str(tmp_path / "template.yaml"))
+    assert "no PriorityClass with name there-is-none" in lines(result, "failed")["Pod as modelyard-step"]
     assert pods(cluster, accounts) == []
 
 

@@ -15,6 +15,7 @@ from tests.fixtures_cluster import TestCluster
 from model_store.kubernetes import Cluster, KubernetesStepOperator
 from model_store.projects import LockedProject
 from model_store.run import PipelineStep
+from modelyard.deployment import ClusterAccess
 from modelyard.execution.kubernetes import Secrets
 from modelyard.provider_info import connections
 from modelyard.store import StoreAddress
@@ -40,14 +41,20 @@ def connect(monkeypatch: pytest.MonkeyPatch, address: StoreAddress, **git: Any) 
     monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(kubernetes))
 
 
-def secrets(namespace: str, address: StoreAddress, step: str = "prepare", **settings: Any) -> Secrets:
+def secrets(
+    namespace: str,
+    address: StoreAddress,
+    step: str = "prepare",
+    access: ClusterAccess | None = None,
+    **settings: Any,
+) -> Secrets:
     """Return what the pod of a step would name, after the operator has seen to it."""
     operator = KubernetesStepOperator(
         task_id=step,
         pipeline_step=PipelineStep(step, lambda _: GIT, "model_store_default"),
         cluster=Cluster("kubernetes_default", namespace, "runner:1", 60, **settings),
     )
-    return operator._secrets({}, address)
+    return operator._secrets({}, address, access)
 
 
 def there(cluster: TestCluster, namespace: str) -> dict[str, dict[str, str]]:
@@ -78,6 +85,18 @@ def test_a_secret_a_connection_is_applied_and_applied_anew(
     found = there(cluster, namespace)
     assert found[made.store] == changed.to_environment(), "what is no longer said is gone"
     assert found[str(made.git)]["password"] == "another"
+
+
+def test_the_access_to_a_cluster_is_a_secret_of_its_own(
+    cluster: TestCluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+):
+    connect(monkeypatch, ADDRESS)
+    access = ClusterAccess("eu", {"users": [{"user": {"token": "of-the-cluster"}}]})
+    made = secrets(namespace, ADDRESS, "deploy", access)
+    assert made.cluster is not None
+    assert made.elsewhere
+    assert json.loads(there(cluster, namespace)[made.cluster]["access"]) == access.to_json()
+    assert not secrets(namespace, ADDRESS, "deploy", ClusterAccess("eu")).elsewhere
 
 
 def test_where_secrets_are_named_none_is_applied(

@@ -5,23 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelyard.deployment.target import Live, ServiceSpec, Target
+from modelyard.deployment.cluster_access import ClusterAccess
+from modelyard.deployment.target import Autoscaling, Ingress, Live, ServiceSpec, Target
 from modelyard.errors import RequestError
 
 if TYPE_CHECKING:
     from modelyard.images import ImageStore
 
-__all__ = ["Live", "ServiceSpec", "Target", "open_target"]
+__all__ = ["Autoscaling", "ClusterAccess", "Ingress", "Live", "ServiceSpec", "Target", "open_target"]
 
 
-def open_target(name: str, home: Path, images: ImageStore, namespace: str | None = None) -> Target:
+def open_target(
+    name: str, home: Path, images: ImageStore, namespace: str | None = None, cluster: ClusterAccess | None = None
+) -> Target:
     """Return a target by its name in model.yaml.
 
     Args:
         name: ``local`` or ``kubernetes``.
         home: this machine's folder for what is unpacked and for local services.
         images: where the released images are; a model's repository has the model's name.
-        namespace: of ``kubernetes``; None for the one that has the environment's name.
+        namespace: of ``kubernetes``; None for the connection's, else the one that has the environment's name.
+        cluster: of ``kubernetes``; None for the one this process runs in, else KUBECONFIG's.
 
     Raises:
         RequestError: there is no such target, no cluster is configured, or it cannot reach the images.
@@ -33,12 +37,14 @@ def open_target(name: str, home: Path, images: ImageStore, namespace: str | None
         return LocalTarget(home, lambda model, digest: unpack_model_image(images, model, digest, home))
     if name == "kubernetes":
         from modelyard.deployment.kubernetes import KubernetesTarget
-        from modelyard.deployment.kubernetes.cluster import connect
+        from modelyard.deployment.kubernetes.cluster import connect, connect_to
         from modelyard.images.layout import Layout
 
         if isinstance(images, Layout):
             raise RequestError(
                 f"A cluster cannot pull images from {images.path}", "give the model store's connection a registry"
             )
-        return KubernetesTarget(connect(), images.reference, namespace)
+        if cluster is None:
+            return KubernetesTarget(connect(), images.reference, namespace)
+        return KubernetesTarget(connect_to(cluster, home), images.reference, namespace or cluster.namespace)
     raise RequestError(f"There is no deployment target '{name}'", "use target: local or kubernetes")

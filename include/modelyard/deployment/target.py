@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Autoscaling:
+    """Replicas by load, where the target has more than one place for them.
+
+    Attributes:
+        max_replicas: the most there may be; ``replicas`` is the fewest.
+        cpu: percent of what a replica asks for, above which there will be more.
+    """
+
+    max_replicas: int
+    cpu: int
+
+
+@dataclass(frozen=True)
+class Ingress:
+    """How clients outside of a cluster reach a service: see ``project.model.Ingress``."""
+
+    host: str
+    path: str = "/"
+    class_name: str | None = None
+    tls_secret: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Where these clients ask."""
+        return f"{'https' if self.tls_secret else 'http'}://{self.host}{self.path.rstrip('/')}"
 
 
 @dataclass(frozen=True)
@@ -20,6 +49,8 @@ class ServiceSpec:
         workers: processes with the model loaded, in each replica.
         replicas: servers side by side, where the target has more than one place for them.
         cpu, memory: what one replica gets, as Kubernetes quantities; None leaves it to the target.
+        autoscaling: None for always ``replicas``.
+        ingress: None for none.
         ready_timeout: seconds the version has to load its model and answer its golden rows.
     """
 
@@ -35,6 +66,8 @@ class ServiceSpec:
     replicas: int = 1
     cpu: str | None = None
     memory: str | None = None
+    autoscaling: Autoscaling | None = None
+    ingress: Ingress | None = None
     ready_timeout: float = 120.0
 
 

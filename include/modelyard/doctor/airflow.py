@@ -41,8 +41,11 @@ _OTHERS = (
     "core.execution_api_server_url",
     "api.base_url",
     "modelyard.execution",
+    "modelyard.kubernetes_conn_id",
     "modelyard.namespace",
     "modelyard.runner_image",
+    "modelyard.pod_template",
+    "modelyard.store_secret",
 )
 
 
@@ -55,17 +58,24 @@ class Airflow:
         address: of the store that its connection names.
         address_error: message and remedy, where that connection is no good.
         cluster: the extra fields of its connection to the cluster.
+        registry_conn_id: of the connection that the store's names for its registry.
     """
 
     settings: Mapping[str, str | None]
     address: StoreAddress | None
     address_error: tuple[str, str | None] | None
     cluster: Mapping[str, Any]
+    registry_conn_id: str | None = None
 
     @property
     def runs_pods(self) -> bool:
         """Whether steps are pods."""
         return self.settings["modelyard.execution"] == "kubernetes"
+
+    @property
+    def cluster_conn_id(self) -> str:
+        """The connection to the cluster of the steps."""
+        return self.settings["modelyard.kubernetes_conn_id"] or "kubernetes_default"
 
     @property
     def url(self) -> str:
@@ -104,6 +114,7 @@ def ask() -> Airflow | Finding:
         None if address is None else StoreAddress.from_json(address),
         None if error is None else (error[0], error[1]),
         facts["cluster"],
+        facts["registry_conn_id"],
     )
 
 

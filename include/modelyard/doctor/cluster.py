@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from kubernetes import client, config
-
-from modelyard.deployment.kubernetes.cluster import Cluster, connect
+from modelyard.deployment.kubernetes.cluster import Cluster
 from modelyard.doctor import clock
 from modelyard.doctor.finding import Finding
 from modelyard.doctor.rights import DEPLOYER, WORKER, Role, missing
-from modelyard.errors import RequestError
 
 SUBJECT = "Kubernetes"
 _OLDEST = (1, 29)
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
 _REVIEW = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-
-
-def connection(fields: Mapping[str, Any]) -> Any:
-    """Return a client of the cluster that Airflow's connection names, as its own hook chooses one.
-
-    Raises:
-        RequestError: there is no such cluster.
-    """
-    inline, path, context = (
-        fields.get(name) or None for name in ("kube_config", "kube_config_path", "cluster_context")
-    )
-    if not (fields.get("in_cluster") or inline or path):
-        return connect()
-    chosen = client.Configuration()
-    try:
-        if fields.get("in_cluster"):
-            config.load_incluster_config(client_configuration=chosen)
-        elif inline:
-            given = json.loads(inline) if isinstance(inline, str) else inline
-            config.load_kube_config_from_dict(given, context=context, client_configuration=chosen)
-        else:
-            config.load_kube_config(path, context=context, client_configuration=chosen)
-    except (config.ConfigException, ValueError) as error:
-        raise RequestError(
-            f"Airflow's connection to the cluster leads nowhere: {type(error).__name__}",
-            "correct its kube config under Admin → Connections",
-        ) from error
-    return client.ApiClient(chosen)
 
 
 def look(cluster: Cluster) -> Iterator[Finding]:

@@ -17,6 +17,8 @@ from modelyard.provider_info import CONNECTION_ID
 from modelyard.store import StoreAddress
 
 if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
     from modelyard.deployment.kubernetes.cluster import Cluster
 
 _SECONDS = 25.0
@@ -102,7 +104,7 @@ def examine(
         why = "steps are no pods here; to look at a cluster all the same: --namespace, --environment-namespace"
         yield Finding("skipped", _CLUSTER, why)
     else:
-        yield from _with_cluster(place, set_up, looks, progress)
+        yield from _with_cluster(place, set_up, looks, home, progress)
 
 
 def _looks(set_up: airflow.Airflow | None, address: StoreAddress | None, home: Path) -> list[Look]:
@@ -131,15 +133,14 @@ def _place(asked: Asked, set_up: airflow.Airflow | None, address: StoreAddress |
 
 
 def _with_cluster(
-    place: Place, set_up: airflow.Airflow | None, looks: list[Look], progress: Callable[[str], None]
+    place: Place, set_up: airflow.Airflow | None, looks: list[Look], home: Path, progress: Callable[[str], None]
 ) -> Iterator[Finding]:
     from modelyard.deployment.kubernetes.cluster import Cluster
-    from modelyard.doctor import cluster as from_here
     from modelyard.execution.kubernetes import check_reachable
 
     cluster, no_cluster, look_at_cluster = None, None, None
     try:
-        cluster = Cluster(from_here.connection(set_up.cluster if set_up is not None else {}))
+        cluster = Cluster(_client(set_up, home))
         look_at_cluster = Look(_CLUSTER, _SECONDS, _AWAY, lambda: _from_here(cluster, place))
     except RequestError as error:
         no_cluster = refused(_CLUSTER, error)
@@ -159,7 +160,16 @@ def _with_cluster(
     yield from found
     answers = any(one.subject == _CLUSTER and one.state == "ok" for one in found)
     if answers and place.steps is not None:
-        yield from _from_pods(cluster, place, place.steps, progress, reachable=reachable)
+        yield from _from_pods(cluster, place, place.steps, set_up, progress, reachable=reachable)
+
+
+def _client(set_up: airflow.Airflow | None, home: Path) -> ApiClient:
+    from modelyard.deployment.cluster_access import ClusterAccess
+    from modelyard.deployment.kubernetes.cluster import connect, connect_to
+
+    if set_up is None:
+        return connect()
+    return connect_to(ClusterAccess.from_extra(set_up.cluster_conn_id, set_up.cluster), home)
 
 
 def _from_here(cluster: Cluster, place: Place) -> Iterator[Finding]:
@@ -173,7 +183,13 @@ def _from_here(cluster: Cluster, place: Place) -> Iterator[Finding]:
 
 
 def _from_pods(
-    cluster: Cluster, place: Place, steps: str, progress: Callable[[str], None], *, reachable: bool
+    cluster: Cluster,
+    place: Place,
+    steps: str,
+    set_up: airflow.Airflow | None,
+    progress: Callable[[str], None],
+    *,
+    reachable: bool,
 ) -> Iterator[Finding]:
     """Not in a thread of its own: an interrupt is to end in the pod's deletion."""
     from modelyard.doctor import inside
@@ -184,9 +200,10 @@ def _from_pods(
         return
     address = place.address if reachable else None
     try:
-        yield from inside.look_as_step(cluster, steps, place.image, address, progress)
+        runner = inside.prepare(cluster, steps, place.image, set_up, place.address)
+        yield from inside.look_as_step(cluster, steps, runner, address, progress)
         if place.environments:
-            yield from inside.look_as_deployer(cluster, steps, place.image, place.environments, progress)
+            yield from inside.look_as_deployer(cluster, steps, runner, place.environments, progress)
         else:
             yield Finding("skipped", "Deploying", "no environment's namespace is named: --environment-namespace")
     except ModelyardError as error:

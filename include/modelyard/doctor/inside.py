@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import modelyard
 from modelyard.deployment.kubernetes.cluster import Cluster
 from modelyard.doctor import artifacts, database, registry
+from modelyard.doctor.airflow import Airflow
 from modelyard.doctor.clock import TOLERATED
 from modelyard.doctor.cluster import told
 from modelyard.doctor.finding import Finding
-from modelyard.doctor.pod import run
+from modelyard.doctor.pod import Runner, run
 from modelyard.doctor.probe import Seen
 from modelyard.doctor.rights import DEPLOYER
-from modelyard.execution.kubernetes import DEPLOYER_ACCOUNT, STEP_ACCOUNT
+from modelyard.execution.kubernetes import CONTAINER, DEPLOYER_ACCOUNT, STEP_ACCOUNT
+from modelyard.execution.pod_template import read_template
+from modelyard.execution.secrets import pull_secret
 from modelyard.store import StoreAddress
 from modelyard.store.s3 import Bucket
+
+
+def prepare(
+    cluster: Cluster, namespace: str, image: str, airflow: Airflow | None, address: StoreAddress | None
+) -> Runner:
+    """Return what the pods of steps run, with the Secret that opens the registry applied as a step's task applies it.
+
+    Args:
+        cluster: whose account may run steps.
+        namespace: of the steps.
+        image: the runner image.
+        airflow: None where pods are looked at without one.
+        address: of the store, if it is known.
+
+    Raises:
+        RequestError: the administrator's pod template is none; DeploymentFailed: the Secret may not be written.
+    """
+    if airflow is None or address is None:
+        return Runner(image)
+    path = airflow.settings["modelyard.pod_template"]
+    template = read_template(Path(path), CONTAINER) if path else None
+    secret = None
+    if airflow.registry_conn_id is not None and not airflow.settings["modelyard.store_secret"]:
+        secret = pull_secret(address, airflow.registry_conn_id)
+    if secret is None:
+        return Runner(image, None, template)
+    cluster.apply(secret | {"metadata": secret["metadata"] | {"namespace": namespace}})
+    return Runner(image, secret["metadata"]["name"], template)
 
 
 def look_as_step(
     cluster: Cluster,
     namespace: str,
-    image: str,
+    runner: Runner,
     address: StoreAddress | None,
     progress: Callable[[str], None],
 ) -> Iterator[Finding]:
@@ -31,18 +63,18 @@ def look_as_step(
     Args:
         cluster: whose account may run steps.
         namespace: of the steps.
-        image: the runner image.
+        runner: what the pod runs.
         address: of the store; None where it is not known or nothing that a pod could reach.
         progress: told what is waited for.
     """
     hosts = {} if address is None else _servers(address)
     files = [] if address is None else _files(address)
     arguments = [f"--host={host}:{port}" for host, port in hosts] + [f"--file={path}" for path in files]
-    seen, late = run(cluster, namespace, STEP_ACCOUNT, image, arguments, progress, token=False)
+    seen, late = run(cluster, namespace, STEP_ACCOUNT, runner, arguments, progress, token=False)
     if isinstance(seen, Finding):
         yield seen
         return
-    yield from _version(seen, image)
+    yield from _version(seen, runner.image)
     for way in seen.ways:
         subject = f"{hosts[way.host, way.port]} from a pod"
         if way.error is None:
@@ -70,11 +102,11 @@ def look_as_step(
 
 
 def look_as_deployer(
-    cluster: Cluster, namespace: str, image: str, environments: Sequence[str], progress: Callable[[str], None]
+    cluster: Cluster, namespace: str, runner: Runner, environments: Sequence[str], progress: Callable[[str], None]
 ) -> Iterator[Finding]:
     """Start a pod with the account that deploys, and tell what it may do in each environment's namespace."""
     arguments = [f"--namespace={name}" for name in environments]
-    seen, _ = run(cluster, namespace, DEPLOYER_ACCOUNT, image, arguments, progress, token=True)
+    seen, _ = run(cluster, namespace, DEPLOYER_ACCOUNT, runner, arguments, progress, token=True)
     if isinstance(seen, Finding):
         yield seen
         return

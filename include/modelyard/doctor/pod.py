@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,8 @@ from modelyard.deployment.kubernetes.cluster import Cluster
 from modelyard.doctor.finding import Finding
 from modelyard.doctor.probe import Seen
 from modelyard.errors import DeploymentFailed, Unavailable
+from modelyard.execution.kubernetes import CONTAINER
+from modelyard.execution.pod_template import merged
 
 JSON = dict[str, Any]
 
@@ -22,15 +25,29 @@ _PULL_SECONDS = 300.0  # the first pull of an image of a gigabyte
 _RUN_SECONDS = 30.0
 _POLL_SECONDS = 0.5
 _DEADLINE_SECONDS = 600  # of the cluster's own, should nobody be left to delete the pod
-_BASE = "base"
 _SIZE = {"cpu": "200m", "memory": "256Mi", "ephemeral-storage": "64Mi"}
+
+
+@dataclass(frozen=True)
+class Runner:
+    """The runner image, and what the pods of steps have beside it.
+
+    Attributes:
+        image: its full name.
+        pull_secret: the Secret that opens the registry to the nodes, if it needs one.
+        template: the administrator's own pod, if there is one.
+    """
+
+    image: str
+    pull_secret: str | None = None
+    template: Mapping[str, Any] | None = None
 
 
 def run(
     cluster: Cluster,
     namespace: str,
     account: str,
-    image: str,
+    runner: Runner,
     arguments: Sequence[str],
     progress: Callable[[str], None],
     *,
@@ -42,7 +59,7 @@ def run(
         cluster: whose account may run steps.
         namespace: of the pod.
         account: its service account.
-        image: the runner image.
+        runner: what it runs.
         arguments: of the command.
         progress: told what is waited for.
         token: whether it gets the account's token.
@@ -50,16 +67,16 @@ def run(
     Returns:
         What it saw, or why it saw nothing; and by how many seconds its clock is ahead.
     """
-    subject = f"Pod as {account}"
+    subject, image = f"Pod as {account}", runner.image
     try:
-        with _started(cluster, _manifest(namespace, account, image, arguments, token=token), progress) as path:
+        with _started(cluster, _manifest(namespace, account, runner, arguments, token=token), progress) as path:
             progress(f"Waiting for a pod as {account} with {image} …")
             before, pod = _wait(cluster, path)
             after = time.time()
             state = _state(pod)
             if "terminated" not in state:
                 return Finding("failed", subject, *_not_started(pod, state, image)), 0.0
-            said = cluster.log(pod, _BASE, 20, previous=False)
+            said = cluster.log(pod, CONTAINER, 20, previous=False)
         seen = _seen(state["terminated"], said)
         if seen is None:
             why = state["terminated"].get("message") or _last(said) or state["terminated"].get("reason")
@@ -149,8 +166,8 @@ def _last(said: str) -> str:
     return said.splitlines()[-1] if said else ""
 
 
-def _manifest(namespace: str, account: str, image: str, arguments: Sequence[str], *, token: bool) -> JSON:
-    return {
+def _manifest(namespace: str, account: str, runner: Runner, arguments: Sequence[str], *, token: bool) -> JSON:
+    pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
@@ -168,6 +185,7 @@ def _manifest(namespace: str, account: str, image: str, arguments: Sequence[str]
             "serviceAccountName": account,
             "automountServiceAccountToken": token,
             "enableServiceLinks": False,
+            "imagePullSecrets": [{"name": runner.pull_secret}] if runner.pull_secret else [],
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": 65532,
@@ -175,8 +193,8 @@ def _manifest(namespace: str, account: str, image: str, arguments: Sequence[str]
             },
             "containers": [
                 {
-                    "name": _BASE,
-                    "image": image,
+                    "name": CONTAINER,
+                    "image": runner.image,
                     "args": ["doctor-probe", *arguments],
                     "resources": {"requests": _SIZE, "limits": _SIZE},  # where there is a quota, a pod has to say
                     "securityContext": {
@@ -188,3 +206,4 @@ def _manifest(namespace: str, account: str, image: str, arguments: Sequence[str]
             ],
         },
     }
+    return merged(dict(runner.template), pod) if runner.template else pod

@@ -42,11 +42,15 @@ class Secrets:
         store: has the store's address.
         git: has the repository's user and token; only for the step that fetches the project.
         pull: opens the store's registry to the node.
+        cluster: has the access to the cluster of a connection; only for the steps that deploy.
+        elsewhere: that is another cluster than the pod's own, of which the step then needs no right.
     """
 
     store: str
     git: str | None = None
     pull: str | None = None
+    cluster: str | None = None
+    elsewhere: bool = False
 
 
 def step_pod(
@@ -74,9 +78,10 @@ def step_pod(
         RequestError: the project asks for a Secret of Modelyard's own.
     """
     _check_secrets(command.pod, secrets)
-    may_deploy = command.step in DEPLOYING
+    may_deploy = command.step in DEPLOYING and not secrets.elsewhere
     ports = {name: _PORT + index for index, name in enumerate(command.beside)}
-    mounted = {"store": secrets.store} | ({"git": secrets.git} if secrets.git else {})
+    given = {"store": secrets.store, "git": secrets.git, "cluster": secrets.cluster}
+    mounted = {name: secret for name, secret in given.items() if secret is not None}
     asked = command.pod
     scheduling = ("nodeSelector", "affinity", "tolerations", "priorityClassName")
     pull_secrets = [*([{"name": secrets.pull}] if secrets.pull else []), *asked.get("imagePullSecrets", ())]
@@ -147,7 +152,7 @@ def step_pod(
 def _check_secrets(pod: Mapping[str, Any], secrets: Secrets) -> None:
     """Refuse a project that would read what its code must not see; what begins as ours does is another run's."""
     for name in _secrets_read(pod):
-        if name.startswith(_OURS) or name in (secrets.store, secrets.git, secrets.pull):
+        if name.startswith(_OURS) or name in (secrets.store, secrets.git, secrets.pull, secrets.cluster):
             raise RequestError(
                 f"The project asks for the Secret '{name}', which holds credentials of Modelyard's own",
                 "take it out of `steps` in model.yaml: a project's code gets none of them",
@@ -200,8 +205,9 @@ def _arguments(command: Command, runner_image: str, mounted: Mapping[str, str], 
         arguments += ["--beside", f"{name}=http://127.0.0.1:{port}"]
     if command.step == "prepare":  # it lays the environment on it
         arguments += ["--runner-image", runner_image]
-    arguments += ["--address", str(MOUNTED / "store")]
-    return arguments + (["--git", str(MOUNTED / "git")] if "git" in mounted else [])
+    for name in mounted:
+        arguments += [f"--{'address' if name == 'store' else name}", str(MOUNTED / name)]
+    return arguments
 
 
 def _beside(name: str, beside: ImageBeside, image: str, port: int) -> JSON:

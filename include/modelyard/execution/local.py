@@ -17,6 +17,7 @@ from typing import IO
 
 from modelyard.client.child import confined
 from modelyard.credential_places import credential_places
+from modelyard.deployment import ClusterAccess
 from modelyard.execution.command import Command, ImageBeside
 from modelyard.process import die_with_parent
 from modelyard.store import StoreAddress
@@ -33,11 +34,18 @@ class LocalStep:
     """
 
     def __init__(
-        self, command: Command, address: StoreAddress, home: Path, emit: Emit, git: tuple[str, str] | None = None
+        self,
+        command: Command,
+        address: StoreAddress,
+        home: Path,
+        emit: Emit,
+        git: tuple[str, str] | None = None,
+        cluster: ClusterAccess | None = None,
     ) -> None:
         self._command = command
         self._address = address
         self._git = git
+        self._cluster = cluster
         self._home = home
         self._emit = emit
         self._process: subprocess.Popen[str] | None = None
@@ -77,7 +85,9 @@ class LocalStep:
             assert process.stdout is not None  # noqa: S101
             try:
                 with process.stdin as pipe:
-                    pipe.write(json.dumps({"address": self._address.to_json(), "git": self._git}) + "\n")
+                    cluster = None if self._cluster is None else self._cluster.to_json()
+                    given = {"address": self._address.to_json(), "git": self._git, "cluster": cluster}
+                    pipe.write(json.dumps(given) + "\n")
                 for line in process.stdout:
                     self._emit(line.rstrip("\n"))
                 return process.wait()

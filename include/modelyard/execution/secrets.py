@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+from modelyard.deployment import ClusterAccess
 from modelyard.store.address import StoreAddress
 
 JSON = dict[str, Any]
@@ -27,6 +28,11 @@ def git_secret(credentials: tuple[str, str], conn_id: str, installation: str) ->
     username, password = credentials
     data = {"username": username, "password": password}
     return _secret(conn_id, installation, "kubernetes.io/basic-auth", data)
+
+
+def cluster_secret(access: ClusterAccess, installation: str) -> JSON:
+    """Return the Secret with a connection's access to a cluster: what ``modelyard step --cluster FOLDER`` reads."""
+    return _secret(access.conn_id, installation, "Opaque", {"access": json.dumps(access.to_json())})
 
 
 def pull_secret(address: StoreAddress, conn_id: str) -> JSON | None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from modelyard.project.pod import Pod
+from modelyard.project.pod import ObjectName, Pod
 from modelyard.project.schedule import check_cron, check_timetable
 from modelyard.project.section import Section
 from modelyard.quantity import check_bytes, check_cpu
@@ -169,6 +169,18 @@ class Step(Section):
     pod: Pod = Field(default_factory=Pod, description="What its pod is given, as Kubernetes writes it.")
 
 
+class Autoscaling(Section):
+    """More replicas while the model is busy, as many as `replicas` when it is not."""
+
+    max_replicas: int = Field(ge=2, le=1000, description="The most replicas there may be.", examples=[6])
+    cpu: int = Field(
+        default=80,
+        ge=1,
+        le=100,
+        description="Percent of `resources.cpu` in use, on average, above which replicas are added.",
+    )
+
+
 class Serving(Section):
     """How the model answers."""
 
@@ -177,6 +189,42 @@ class Serving(Section):
     resources: Resources = Field(
         default_factory=Resources, description="What one replica may use, where the target is a cluster."
     )
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="Where the target is a cluster: add replicas by load; null: always `replicas`."
+    )
+
+    @model_validator(mode="after")
+    def _autoscaling_can_measure(self) -> Self:
+        if self.autoscaling is None:
+            return self
+        if self.resources.cpu is None:
+            raise ValueError("`autoscaling` needs `resources.cpu`: without it there is nothing to take a percentage of")
+        if self.autoscaling.max_replicas <= self.replicas:
+            raise ValueError("`autoscaling.max_replicas` is not more than `replicas`: nothing could ever be added")
+        return self
+
+
+class Ingress(Section):
+    """How clients outside the cluster reach the service."""
+
+    host: str = Field(
+        pattern=r"^(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+        max_length=253,
+        description="The name that clients ask.",
+        examples=["wine.example.com"],
+    )
+    path: str = Field(
+        default="/",
+        pattern=r"^/\S*$",
+        description="What paths begin with. One that is not `/` has to be taken off by the controller: `annotations`.",
+    )
+    class_name: ObjectName | None = Field(
+        default=None, description="The IngressClass; null: the cluster's default.", examples=["nginx"]
+    )
+    tls_secret: ObjectName | None = Field(
+        default=None, description="The Secret with the host's certificate, in the namespace; null: plain HTTP."
+    )
+    annotations: dict[str, str] = Field(default_factory=dict, description="What the ingress controller is told.")
 
 
 class Environment(Section):
@@ -190,11 +238,27 @@ class Environment(Section):
         description="Of target `kubernetes`: the namespace, which must exist. null: the one named as the environment.",
         examples=["team-production"],
     )
+    cluster: str | None = Field(
+        default=None,
+        pattern=r"^\S+$",
+        description="Of target `kubernetes`: the Airflow connection of type `kubernetes` to the cluster. "
+        "null: the one that the steps run in, else the one of KUBECONFIG.",
+        examples=["production_cluster"],
+    )
+    ingress: Ingress | None = Field(
+        default=None, description="Of target `kubernetes`: an Ingress, for clients outside the cluster; null: none."
+    )
     protected: bool = Field(
         default=False,
         description="Refuse versions with uncommitted code, other packages than locked, or no evaluation data.",
     )
     approval: bool = Field(default=False, description="A person says yes or no in Airflow before each deployment.")
+
+    @model_validator(mode="after")
+    def _only_a_cluster_has_these(self) -> Self:
+        if self.target != "kubernetes" and (self.cluster is not None or self.ingress is not None):
+            raise ValueError("`cluster` and `ingress` are of `target: kubernetes`; this environment's is another")
+        return self
 
 
 class Deployment(Section):

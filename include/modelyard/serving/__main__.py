@@ -14,6 +14,7 @@ import uvloop
 
 from modelyard.serving.access_log import AccessLog
 from modelyard.serving.application import Application
+from modelyard.serving.keeper import keep
 from modelyard.serving.model import Model, read_model
 from modelyard.serving.server import Server
 from modelyard.serving.worker import Pool, WorkerEndedError
@@ -46,13 +47,17 @@ def main() -> int:
     except (OSError, ValueError, KeyError) as error:
         _say(f"cannot start: {error}")
         return 1
-    code: int = uvloop.run(_serve(arguments, model, listening))
-    return code
+
+    def serve(again: bool) -> int:
+        code: int = uvloop.run(_serve(arguments, model, listening, again=again))
+        return code
+
+    return keep(serve, _say) if arguments.fd is None else serve(False)
 
 
-async def _serve(arguments: argparse.Namespace, model: Model, listening: socket.socket) -> int:
+async def _serve(arguments: argparse.Namespace, model: Model, listening: socket.socket, *, again: bool) -> int:
     log = AccessLog(sys.stdout.buffer, model.version)
-    pool = Pool(arguments.root, model, arguments.workers, _say)
+    pool = Pool(arguments.root, model, arguments.workers, _say, patient=again)
     application = Application(model, pool, log, os.environ)
     server = Server(application, model.headers)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()

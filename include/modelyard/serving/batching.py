@@ -18,11 +18,12 @@ _MOST_WAITING = 1024  # requests; beyond that a client is told to come back
 Ask = Callable[[Columns, int], Awaitable[Outputs]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Item:
     columns: Columns
     rows: int
     answer: asyncio.Future[Outputs]
+    alone: bool = False  # it was being answered when a worker ended, and may be to blame
 
 
 class Batcher:
@@ -55,8 +56,12 @@ class Batcher:
         while self._waiting:
             _settle(self._waiting.popleft(), reason)
 
-    async def serve(self, ask: Ask) -> None:
-        """Take requests and have ``ask`` answer them, until cancelled or until it raises anything but Refused."""
+    async def serve(self, ask: Ask, ended: type[Exception]) -> None:
+        """Take requests and have ``ask`` answer them, until cancelled or until it raises anything but Refused.
+
+        What it could not answer because it ``ended`` waits for the next one, and is then asked alone; the second time
+        it is refused: a request that ends every worker shall not end them all.
+        """
         while True:
             while not self._waiting:
                 self._arrived.clear()
@@ -66,20 +71,30 @@ class Batcher:
                 continue
             try:
                 await self._answer(batch, ask)
-            except BaseException:
+            except BaseException as error:
+                again = [item for item in batch if isinstance(error, ended) and not item.alone]
+                for item in reversed(again):
+                    item.alone = True
+                    self._waiting.appendleft(item)
+                self._arrived.set()
                 gone = Refused(503, "the model's process ended while it answered", headers=(("retry-after", "1"),))
                 for item in batch:
-                    _settle(item, gone)
+                    if item not in again:
+                        _settle(item, gone)
                 raise
 
     def _take(self) -> list[_Item]:
         batch: list[_Item] = []
         rows = 0
         while self._waiting and (not batch or rows + self._waiting[0].rows <= _MOST_ROWS):
+            if self._waiting[0].alone and batch:
+                break
             item = self._waiting.popleft()
             if not item.answer.done():  # a client that went away has cancelled it
                 batch.append(item)
                 rows += item.rows
+                if item.alone:
+                    break
         return batch
 
     async def _answer(self, batch: list[_Item], ask: Ask) -> None:

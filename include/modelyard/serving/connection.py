@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_HEADER_BYTES = 64 * 1024
 MOST_BODY_BYTES = 16 * 1024 * 1024
+_ASKS_ONCE = "modelyard-connection"
 _LINGER = 2.0  # seconds that a client has to read the last answer before the connection is cut
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -120,7 +121,9 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:  # noqa: D102
         if self._last:
             return
-        keep = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        # A proxy keeps its own connection to us, whatever its client wants; who asks once by way of one says so here.
+        asks_once = self._headers.get(_ASKS_ONCE) == "close"
+        keep = self._parser.should_keep_alive() and not self._parser.should_upgrade() and not asks_once
         self._enqueue(self._request(), keep, None)
         self._reading = False
         self._new_message()

@@ -32,6 +32,7 @@ runpy.run_module("modelyard.client.worker", run_name="__main__", alter_sys=True)
 """
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LONGEST_WAIT = 10.0  # seconds between two starts of a worker that keeps ending
+_PATIENCE = 20.0  # seconds that requests wait for a model whose process has ended, before they are refused
 
 # JSON has no NaN; a model may answer it all the same, and people get null.
 _decode = json.JSONDecoder(parse_constant=lambda _: None).decode
@@ -131,9 +132,15 @@ def _inner_shape(row: object) -> list[int]:
 
 
 class Pool:
-    """``count`` workers behind one queue; one that ends is started again."""
+    """``count`` workers behind one queue; one that ends is started again.
 
-    def __init__(self, root: Path, model: Model, count: int, log: Callable[[str], None]) -> None:
+    While none is there, requests wait: for a while, and not before the model was ever ready, unless ``patient`` says
+    that it was.
+    """
+
+    def __init__(
+        self, root: Path, model: Model, count: int, log: Callable[[str], None], *, patient: bool = False
+    ) -> None:
         self._root = root
         self._model = model
         self._count = count
@@ -141,6 +148,8 @@ class Pool:
         self._batcher = Batcher()
         self._tasks: list[asyncio.Task[None]] = []
         self._alive = 0
+        self._refusing = not patient
+        self._giving_up: asyncio.TimerHandle | None = None
         self.restarts = 0
 
     @property
@@ -154,8 +163,8 @@ class Pool:
         return self._batcher.waiting
 
     async def predict(self, columns: Columns, rows: int) -> Outputs:
-        """Have any worker answer checked columns; raises Refused: 503 while there is none."""
-        if not self._alive:
+        """Have any worker answer checked columns; raises Refused: 503 when there is none for too long."""
+        if self._refusing:
             raise _no_worker()
         return await self._batcher.predict(columns, rows)
 
@@ -165,6 +174,8 @@ class Pool:
         Raises:
             WorkerEndedError: one does not come up; the others are stopped.
         """
+        if not self._refusing:
+            self._be_patient()
         workers = [Worker(self._root, self._model) for _ in range(self._count)]
         started = await asyncio.gather(*(worker.start() for worker in workers), return_exceptions=True)
         errors = [result for result in started if isinstance(result, BaseException)]
@@ -174,6 +185,7 @@ class Pool:
                     await worker.stop()
             raise errors[0]
         self._alive = self._count
+        self._there_is_one()
         self._tasks = [asyncio.create_task(self._keep(worker)) for worker in workers]
 
     async def stop(self) -> None:
@@ -181,18 +193,33 @@ class Pool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._give_up()
+
+    def _be_patient(self) -> None:
+        if self._giving_up is None:
+            self._giving_up = asyncio.get_running_loop().call_later(_PATIENCE, self._give_up)
+
+    def _give_up(self) -> None:
+        self._refusing = True
+        self._batcher.refuse(_no_worker())
+
+    def _there_is_one(self) -> None:
+        self._refusing = False
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
 
     async def _keep(self, worker: Worker) -> None:
         while True:
             wait = 0.0
             try:
-                await self._batcher.serve(worker.ask)
+                await self._batcher.serve(worker.ask, WorkerEndedError)
             except WorkerEndedError as ended:
                 self._alive -= 1
                 self.restarts += 1
                 self._log(f"{ended}; starting it again")
                 if not self._alive:
-                    self._batcher.refuse(_no_worker())
+                    self._be_patient()
             finally:
                 await worker.stop()
             while True:
@@ -205,6 +232,7 @@ class Pool:
                     self._log(f"{ended}; trying again in {wait:g} s")
                 else:
                     self._alive += 1
+                    self._there_is_one()
                     break
 
 

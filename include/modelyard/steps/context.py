@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from modelyard.credential_places import credential_places
+from modelyard.deployment import ClusterAccess
 from modelyard.environments import EnvironmentRef, python_of
 from modelyard.errors import RequestError
 from modelyard.images import ImageStore
@@ -41,6 +42,7 @@ class StepContext:
         runner_image: name of the image that steps run in; None where they are processes of a machine. For `prepare`
             alone, which makes an image of it for those that run the project's code.
         log: one line for the task's log.
+        cluster: of the environment, for the steps that deploy; None when it names no connection.
     """
 
     store: Store
@@ -52,6 +54,7 @@ class StepContext:
     beside: Mapping[str, str]
     git: tuple[str, str] | None
     log: Callable[[str], None]
+    cluster: ClusterAccess | None = None
     runner_image: str | None = None
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from modelyard.deployment import ServiceSpec, open_target
-from modelyard.errors import ModelyardError, Superseded
+from modelyard.deployment import Autoscaling, Ingress, ServiceSpec, Target, open_target
+from modelyard.errors import ModelyardError, RequestError, Superseded
 from modelyard.project.model import Serving
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Deployed, Prepared, Pushed
@@ -34,7 +34,7 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
     why = str(run.params.get("reason") or f"{run.dag_id} {run.run_id}")
     assert version.image_digest is not None  # noqa: S101 - push has set it, and what was live has one
     golden = store.artifacts.read_json(version.file("modelyard.json").digest)["golden"]
-    target = open_target(run.settings["target"], context.home, context.images, run.settings.get("namespace"))
+    target = _target(context)
     before = store.aliases.get(version.name, environment)
     deployment = store.deployments.begin(
         model=version.name,
@@ -62,6 +62,8 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
                 replicas=serving.replicas,
                 cpu=serving.resources.cpu,
                 memory=serving.resources.memory,
+                autoscaling=None if serving.autoscaling is None else Autoscaling(**serving.autoscaling.model_dump()),
+                ingress=Ingress(**run.settings["ingress"]) if run.settings.get("ingress") else None,
                 smoke=golden,
             ),
             context.log,
@@ -89,3 +91,15 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
         address=address,
         replaced=deployment.replaces if deployment.replaces != version.version else None,
     )
+
+
+def _target(context: StepContext) -> Target:
+    settings = context.run.settings
+    conn_id = settings.get("cluster")
+    if conn_id is not None and context.cluster is None:
+        # Never the cluster that happens to be configured here: it is another one.
+        raise RequestError(
+            f"Environment '{settings['environment']}' is in the cluster of the Airflow connection '{conn_id}'",
+            f"only Airflow has that: release by the DAG '{context.run.model}'",
+        )
+    return open_target(settings["target"], context.home, context.images, settings.get("namespace"), context.cluster)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from modelyard.deployment import ClusterAccess
 from modelyard.errors import Fenced, ModelyardError, Unavailable
 from modelyard.steps.plan import BY_NAME
 from modelyard.store import Claim, Store, StoreAddress
@@ -35,6 +36,7 @@ def run_step(
     clear_number: int = 0,
     beside: Mapping[str, str] | None = None,
     git: tuple[str, str] | None = None,
+    cluster: ClusterAccess | None = None,
     runner_image: str | None = None,
 ) -> int:
     """Run one try of a step to its end and return the exit code of its process.
@@ -53,7 +55,7 @@ def run_step(
                 _log(f"Step '{name}' was done already by try {claim.try_number}; its result stands.")
                 return 0
             try:
-                result = _run_claimed(name, claim, store, address, home, beside or {}, git, runner_image)
+                result = _run_claimed(name, claim, store, address, home, beside or {}, git, runner_image, cluster)
             except Fenced:
                 raise
             except Exception as error:
@@ -80,6 +82,7 @@ def _run_claimed(
     beside: Mapping[str, str],
     git: tuple[str, str] | None,
     runner_image: str | None,
+    cluster: ClusterAccess | None = None,
 ) -> dict[str, object]:
     from modelyard.images import open_images
     from modelyard.steps.context import StepContext
@@ -97,6 +100,7 @@ def _run_claimed(
             beside=beside,
             git=git,
             log=_log,
+            cluster=cluster,
             runner_image=runner_image,
         )
         function = importlib.import_module(f"modelyard.steps.{name}").run

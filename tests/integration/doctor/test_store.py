@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -40,7 +41,8 @@ def look(found: Iterable[Finding]) -> list[Finding]:
 
 
 def doctor(environment: dict[str, str], *options: str) -> Result:
-    variables: dict[str, str | None] = {"AIRFLOW_HOME": None, **environment}
+    without_airflow = dict.fromkeys(name for name in os.environ if name.startswith("AIRFLOW"))
+    variables: dict[str, str | None] = {**without_airflow, **environment}
     result = CliRunner(env=variables).invoke(main, ["doctor", *options])
     print(result.output)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

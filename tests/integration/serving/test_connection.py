@@ -56,6 +56,14 @@ def test_a_request_in_single_bytes(server: Running) -> None:
         assert read_all(connection).startswith(b"HTTP/1.1 200")
 
 
+def test_who_asks_once_by_way_of_a_proxy_leaves_no_connection_behind(server: Running) -> None:
+    with server.connect() as connection:
+        connection.sendall(post("connection: keep-alive", "modelyard-connection: close"))
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer
+
+
 def test_chunks(server: Running) -> None:
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (BODY[:5], BODY[5:])) + b"0\r\n\r\n"
     assert exchange(server, post("transfer-encoding: chunked", body=chunks)).startswith(b"HTTP/1.1 200")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 from tests.image_roots import OUTPUTS, ROWS, make_root
+from tests.processes import below
+
+from modelyard.serving import keeper
 
 from .conftest import FACTS, Running, Start
 
@@ -184,14 +189,32 @@ def test_a_model_process_that_dies_is_replaced(start: Start, tmp_path: Path) -> 
     answer = running.post("/predict", [{**ROW, "word": "die"}])
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert "ended" in answer.json["error"]
-    meanwhile = running.post("/predict", [ROW])
-    assert meanwhile.status == 503
-    assert "being started again" in meanwhile.json["error"]
+    assert running.get("/readyz").status == 503
     assert running.get("/healthz").status == 200
-    running.wait_ready()
-    assert running.post("/predict", [ROW]).status == 200
+    assert running.post("/predict", [ROW]).status == 200, "it waits for the next one"
+    assert running.get("/readyz").status == 200
     assert "signal 9" in running.log.read_text()
-    assert "modelyard_worker_restarts_total 1" in running.get("/metrics").body.decode()
+    assert "modelyard_worker_restarts_total 2" in running.get("/metrics").body.decode(), "it was tried once more"
+
+
+def test_a_server_that_is_killed_is_replaced_and_refuses_nobody(start: Start, tmp_path: Path, free_port: int) -> None:
+    root = make_root(tmp_path / "root", load_seconds=0.5)
+    running = start(root, "--port", str(free_port))
+    (server,) = below(running.process.pid)[:1]
+    time.sleep(keeper._YOUNG)
+    os.kill(server.pid, signal.SIGKILL)
+    for _ in range(20):
+        assert running.post("/predict", [ROW]).status == 200
+    assert "ended by signal 9; starting it again" in running.log.read_text()
+    running.process.terminate()
+    assert running.process.wait(20) == 0
+
+
+def test_a_server_that_is_killed_as_it_starts_ends_its_container(start: Start, tmp_path: Path, free_port: int) -> None:
+    running = start(make_root(tmp_path / "root"), "--port", str(free_port))
+    (server,) = below(running.process.pid)[:1]
+    os.kill(server.pid, signal.SIGKILL)
+    assert running.process.wait(20) == 137
 
 
 def test_with_two_workers_one_may_die(start: Start, tmp_path: Path, free_port: int) -> None:

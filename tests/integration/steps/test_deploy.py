@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from tests.released_models import image_of, pipeline_run, version
 from tests.step_context import context_of
 
-from modelyard.deployment import ServiceSpec
-from modelyard.errors import Fenced, ModelyardError, Superseded, Unavailable
+from modelyard.deployment import Autoscaling, ClusterAccess, Ingress, ServiceSpec
+from modelyard.errors import Fenced, ModelyardError, RequestError, Superseded, Unavailable
+from modelyard.execution import Command
+from modelyard.execution.local import LocalStep
 from modelyard.project.model import Serving
 from modelyard.steps import deploy
-from modelyard.steps.results import Deployed
-from modelyard.store import ModelVersion, Store
+from modelyard.steps.results import Deployed, Prepared
+from modelyard.store import Claim, ModelVersion, Store, StoreAddress
 
 
 class Slow:
@@ -105,3 +108,68 @@ def test_a_try_that_was_taken_over_ends_nothing(store: Store, tmp_path: Path, mo
     with pytest.raises(Fenced):
         deploy.roll_out(context, made, Serving())
     assert states(store) == [(1, "rolling_out")]
+
+
+def test_what_model_yaml_says_of_a_cluster_reaches_the_target(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "environment": "production",
+        "target": "kubernetes",
+        "namespace": "models",
+        "cluster": "eu",
+        "ingress": {"host": "wine.example.com", "path": "/"},
+    }
+    run = pipeline_run(store, "wine", "scaled", settings=settings)
+    context = context_of(store, run, "deploy", tmp_path)
+    scaled = Serving.model_validate({"resources": {"cpu": "1"}, "autoscaling": {"max_replicas": 3, "cpu": 70}})
+    opened: list[object] = []
+    specs: list[ServiceSpec] = []
+
+    class Noting(Slow):
+        def deploy(self, spec: ServiceSpec, log: Callable[[str], None]) -> str:
+            specs.append(spec)
+            return super().deploy(spec, log)
+
+    def open_target(name: str, _home: Path, _images: object, *where: object) -> Noting:
+        opened.extend((name, *where))
+        return Noting(lambda: None)
+
+    monkeypatch.setattr(deploy, "open_target", open_target)
+    made = released(store, 1)
+    with pytest.raises(RequestError, match="Airflow connection 'eu'"):
+        deploy.roll_out(context, made, scaled)
+    assert not opened, "it was never asked which cluster happens to be configured here"
+
+    access = ClusterAccess("eu", {"users": []})
+    deploy.roll_out(replace(context, cluster=access), made, scaled)
+
+    assert opened == ["kubernetes", "models", access]
+    assert specs[0].autoscaling == Autoscaling(max_replicas=3, cpu=70)
+    assert specs[0].ingress == Ingress("wine.example.com")
+
+
+def test_the_access_to_a_cluster_reaches_a_local_steps_process_and_is_told_to_nobody(
+    store: Store, store_address: StoreAddress, tmp_path: Path
+) -> None:
+    settings = {"environment": "production", "target": "kubernetes", "cluster": "eu"}
+    run = pipeline_run(store, "wine", "there", settings=settings)
+    made = released(store, 1)
+    prepared: dict[str, object] = {field.name: None for field in fields(Prepared)} | {"project": {"serving": {}}}
+    pushed = {"version": made.version, "image_digest": image_of(made.version), "reference": "wine"}
+    for step, result in (("prepare", prepared), ("push", pushed)):
+        claim = store.steps.claim(run.id, step, try_number=1, clear_number=0)
+        assert isinstance(claim, Claim)
+        claim.finish(result)
+    access = ClusterAccess("eu", {"users": [{"name": "robot", "user": {"token": "that-nobody-may-see"}}]})
+    lines: list[str] = []
+
+    def deployed(number: int, access: ClusterAccess | None) -> int:
+        command = Command("deploy", run.id, try_number=number)
+        return LocalStep(command, store_address, tmp_path, lines.append, cluster=access).run()
+
+    assert deployed(1, None) == 65
+    assert "in the cluster of the Airflow connection 'eu'" in lines[-2]
+    assert deployed(2, access) == 65
+    assert "A cluster cannot pull images from" in lines[-2], "it had the access, and looked at the images next"
+    assert "that-nobody-may-see" not in "".join(lines)

@@ -27,13 +27,15 @@ def pod(
     store: str = "modelyard-store",
     git: str | None = None,
     pull: str | None = None,
+    cluster: str | None = None,
+    elsewhere: bool = False,
     template: dict[str, Any] | None = None,
     **command: Any,
 ) -> dict[str, Any]:
     return step_pod(
         Command(step, RUN, **command),
         runner_image="registry.example.com/models/runner:1",
-        secrets=Secrets(store, git, pull),
+        secrets=Secrets(store, git, pull, cluster, elsewhere),
         images_beside={"production": "registry.example.com/models/wine@sha256:aa"},
         deadline_seconds=3600,
         gpu_resource="amd.com/gpu",
@@ -135,6 +137,21 @@ def test_a_repositorys_token_is_mounted_beside_the_stores_address():
         "modelyard-store",
         "modelyard-git",
     }
+
+
+@pytest.mark.parametrize("step", ["deploy", "rollback"])
+def test_the_access_to_another_cluster_is_mounted_and_is_all_that_the_step_has(step: str):
+    spec = pod(step, cluster="modelyard-production", elsewhere=True)["spec"]
+    (container,) = spec["containers"]
+    assert container["args"][-2:] == ["--cluster", "/run/modelyard/cluster"]
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert mounts["cluster"] == {"name": "cluster", "mountPath": "/run/modelyard/cluster", "readOnly": True}
+    assert {"name": "cluster", "secret": {"secretName": "modelyard-production", "defaultMode": 0o440}} in spec[
+        "volumes"
+    ]
+    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("modelyard-step", False)
+    same = pod(step, cluster="modelyard-production")["spec"]
+    assert (same["serviceAccountName"], same["automountServiceAccountToken"]) == ("modelyard-deployer", True)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from modelyard.deployment import ClusterAccess
 from modelyard.errors import StoreError
-from modelyard.execution.secrets import address_secret, git_secret, pull_secret, secret_name
+from modelyard.execution.secrets import address_secret, cluster_secret, git_secret, pull_secret, secret_name
 from modelyard.store import StoreAddress
 
 ADDRESS = StoreAddress(
@@ -53,6 +54,13 @@ def test_a_repositorys_login_is_kubernetes_own_kind(tmp_path: Path):
     assert made["metadata"]["annotations"] == {"modelyard.io/connection": "git_default"}
     folder = mount(made, tmp_path)
     assert [(folder / name).read_text() for name in ("username", "password")] == ["me", "token"]
+
+
+def test_the_access_to_a_cluster_is_mounted_whole(tmp_path: Path):
+    access = ClusterAccess("production_cluster", {"users": []}, "models")
+    made = cluster_secret(access, "default")
+    assert made["metadata"]["name"] == secret_name("production_cluster", "default")
+    assert ClusterAccess(**json.loads((mount(made, tmp_path) / "access").read_text())) == access
 
 
 def test_nodes_pull_with_the_registrys_login():

@@ -1,3 +1,5 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +209,30 @@ def test_a_failed_validation_still_leads_to_its_version(store: Store, locked: Lo
 
 def test_two_airflows_never_share_a_run(locked: LockedProject):
     assert pipeline_run(context(), locked, "milan").id != pipeline_run(context(), locked, "rome").id
+
+
+def test_only_a_step_that_deploys_has_the_cluster_of_its_run(
+    store: Store, locked: LockedProject, monkeypatch: pytest.MonkeyPatch
+):
+    """Of the run as it was written down: another lock may lead elsewhere by now."""
+    kubeconfig = {
+        "current-context": "there",
+        "contexts": [{"name": "there", "context": {"cluster": "there", "user": "robot"}}],
+        "clusters": [{"name": "there", "cluster": {"server": "https://eu.example.com"}}],
+        "users": [{"name": "robot", "user": {"token": "token"}}],
+    }
+    extra = {"kube_config": json.dumps(kubeconfig), "namespace": "models"}
+    monkeypatch.setenv("AIRFLOW_CONN_EU", json.dumps({"conn_type": "kubernetes", "extra": extra}))
+    monkeypatch.setenv("AIRFLOW_CONN_US", json.dumps({"conn_type": "kubernetes", "extra": {"kube_config": "{}"}}))
+    run, _ = step(locked, "prepare").begin(context(), store)
+    there, wrong = (replace(run, settings=run.settings | {"cluster": name}) for name in ("eu", "us"))
+
+    assert step(locked, "deploy").cluster_access(run) is None
+    assert step(locked, "train").cluster_access(there) is None
+    for name in ("deploy", "rollback"):
+        access = step(locked, name).cluster_access(there)
+        assert access is not None
+        assert access.kubeconfig is not None
+        assert (access.conn_id, access.namespace) == ("eu", "models")
+    with pytest.raises(RequestError, match="The connection 'us' leads to no cluster"):
+        step(locked, "deploy").cluster_access(wrong)

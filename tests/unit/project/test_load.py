@@ -145,3 +145,38 @@ def test_what_is_no_mapping_is_told(tmp_path: Path, text: str, expected: str) ->
 def test_no_model_yaml(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="modelyard new NAME"):
         load(tmp_path)
+
+
+SCALED = "name: houses\nserving: {{replicas: 2, resources: {resources}, autoscaling: {autoscaling}}}\n"
+
+
+def test_autoscaling_and_ingress_are_resolved(tmp_path: Path) -> None:
+    production = "{target: kubernetes, cluster: eu, ingress: {host: houses.example.com}}"
+    text = SCALED.format(resources="{cpu: 1}", autoscaling="{max_replicas: 4}")
+    (tmp_path / "model.yaml").write_text(f"{text}deployment: {{environments: {{production: {production}}}}}\n")
+    project = load(tmp_path)
+    assert project.serving.autoscaling is not None
+    assert (project.serving.autoscaling.max_replicas, project.serving.autoscaling.cpu) == (4, 80)
+    environment = project.deployment.environments["production"]
+    assert environment.cluster == "eu"
+    assert environment.ingress is not None
+    assert (environment.ingress.host, environment.ingress.path) == ("houses.example.com", "/")
+    assert Project.model_validate(project.to_json()) == project
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (SCALED.format(resources="{memory: 1Gi}", autoscaling="{max_replicas: 4}"), "needs `resources.cpu`"),
+        (SCALED.format(resources="{cpu: 1}", autoscaling="{max_replicas: 2}"), "is not more than `replicas`"),
+        (SCALED.format(resources="{cpu: 1}", autoscaling="{max_replicas: 4, cpu: 0}"), "serving.autoscaling.cpu"),
+        ("name: houses\ndeployment: {environments: {production: {cluster: eu}}}\n", "are of `target: kubernetes`"),
+        (
+            "name: houses\ndeployment: {environments: {production: {target: kubernetes, ingress: {host: 'a b'}}}}\n",
+            "ingress.host",
+        ),
+    ],
+)
+def test_what_no_cluster_can_do_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    problems = problems_of(tmp_path, text)
+    assert any(why in problem for problem in problems), problems

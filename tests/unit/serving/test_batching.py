@@ -15,7 +15,7 @@ Ask = Callable[[Columns, int], Awaitable[Outputs]]
 
 @asynccontextmanager
 async def serving(batcher: Batcher, ask: Ask) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(batcher.serve(ask))
+    task = asyncio.create_task(batcher.serve(ask, ConnectionResetError))
     try:
         yield task
     finally:
@@ -123,17 +123,39 @@ def test_a_batch_is_bounded_but_a_large_request_is_not_refused(monkeypatch: pyte
     asyncio.run(scenario())
 
 
-def test_a_worker_that_ends_leaves_nobody_waiting() -> None:
+def test_what_ended_a_worker_is_asked_once_more_and_alone() -> None:
     async def scenario() -> None:
-        async def ends(_columns: Columns, _rows: int) -> Outputs:
-            raise ConnectionResetError
+        calls: list[list[int]] = []
+
+        async def ask(columns: Columns, rows: int) -> Outputs:
+            calls.append([int(value) for value in columns["x"]])
+            if 13 in columns["x"]:
+                raise ConnectionResetError
+            return {"y": [2] * rows}
 
         batcher = Batcher()
-        async with serving(batcher, ends) as task:
-            with pytest.raises(Refused) as refused:
-                await batcher.predict({"x": [1]}, 1)
-            assert refused.value.status == 503
-            with pytest.raises(ConnectionResetError):
-                await task
+        answers = await asking(batcher, [1], [13], [2])
+        for _ in range(2):  # workers, one after the other
+            async with serving(batcher, ask) as task:
+                with pytest.raises(ConnectionResetError):
+                    await task
+        async with serving(batcher, ask):
+            first, guilty, last = await asyncio.gather(*answers, return_exceptions=True)
+        assert first == last == {"y": [2]}
+        assert isinstance(guilty, Refused)
+        assert "ended while it answered" in guilty.message
+        assert calls == [[1, 13, 2], [1], [13], [2]]
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_is_cancelled_leaves_nobody_waiting() -> None:
+    async def scenario() -> None:
+        batcher, ask = Batcher(), Doubler()
+        async with serving(batcher, ask):
+            (answer,) = await asking(batcher, [1])
+            await asyncio.sleep(0)
+        with pytest.raises(Refused):
+            await answer
 
     asyncio.run(scenario())

@@ -6,12 +6,15 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
+from modelyard.credential_places import CLUSTERS
+from modelyard.deployment.cluster_access import ClusterAccess
 from modelyard.deployment.target import JSON
 from modelyard.errors import DeploymentFailed, RequestError, Unavailable
 
@@ -21,11 +24,17 @@ _AWAY_SECONDS = 60.0
 _AGAIN_SECONDS = 1.0
 _TIMEOUT = (5, 30)
 _JSON, _APPLY = "application/json", "application/apply-patch+yaml"
+# The API server would keep its connection to the pod for 90 s, and a server that ends waits for those that rest.
+_ONCE = {"modelyard-connection": "close"}
 _PATHS = {
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "Event": "/api/v1/namespaces/{}/events",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "Pod": "/api/v1/namespaces/{}/pods",
+    "Secret": "/api/v1/namespaces/{}/secrets",
     "Service": "/api/v1/namespaces/{}/services",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
 }
@@ -56,6 +65,32 @@ def connect() -> client.ApiClient:
     return client.ApiClient(settings)
 
 
+def connect_to(access: ClusterAccess, home: Path) -> client.ApiClient:
+    """Return a client of the cluster of a connection, which may be that of :func:`connect`.
+
+    Args:
+        access: what the connection says.
+        home: this machine's folder; keys that TLS takes from files alone lie there while this process runs.
+
+    Raises:
+        RequestError: it leads to no cluster.
+    """
+    if access.kubeconfig is None:
+        return connect()
+    folder = home / CLUSTERS
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = client.Configuration()
+    try:
+        config.load_kube_config_from_dict(
+            access.kubeconfig, client_configuration=settings, persist_config=False, temp_file_path=str(folder)
+        )
+    except config.ConfigException as error:
+        raise RequestError(
+            f"The connection '{access.conn_id}' leads to no cluster: {error}", "correct its kubeconfig in Airflow"
+        ) from error
+    return client.ApiClient(settings)
+
+
 class Cluster:
     """The API server behind ``api``.
 
@@ -82,23 +117,27 @@ class Cluster:
         if status == 409:
             raise ChangedError
 
-    def apply(self, manifest: JSON) -> None:
-        """Have an object as the manifest says (server-side apply), whoever else has set the same fields.
+    def apply(self, manifest: JSON, manager: str = MANAGER) -> JSON:
+        """Have an object as the manifest says (server-side apply), whoever else has set the same fields; return it.
+
+        What ``manager`` has applied before and the manifest leaves out is removed, unless another one has set it too.
 
         Raises:
             ChangedError: the manifest names a ``resourceVersion``, and it is another by now.
         """
         metadata = manifest["metadata"]
-        status, _ = self._ask(
+        status, answer = self._ask(
             "PATCH",
             _path(manifest["kind"], metadata["namespace"], metadata["name"]),
             manifest,
-            query={"fieldManager": MANAGER, "force": "true"},
+            query={"fieldManager": manager, "force": "true"},
             content_type=_APPLY,
             accept=(409,),
         )
         if status == 409:
             raise ChangedError
+        applied: JSON = answer
+        return applied
 
     def delete(self, found: JSON) -> None:
         """Delete an object and, before it, all that belongs to it.
@@ -110,7 +149,7 @@ class Cluster:
         preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         status, _ = self._ask(
             "DELETE",
-            _path("Deployment", metadata["namespace"], metadata["name"]),
+            _path(found["kind"], metadata["namespace"], metadata["name"]),
             {"propagationPolicy": "Foreground", "preconditions": preconditions},
             accept=(404, 409),
         )
@@ -122,6 +161,16 @@ class Cluster:
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         found: list[JSON] = self._ask("GET", _path("Pod", namespace), query={"labelSelector": selector})[1]["items"]
         return found
+
+    def events(self, pod: JSON, most: int) -> list[str]:
+        """Return what the cluster has to say against a pod, the newest last; nothing where it may not be asked."""
+        metadata = pod["metadata"]
+        chosen = f"involvedObject.uid={metadata['uid']},type!=Normal"
+        query = {"fieldSelector": chosen}
+        status, _, body = self._send("GET", _path("Event", metadata["namespace"]), query=query)
+        found = json.loads(body)["items"] if status == 200 else []
+        found.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+        return [f"{event['reason']}: {event.get('message', '').strip()}" for event in found[-most:]]
 
     def log(self, pod: JSON, container: str, lines: int, *, previous: bool) -> str:
         """Return the last lines that a container wrote; what came before it was started again, if ``previous``."""
@@ -140,7 +189,7 @@ class Cluster:
             Status, headers and body of the answer.
         """
         proxy = f"{_path('Service', namespace, f'http:{name}:{port}')}/proxy{path}"
-        return self._send(method, proxy, body)
+        return self._send(method, proxy, body, headers=_ONCE)
 
     def ask_once(
         self, method: str, path: str, body: JSON | None = None, accept: tuple[int, ...] = ()
@@ -191,13 +240,14 @@ class Cluster:
         body: JSON | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = _JSON,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         try:
             response = self._api.call_api(
                 path,
                 method,
                 query_params=list((query or {}).items()),
-                header_params={"Accept": "application/json, */*", "Content-Type": content_type},
+                header_params={"Accept": "application/json, */*", "Content-Type": content_type, **(headers or {})},
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,

@@ -1,4 +1,4 @@
-"""What stands in the cluster for one release: manifests as plain values, made of nothing but their arguments.
+"""A release and its Deployment: manifests as plain values, made of nothing but their arguments.
 
 The Deployment owns all the others, so it is the fence as well as the only object that is ever deleted. What is proven
 live is written on it as a whole: whoever comes later can render it again.
@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from modelyard.deployment.target import JSON
+from modelyard.deployment.target import JSON, Autoscaling, Ingress
 
 CONTAINER = "server"
-PORT = "http"
+PORT, PORT_NUMBER = "http", 8080
 # Read by kubelet when it is there: the account of a registry that asks for one.
 PULL_SECRET = "modelyard-registry"  # noqa: S105 - its name
 
 GENERATION, LIVE = "modelyard.io/generation", "modelyard.io/live"
 _MODEL, _ENVIRONMENT = "modelyard.io/model", "modelyard.io/environment"
-_PORT_NUMBER = 8080
 _PROBE_SECONDS = 5
 # A server that is told to end takes connections for 3 s more, and gives a slow client 60.
 _GRACE_SECONDS = 90
@@ -49,10 +48,9 @@ class Place:
             **self.selector,
         }
 
-    @property
-    def address(self) -> str:
-        """Where clients in the cluster reach it."""
-        return f"http://{self.model}.{self.namespace}.svc"
+    def address(self, ingress: Ingress | None) -> str:
+        """Where clients reach it: by its ingress, without one those in the cluster."""
+        return f"http://{self.model}.{self.namespace}.svc" if ingress is None else ingress.address
 
     def __str__(self) -> str:
         return f"{self.model} in namespace {self.namespace}"
@@ -77,6 +75,20 @@ class Release:
     cpu: str | None
     memory: str | None
     ready_timeout: float
+    autoscaling: Autoscaling | None = None
+    ingress: Ingress | None = None
+
+    @classmethod
+    def from_json(cls, value: JSON) -> Release:
+        """Return the release that ``dataclasses.asdict`` has made this of."""
+        autoscaling, ingress = value.get("autoscaling"), value.get("ingress")
+        return cls(
+            **value
+            | {
+                "autoscaling": Autoscaling(**autoscaling) if autoscaling else None,
+                "ingress": Ingress(**ingress) if ingress else None,
+            }
+        )
 
 
 def labels_of(release: Release, place: Place) -> dict[str, str]:
@@ -90,15 +102,15 @@ def owner(manifest: JSON) -> dict[str, str]:
     return {name: labels.get(name, "") for name in ("app.kubernetes.io/managed-by", _MODEL, _ENVIRONMENT)}
 
 
-def generation_of(deployment: JSON) -> int:
-    """Return the generation that has the Deployment in hand, or had it last."""
-    return int((deployment["metadata"].get("annotations") or {}).get(GENERATION, 0))
+def generation_of(manifest: JSON) -> int:
+    """Return the generation that has an object in hand, or had it last."""
+    return int((manifest["metadata"].get("annotations") or {}).get(GENERATION, 0))
 
 
 def live_of(deployment: JSON) -> Release | None:
     """Return the release that was proven live last."""
     text = (deployment["metadata"].get("annotations") or {}).get(LIVE)
-    return Release(**json.loads(text)) if text else None
+    return Release.from_json(json.loads(text)) if text else None
 
 
 def beginning(place: Place, release: Release) -> JSON:
@@ -114,20 +126,35 @@ def beginning(place: Place, release: Release) -> JSON:
     return manifest
 
 
-def deployment(place: Place, release: Release, live: Release | None) -> JSON:
-    """The Deployment of a release; ``live`` is what was proven last, and is gone back to when this one fails."""
-    metadata = _metadata(place, release)
-    if live is not None:
-        metadata["annotations"][LIVE] = json.dumps(asdict(live), sort_keys=True)
+def replicas(place: Place, number: int) -> JSON:
+    """Of the Deployment nothing but its number of replicas: to be applied under a name of its own."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata,
+        "metadata": {"name": place.model, "namespace": place.namespace},
+        "spec": {"replicas": number},
+    }
+
+
+def deployment(place: Place, release: Release, live: Release | None) -> JSON:
+    """The Deployment of a release; ``live`` is what was proven last, and is gone back to when this one fails.
+
+    Of one that is scaled by load it leaves the number of replicas open: that is the autoscaler's.
+    """
+    described = metadata(place, release)
+    if live is not None:
+        described["annotations"][LIVE] = json.dumps(asdict(live), sort_keys=True)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": described,
         "spec": {
-            "replicas": release.replicas,
+            **({"replicas": release.replicas} if release.autoscaling is None else {}),
             "paused": False,
             "selector": {"matchLabels": place.selector},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            # All new replicas load at once: a roll-out takes as long as one of them. Where there is no room for all,
+            # those that have found some replace as many old ones, which makes room for the next.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
             "revisionHistoryLimit": 3,
             "template": {
                 "metadata": {
@@ -144,52 +171,8 @@ def deployment(place: Place, release: Release, live: Release | None) -> JSON:
     }
 
 
-def companions(place: Place, release: Release, uid: str) -> list[JSON]:
-    """What a Deployment needs beside it, in the order to apply it; all go when the Deployment of this uid goes."""
-    metadata = _metadata(place, release) | {
-        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": place.model, "uid": uid}]
-    }
-    selector = {"matchLabels": place.selector}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": metadata,
-            "automountServiceAccountToken": False,
-        },
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": metadata,
-            # Whoever may reach the namespace may ask; the server itself, and so the model's code, reaches nobody.
-            "spec": {
-                "podSelector": selector,
-                "policyTypes": ["Ingress", "Egress"],
-                "ingress": [{"ports": [{"protocol": "TCP", "port": _PORT_NUMBER}]}],
-                "egress": [],
-            },
-        },
-        {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": metadata,
-            # Not minAvailable: with one replica no node could ever be drained.
-            "spec": {"maxUnavailable": 1, "selector": selector, "unhealthyPodEvictionPolicy": "AlwaysAllow"},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": metadata,
-            "spec": {
-                "type": "ClusterIP",
-                "selector": place.selector,
-                "ports": [{"name": PORT, "protocol": "TCP", "port": 80, "targetPort": PORT}],
-            },
-        },
-    ]
-
-
-def _metadata(place: Place, release: Release) -> JSON:
+def metadata(place: Place, release: Release) -> JSON:
+    """The metadata of every object of a release: whose it is, and the version's facts."""
     return {
         "name": place.model,
         "namespace": place.namespace,
@@ -238,7 +221,7 @@ def _container(place: Place, release: Release) -> JSON:
         "image": release.image,
         "args": ["--workers", str(release.workers)],
         "env": [{"name": f"MODELYARD_{name}", "value": value} for name, value in facts.items()],
-        "ports": [{"name": PORT, "containerPort": _PORT_NUMBER, "protocol": "TCP"}],
+        "ports": [{"name": PORT, "containerPort": PORT_NUMBER, "protocol": "TCP"}],
         "resources": {"requests": asked, "limits": asked} if asked else {},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -250,6 +233,7 @@ def _container(place: Place, release: Release) -> JSON:
             "periodSeconds": 1,
             "failureThreshold": int(release.ready_timeout) + _LONGER_THAN_OURS,
         },
-        "readinessProbe": {**probe, "periodSeconds": 5, "failureThreshold": 3},
+        # A server whose model has ended holds its requests for a while: the next ones go elsewhere soon.
+        "readinessProbe": {**probe, "periodSeconds": 1, "failureThreshold": 3},
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
     }

@@ -12,9 +12,12 @@ from modelyard.deployment.target import JSON
 # Seconds that a trouble may last before it is final. A registry may be away; a node may have to be added.
 _REFUSED = 10.0
 _PULL = 90.0
+_AGAIN = 120.0
 _NODE = 180.0
 _LONGEST = 900.0
-_LOG_LINES = 15
+_LOG_LINES, _EVENTS = 15, 5
+# Kinds of trouble: a server that is on its way, and pods for which there is no room.
+_COMING, _NO_ROOM = "ready", ("node", "refused")
 # Part of what a registry or container runtime says, when asking again cannot help.
 _FINAL = ("not found", "denied", "unauthorized", "forbidden", "manifest unknown", "invalid", "no match for platform")
 _CANNOT_START = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
@@ -30,8 +33,8 @@ class _Trouble:
     key: tuple[str, str]  # its kind and its pod: what has the same key lasts
     text: str
     patience: float
-    pod: JSON | None = None  # whose last log lines belong to it
-    previous: bool = False  # those of the container before it was started again
+    pod: JSON | None = None  # whose events belong to it
+    log: str | None = None  # and whose last lines: of its "current" container, or of the "previous" one
 
 
 @dataclass
@@ -62,34 +65,43 @@ class RollOut:
             if not old:
                 return True
         elif seen:
-            self._judge(deployment, [pod for pod in new if "deletionTimestamp" not in pod["metadata"]])
+            ending = any("deletionTimestamp" in pod["metadata"] for pod in old)
+            self._judge(deployment, [pod for pod in new if "deletionTimestamp" not in pod["metadata"]], ending)
         if time.monotonic() - self._began > _LONGEST + self.release.ready_timeout:
             raise NotUpError(
                 f"the roll-out has not ended: of {wanted} replicas {counts[2]} are ready, {len(old)} old ones remain"
             )
         return False
 
-    def _judge(self, deployment: JSON, pods: list[JSON]) -> None:
-        """Raise what has been wrong for too long."""
+    def _judge(self, deployment: JSON, pods: list[JSON], room_comes: bool) -> None:
+        """Raise what has been wrong for too long; that there is no room does not count while some is being made."""
         troubles = [trouble for trouble in (_refused(deployment), *map(self._trouble, pods)) if trouble]
+        if room_comes or any(trouble.key[0] == _COMING for trouble in troubles):
+            troubles = [trouble for trouble in troubles if trouble.key[0] not in _NO_ROOM]
         now = time.monotonic()
         # By pod: the second replica's time begins with itself, not with the first one's.
         self._since = {trouble.key: self._since.get(trouble.key, now) for trouble in troubles}
         for trouble in troubles:
             if now - self._since[trouble.key] >= trouble.patience:
-                text = trouble.text
-                if trouble.pod is not None:
-                    lines = self.cluster.log(trouble.pod, CONTAINER, _LOG_LINES, previous=trouble.previous)
-                    text += f"; its last lines:\n{lines}" if lines else "; it has written nothing"
-                raise NotUpError(text)
+                raise NotUpError(self._told(trouble))
+
+    def _told(self, trouble: _Trouble) -> str:
+        text = trouble.text
+        if trouble.pod is None:
+            return text
+        if trouble.log is not None:
+            lines = self.cluster.log(trouble.pod, CONTAINER, _LOG_LINES, previous=trouble.log == "previous")
+            text += f"; its last lines:\n{lines}" if lines else "; it has written nothing"
+        events = self.cluster.events(trouble.pod, _EVENTS)
+        return text + ("\nThe cluster's events:\n" + "\n".join(events) if events else "")
 
     def _trouble(self, pod: JSON) -> _Trouble | None:
         name = pod["metadata"]["name"]
         for condition in pod["status"].get("conditions", ()):
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                return _Trouble(("node", name), f"no node takes pod {name}: {condition.get('message', '')}", _NODE)
+                return _Trouble(("node", name), f"no node takes pod {name}: {condition.get('message', '')}", _NODE, pod)
         if pod["status"].get("phase") == "Failed":
-            return _Trouble(("failed", name), f"pod {name} was ended: {pod['status'].get('message', '')}", _PULL)
+            return _Trouble(("failed", name), f"pod {name} was ended: {pod['status'].get('message', '')}", _PULL, pod)
         container = next(iter(pod["status"].get("containerStatuses", ())), None)
         if container is None or container.get("ready"):
             return None
@@ -98,10 +110,10 @@ class RollOut:
         if reason in _CANNOT_PULL:
             final = reason == "InvalidImageName" or any(part in message.lower() for part in _FINAL)
             text = f"the image {self.release.image} cannot be pulled: {message or reason}"
-            return _Trouble(("pull", name), text, _REFUSED if final else _PULL)
+            return _Trouble(("pull", name), text, _REFUSED if final else _PULL, pod)
         if reason in _CANNOT_START:
             return _Trouble(
-                ("start", name), f"the container of pod {name} cannot be started: {message or reason}", _REFUSED
+                ("start", name), f"the container of pod {name} cannot be started: {message or reason}", _REFUSED, pod
             )
         ended = container["state"].get("terminated") or container.get("lastState", {}).get("terminated")
         if ended and (container["restartCount"] > 0 or "terminated" in container["state"]):
@@ -111,13 +123,13 @@ class RollOut:
                 if ended.get("reason") == "OOMKilled"
                 else f"ended with exit code {ended['exitCode']}"
             )
-            previous = "terminated" not in container["state"]
+            log = "current" if "terminated" in container["state"] else "previous"
             patience = 0 if again else self.release.ready_timeout
-            return _Trouble(("crash", name), f"the server in pod {name} {why} as it started", patience, pod, previous)
+            return _Trouble(("crash", name), f"the server in pod {name} {why} as it started", patience, pod, log)
         if "running" in container["state"]:
             seconds = self.release.ready_timeout
             return _Trouble(
-                ("ready", name), f"the server in pod {name} was not ready within {seconds:g} s", seconds, pod
+                (_COMING, name), f"the server in pod {name} was not ready within {seconds:g} s", seconds, pod, "current"
             )
         return None
 
@@ -126,5 +138,7 @@ def _refused(deployment: JSON) -> _Trouble | None:
     """A quota, a limit or a security standard of the namespace that lets no pod in."""
     for condition in deployment.get("status", {}).get("conditions", ()):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return _Trouble(("refused", ""), f"the cluster lets no pod in: {condition.get('message', '')}", _REFUSED)
+            # It tries again by itself, but less and less often.
+            patience = _AGAIN if deployment["status"].get("updatedReplicas", 0) else _REFUSED
+            return _Trouble(("refused", ""), f"the cluster lets no pod in: {condition.get('message', '')}", patience)
     return None

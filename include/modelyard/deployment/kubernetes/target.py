@@ -14,7 +14,8 @@ from collections.abc import Callable
 from kubernetes import client
 
 from modelyard.deployment.kubernetes import manifests
-from modelyard.deployment.kubernetes.cluster import ChangedError, Cluster
+from modelyard.deployment.kubernetes.cluster import MANAGER, ChangedError, Cluster
+from modelyard.deployment.kubernetes.companions import KINDS, companions
 from modelyard.deployment.kubernetes.manifests import Place, Release
 from modelyard.deployment.kubernetes.rollout import NotUpError, RollOut
 from modelyard.deployment.smoke import SmokeError, check_answer, question
@@ -25,6 +26,8 @@ _POLL_SECONDS = 0.5
 # Seconds in which the API server learns of a Service's new pods, and of pods that ended.
 _LEARNING = 15.0
 _REMOVAL_SECONDS = 180.0
+# Sets the number of replicas once, so that it stays when MANAGER leaves it to the autoscaler.
+_HANDING_OVER = "modelyard-replicas"
 _NOT_THERE = (502, 503, 504)
 
 
@@ -43,9 +46,20 @@ class KubernetesTarget:
         self._namespace = namespace
 
     def deploy(self, spec: ServiceSpec, log: Callable[[str], None]) -> str:
-        """See ``Target.deploy``. May be killed at any moment: the old version serves, and a second try goes on."""
+        """See ``Target.deploy``. May be killed at any moment: the old version serves, and a second try goes on.
+
+        When it is told to end, it first takes back what it has begun.
+        """
         place = self._place(spec.model, spec.environment)
         release = self._release(spec)
+        try:
+            return self._deploy(spec, place, release, log)
+        except (SystemExit, KeyboardInterrupt):
+            log(f"Told to end: version {spec.version} is taken back")
+            self._abandon(place, release)
+            raise
+
+    def _deploy(self, spec: ServiceSpec, place: Place, release: Release, log: Callable[[str], None]) -> str:
         live = self._take(place, release)
         log(f"Rolling out version {spec.version} as Deployment {place}")
         try:
@@ -60,7 +74,7 @@ class KubernetesTarget:
                 f"more in: kubectl -n {place.namespace} get events --sort-by=.lastTimestamp",
             ) from error
         self._change(place, release, lambda found: self._apply(found, manifests.deployment(place, release, release)))
-        return place.address
+        return place.address(release.ingress)
 
     def current(self, model: str, environment: str) -> Live | None:
         """See ``Target.current``."""
@@ -76,7 +90,7 @@ class KubernetesTarget:
             run_id=live.run_id,
             image_digest=live.image_digest,
             generation=live.generation,
-            address=place.address,
+            address=place.address(live.ingress),
             running=found.get("status", {}).get("availableReplicas", 0) > 0,
         )
 
@@ -113,6 +127,8 @@ class KubernetesTarget:
             cpu=spec.cpu,
             memory=spec.memory,
             ready_timeout=spec.ready_timeout,
+            autoscaling=spec.autoscaling,
+            ingress=spec.ingress,
         )
 
     def _take(self, place: Place, release: Release) -> Release | None:
@@ -121,6 +137,7 @@ class KubernetesTarget:
             found = self._cluster.get("Deployment", place.namespace, place.model)
             try:
                 if found is None:
+                    self._check_room(place)
                     self._cluster.create(manifests.beginning(place, release))
                     continue
                 _check_owner(found, place)
@@ -129,19 +146,53 @@ class KubernetesTarget:
                 if "deletionTimestamp" in found["metadata"]:
                     time.sleep(_POLL_SECONDS)
                     continue
-                for companion in manifests.companions(place, release, found["metadata"]["uid"]):
-                    self._cluster.apply(companion)
                 live = manifests.live_of(found)
-                self._apply(found, manifests.deployment(place, release, live))
+                self._put(found, place, release, live, release.generation)
             except ChangedError:
                 continue
             return live
 
-    def _apply(self, found: JSON, manifest: JSON) -> None:
-        manifest["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-        self._cluster.apply(manifest)
+    def _check_room(self, place: Place) -> None:
+        """Refuse where somebody else has an object of this name, before anything is made."""
+        for kind in KINDS:
+            beside = self._cluster.get(kind, place.namespace, place.model)
+            if beside is not None:
+                _check_owner(beside, place)
 
-    def _change(self, place: Place, release: Release, change: Callable[[JSON], None]) -> None:
+    def _put(self, found: JSON, place: Place, release: Release, live: Release | None, generation: int) -> None:
+        """Have the Deployment that was found, and all beside it, be the release's.
+
+        Args:
+            found: the Deployment.
+            place: where it is.
+            release: what is to run.
+            live: what was proven last.
+            generation: of the deployment that does this; what a newer one has in hand is left alone.
+        """
+        for kind, companion in companions(place, release, found["metadata"]["uid"]).items():
+            beside = self._cluster.get(kind, place.namespace, place.model)
+            if beside is not None:
+                _check_owner(beside, place)
+                if not _belongs_to(beside, found):
+                    time.sleep(_POLL_SECONDS)  # its Deployment was deleted, and the cluster is about to delete it
+                    raise ChangedError
+                if (newer := manifests.generation_of(beside)) > generation:
+                    raise _superseded(place, release, newer)
+            if companion is not None:
+                self._apply(beside, companion)
+            elif beside is not None:
+                self._cluster.delete(beside)
+        if release.autoscaling is not None and (number := _replicas_to_hand_over(found, release)) is not None:
+            found = self._apply(found, manifests.replicas(place, number), _HANDING_OVER)
+        self._apply(found, manifests.deployment(place, release, live))
+
+    def _apply(self, found: JSON | None, manifest: JSON, manager: str = MANAGER) -> JSON:
+        if found is not None:
+            seen = {"resourceVersion": found["metadata"]["resourceVersion"]}
+            manifest = manifest | {"metadata": manifest["metadata"] | seen}
+        return self._cluster.apply(manifest, manager)
+
+    def _change(self, place: Place, release: Release, change: Callable[[JSON], object]) -> None:
         """Change the Deployment that this release has in hand."""
         while True:
             try:
@@ -178,6 +229,22 @@ class KubernetesTarget:
         except SmokeError as error:
             raise NotUpError(f"smoke test: {error}") from error
 
+    def _abandon(self, place: Place, release: Release) -> None:
+        """Have the Deployment be as it was before this release took it, without waiting for it."""
+        while True:
+            found = self._cluster.get("Deployment", place.namespace, place.model)
+            if found is None or manifests.owner(found) != _owner(place) or "deletionTimestamp" in found["metadata"]:
+                return
+            generation, live = manifests.generation_of(found), manifests.live_of(found)
+            try:
+                if live is None and generation in (0, release.generation):
+                    self._cluster.delete(found)
+                elif live is not None and live != release and generation == release.generation:
+                    self._put(found, place, live, live, release.generation)
+            except ChangedError:
+                continue
+            return
+
     def _go_back(self, place: Place, release: Release, live: Release | None, log: Callable[[str], None]) -> str:
         """Bring back what was live, and return what serves now."""
         if live is None:
@@ -187,12 +254,7 @@ class KubernetesTarget:
             return f"version {live.version} was live before, and is left as it is"
         log(f"Going back to version {live.version}")
 
-        def back(found: JSON) -> None:
-            for companion in manifests.companions(place, live, found["metadata"]["uid"]):
-                self._cluster.apply(companion)
-            self._apply(found, manifests.deployment(place, live, live))
-
-        self._change(place, release, back)
+        self._change(place, release, lambda found: self._put(found, place, live, live, release.generation))
         try:
             self._roll_out(place, live)
         except NotUpError as error:
@@ -204,11 +266,27 @@ def _owner(place: Place) -> dict[str, str]:
     return {"app.kubernetes.io/managed-by": "modelyard", **place.selector}
 
 
+def _belongs_to(beside: JSON, deployment: JSON) -> bool:
+    owners = {owner["uid"] for owner in beside["metadata"].get("ownerReferences", ())}
+    return not owners or deployment["metadata"]["uid"] in owners
+
+
+def _replicas_to_hand_over(found: JSON, release: Release) -> int | None:
+    """Return how many replicas an autoscaler is to begin with; None when the number is not ours any more."""
+    ours = any(
+        entry["manager"] == MANAGER and "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
+        for entry in found["metadata"].get("managedFields", ())
+    )
+    assert release.autoscaling is not None  # noqa: S101 - asked for one that has it
+    most = release.autoscaling.max_replicas
+    return min(max(found["spec"]["replicas"], release.replicas), most) if ours else None
+
+
 def _check_owner(found: JSON, place: Place) -> None:
     if (owner := manifests.owner(found)) != _owner(place):
         whose = ", ".join(f"{name}={value}" for name, value in owner.items() if value) or "no label of Modelyard's"
         raise DeploymentFailed(
-            f"There is another Deployment {place} already, with {whose}",
+            f"There is another {found['kind']} {place} already, with {whose}",
             "give the environment a namespace of its own in model.yaml: deployment.environments.<name>.namespace",
         )
 
