@@ -19,7 +19,7 @@ stop: $(VENV)/.installed ## end all that the demo started
 	@$(BIN)/python -m modelyard.demo stop
 
 # Those with an Airflow need the machine for themselves: one after the other, when the rest is done.
-WITH_AIRFLOW := tests/integration/airflow tests/integration/demo tests/end_to_end tests/kubernetes/test_credentials.py tests/kubernetes/test_pods.py tests/kubernetes/test_examples.py tests/browser
+WITH_AIRFLOW := tests/integration/airflow tests/integration/demo tests/end_to_end tests/kubernetes/test_credentials.py tests/kubernetes/test_cancelled.py tests/kubernetes/test_pods.py tests/kubernetes/test_examples.py tests/browser
 
 test: lint ## lint, types and all tests that this machine can run
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(WITH_AIRFLOW)) tests
