@@ -195,6 +195,8 @@ def test_of_two_runs_at_once_the_later_one_is_deployed_and_a_cancelled_one_chang
         alias = store.aliases.get(wavering, "production")
         assert alias is not None
         assert str(alias.version) == live
+        history = [(str(one.version), one.state) for one in store.deployments.history(wavering, "production")]
+    assert history == [(str(stuck), "failed"), (live, "live"), (str(stuck), "superseded")]
 
 
 def test_what_takes_too_long_or_has_lost_its_worker_is_ended(yard: Yard, api: AirflowApi, impatient: str) -> None:
