@@ -72,7 +72,7 @@ def in_images(
     """
     known = set(besides)
     with httpx.Client(base_url=f"{url}/v2", auth=login) as registry:
-        names = registry.get("/_catalog?n=100000").raise_for_status().json()["repositories"]
+        names = registry.get(f"/_catalog?n=100&last={prefix}/").raise_for_status().json()["repositories"]
         for name in (name for name in names if name.startswith(f"{prefix}/")):
             repository = name.removeprefix(f"{prefix}/")
             for tag in registry.get(f"/{name}/tags/list").raise_for_status().json()["tags"] or ():

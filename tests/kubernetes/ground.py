@@ -84,8 +84,8 @@ class Ground:
         """Yield all objects of every kind in both namespaces, but for Secrets."""
 
         def get(path: str) -> Any:
-            options = {"auth_settings": ["BearerToken"], "response_type": "object"}
-            return self.core.api_client.call_api(path, "GET", _return_http_data_only=True, **options)
+            options = {"auth_settings": ["BearerToken"], "_return_http_data_only": True, "_preload_content": False}
+            return json.loads(self.core.api_client.call_api(path, "GET", **options).data)
 
         groups = [group["preferredVersion"]["groupVersion"] for group in get("/apis")["groups"]]
         for root in ("/api/v1", *(f"/apis/{group}" for group in groups)):

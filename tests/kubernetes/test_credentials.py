@@ -18,7 +18,7 @@ from tests.searching import Place, Search, Seen, arguments, files, made_up, noti
 from tests.traces import in_airflow, in_bucket, in_database, in_images, in_records
 
 from modelyard.images import open_images
-from modelyard.images.base import pull_base
+from modelyard.images.base import pull_image
 from modelyard.project.write_lock import write_git_entry
 from modelyard.store import Store
 
@@ -107,9 +107,10 @@ def _in_the_store(yard: Yard, home: Path) -> Iterator[Place]:
     client = S3(address.s3_endpoint_url or "", address.s3_access_key or "", address.s3_secret_key or "").client()
     yield from in_bucket(client, yard.ground.namespace)
     images = open_images(address, home)
-    base = pull_base(address.base_image or "", images, address, home)
+    before = [pull_image(name, address, home) for name in (str(address.base_image), yard.ground.runner_image)]
     registry, _, prefix = address.registry.partition("/")
-    yield from in_images(images, f"http://{registry}", prefix, None, [layer.digest for layer in base.image.layers])
+    besides = {layer.digest for image in before for layer in image.layers}
+    yield from in_images(images, f"http://{registry}", prefix, None, besides)
 
 
 def test_no_credential_is_anywhere(yard: Yard, searched: Searched) -> None:
@@ -128,5 +129,5 @@ def test_every_kind_of_place_was_searched(searched: Searched) -> None:
     assert steps <= searched.places, "manifests"
     objects = {"pods", "events", "deployments", "replicasets", "services", "serviceaccounts"}
     assert objects | {"pod log"} <= searched.places
-    layers = {"layer environment", "layer server", "layer runner"}
+    layers = {"layer environment", "layer server", "layer interpreter"}
     assert layers | {"table rendered_task_instance_fields"} <= searched.places
