@@ -115,6 +115,14 @@ class KubernetesStepOperator(KubernetesPodOperator):
             return {}
         return self._run(context, lambda *_: reenter(context, event))
 
+    def get_or_create_pod(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
+        """Return the step's pod, unless the task is cancelled by now: nobody would wait for that pod, or end it."""
+        self.pod = None if self._killed else super().get_or_create_pod(pod_request_obj, context)
+        if not self._killed:
+            return self.pod
+        self.on_kill()  # once more: when it came the pod was being made
+        raise AirflowException(f"Step '{self.pipeline_step.step}' was cancelled before it began")
+
     def _run(self, context: Context, wait: Callable[[Store, PipelineRun, Command], None]) -> JSON:
         try:
             with ModelStoreHook(self.pipeline_step.conn_id) as store:

@@ -5,15 +5,18 @@ That is no pod that runs, no Secret but one a connection, no Deployment that is 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from airflow.sdk.exceptions import AirflowException
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from tests.fixtures_machine import wait_until
@@ -21,8 +24,13 @@ from tests.kubernetes.conftest import Yard
 from tests.kubernetes.ground import CONNECTION, LOGIN
 from tests.kubernetes.stepping import altered
 
+from model_store.kubernetes import Cluster, KubernetesStepOperator
+from model_store.projects import LockedProject
+from model_store.run import PipelineStep
 from modelyard.demo.rest import ENDED, AirflowApi
 from modelyard.demo.show import failures
+from modelyard.execution import Command
+from modelyard.execution.kubernetes import Secrets, step_pod
 from modelyard.execution.secrets import secret_name
 from modelyard.project.write_lock import write_git_entry
 from modelyard.provider_info import CONNECTION_ID
@@ -87,14 +95,17 @@ def wavering(yard: Yard, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_left(yard: Yard) -> Iterator[None]:
-    """After each test there are a Secret for each connection, and no pod of a step that runs."""
+    """After each test no pod of a step runs, and there is no Secret more but one for each connection."""
+    core, namespace = yard.ground.core, yard.ground.namespace
+
+    def secrets() -> set[str]:
+        return {secret.metadata.name for secret in core.list_namespaced_secret(namespace).items}
+
+    before = secrets()
     yield
     wait_until(lambda: not any(alive(pod) for pod in step_pods(yard)), 60, "the end of every pod")
-    core, namespace = yard.ground.core, yard.ground.namespace
     connections = (CONNECTION_ID, CONNECTION)
-    assert {secret.metadata.name for secret in core.list_namespaced_secret(namespace).items} == {
-        secret_name(connection, yard.ground.store.installation) for connection in connections
-    }
+    assert secrets() - before <= {secret_name(one, yard.ground.store.installation) for one in connections}
     for pod in step_pods(yard):
         core.delete_namespaced_pod(pod.metadata.name, namespace)
 
@@ -217,3 +228,41 @@ def test_what_takes_too_long_or_has_lost_its_worker_is_ended(yard: Yard, api: Ai
     assert "DeadlineExceeded" in told[deploying]["deploy"]
     wait_until(lambda: companions(yard, impatient) == [], 60, "nothing left of a first version")
     wait_until(lambda: recorded(yard, impatient, training) == ["INTERRUPTED"], 60, "the end of its record")
+
+
+@pytest.mark.parametrize("moment", ["before its pod is made", "while its pod is made"])
+def test_a_task_that_is_cancelled_early_leaves_no_pod(yard: Yard, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    kubernetes = {"conn_type": "kubernetes", "extra": {"kube_config_path": os.environ["KUBECONFIG"]}}
+    monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(kubernetes))
+    operator = KubernetesStepOperator(
+        task_id="train",
+        pipeline_step=PipelineStep("train", lambda _: LockedProject("early", {}, [], {}), CONNECTION_ID),
+        cluster=Cluster("kubernetes_default", yard.ground.namespace, yard.ground.runner_image, 60),
+    )
+    create = operator.pod_manager.create_pod
+    made = []
+
+    def cancelled(pod: Any) -> Any:
+        operator.on_kill()
+        made.append(create(pod))
+        return made[-1]
+
+    if moment == "while its pod is made":
+        monkeypatch.setattr(operator.pod_manager, "create_pod", cancelled)
+    else:
+        operator.on_kill()
+    manifest = step_pod(
+        Command("train", "early" * 10),
+        runner_image=yard.ground.runner_image,
+        secrets=Secrets("not-there"),
+        images_beside={},
+        deadline_seconds=60,
+    )
+    manifest["metadata"]["namespace"] = yard.ground.namespace
+    ti = SimpleNamespace(dag_id="early", task_id="train", run_id="run", map_index=-1, try_number=1)
+    context: Any = {"ti": ti, "run_id": "run", "dag": None}
+    pod = operator.client.api_client.deserialize(SimpleNamespace(data=json.dumps(manifest)), "V1Pod")
+    with pytest.raises(AirflowException, match="was cancelled before it began"):
+        operator.get_or_create_pod(pod, context)
+    assert len(made) == (moment == "while its pod is made")
+    wait_until(lambda: not step_pods(yard), 30, "the pod's end")
