@@ -24,7 +24,7 @@ from tests.kubernetes.conftest import Yard
 from tests.kubernetes.ground import CONNECTION, LOGIN
 from tests.kubernetes.stepping import altered
 
-from model_store.kubernetes import Cluster, KubernetesStepOperator
+from model_store.kubernetes import _TRY, Cluster, KubernetesStepOperator
 from model_store.projects import LockedProject
 from model_store.run import PipelineStep
 from modelyard.demo.rest import ENDED, AirflowApi
@@ -258,11 +258,11 @@ def test_a_task_that_is_cancelled_early_leaves_no_pod(yard: Yard, monkeypatch: p
         images_beside={},
         deadline_seconds=60,
     )
-    manifest["metadata"]["namespace"] = yard.ground.namespace
+    manifest["metadata"] |= {"namespace": yard.ground.namespace, "annotations": {_TRY: operator._try}}
     ti = SimpleNamespace(dag_id="early", task_id="train", run_id="run", map_index=-1, try_number=1)
     context: Any = {"ti": ti, "run_id": "run", "dag": None}
     pod = operator.client.api_client.deserialize(SimpleNamespace(data=json.dumps(manifest)), "V1Pod")
-    with pytest.raises(AirflowException, match="was cancelled before it began"):
+    with pytest.raises(AirflowException, match="was stopped before it began"):
         operator.get_or_create_pod(pod, context)
     assert len(made) == (moment == "while its pod is made")
     wait_until(lambda: not step_pods(yard), 30, "the pod's end")
