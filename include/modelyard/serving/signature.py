@@ -1,15 +1,18 @@
 """Inputs against the signature: every value is what the model was trained on, or the request is refused.
 
 No value is changed on the way: an integer may come as 3.0 and a float as 3, since these are the same number; text that
-looks like a number, a fraction for an integer, a number that the type cannot hold are refused.
+looks like a number, a fraction for an integer, a number that the type cannot hold, a category that training did not
+know are refused. NaN is a missing value, as null is; infinity is refused, since it would not reach the model as such.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -17,12 +20,14 @@ import msgspec
 from modelyard.serving.messages import JSON, Columns, Refused
 
 _MOST_PROBLEMS = 10
+_MOST_SHOWN = 10  # categories in a message
 _INTEGERS = {f"{sign}INT{bits}": bits for sign in ("", "U") for bits in (8, 16, 32, 64)}
-_FLOATS = {"FP16": "<e", "FP32": "<f", "FP64": "<d"}
+# By type: its form for struct, and the smallest number that would be rounded to infinity.
+_FLOATS = {"FP16": ("<e", 65520.0), "FP32": ("<f", float(2**128 - 2**103)), "FP64": ("<d", math.inf)}
 DATATYPES = frozenset({*_INTEGERS, *_FLOATS, "BOOL", "BYTES"})
 
 
-class _MismatchError(Exception):
+class MismatchError(Exception):
     """A value that is not what the signature says; holds the offending part of it."""
 
     def __init__(self, found: Any) -> None:
@@ -39,33 +44,25 @@ def _integer(datatype: str) -> tuple[Callable[[Any], Any], str]:
             return value
         if type(value) is float and value.is_integer() and low <= value <= high:
             return int(value)
-        raise _MismatchError(value)
+        raise MismatchError(value)
 
     return convert, "an integer (INT64)" if datatype == "INT64" else f"an integer from {low} to {high} ({datatype})"
 
 
 def _float(datatype: str) -> tuple[Callable[[Any], Any], str]:
-    form = _FLOATS[datatype]
+    form, limit = _FLOATS[datatype]
 
     def convert(value: Any) -> float:
-        if type(value) is float:
-            if form == "<d":
-                return value
-            try:
-                struct.pack(
-                    form, value
-                )  # a fraction is rounded, as it would be in any client; what is too large is not
-            except OverflowError:
-                raise _MismatchError(value) from None
-            return value
+        if type(value) is float and -limit < value < limit:
+            return value  # a fraction is rounded, as it would be in any client; what is too large, or NaN, is not
         if type(value) is int:
             try:
                 number = float(struct.unpack(form, struct.pack(form, value))[0])
             except (OverflowError, struct.error):
-                raise _MismatchError(value) from None
+                raise MismatchError(value) from None
             if number == value:
                 return number
-        raise _MismatchError(value)
+        raise MismatchError(value)
 
     return convert, f"a number that {datatype} holds exactly" if form != "<d" else "a number (FP64)"
 
@@ -74,12 +71,42 @@ def _exactly(kind: type, expected: str) -> tuple[Callable[[Any], Any], str]:
     def convert(value: Any) -> Any:
         if type(value) is kind:
             return value
-        raise _MismatchError(value)
+        raise MismatchError(value)
 
     return convert, expected
 
 
-def _scalar(datatype: str) -> tuple[Callable[[Any], Any], str]:
+def _time(text: Any) -> Any:
+    try:
+        datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise MismatchError(text) from None
+    return text
+
+
+def _one_of(categories: tuple[Any, ...], convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    known = frozenset(categories)
+
+    def convert_known(value: Any) -> Any:
+        converted = convert(value)
+        if converted in known:
+            return converted
+        raise MismatchError(value)
+
+    return convert_known
+
+
+def _or_missing(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def convert_or_none(value: Any) -> Any:
+        if value is None or (type(value) is float and value != value):
+            return None
+        return convert(value)
+
+    return convert_or_none
+
+
+def scalar(datatype: str) -> tuple[Callable[[Any], Any], str]:
+    """Return what converts one value of a datatype, unchanged, or raises ``MismatchError``; and its name for people."""
     if datatype in _INTEGERS:
         return _integer(datatype)
     if datatype in _FLOATS:
@@ -97,6 +124,7 @@ class Field:
 
     Attributes:
         shape: of one row: () for a plain column, (13,) for a vector; -1 is any length.
+        categories: all values that training knew, when it knew them to be all.
         convert: one scalar to the value the worker gets; raises when it is not of the datatype.
         expected: the same for people.
     """
@@ -105,30 +133,37 @@ class Field:
     datatype: str
     shape: tuple[int, ...]
     nullable: bool
+    categories: tuple[Any, ...]
     convert: Callable[[Any], Any]
     expected: str
 
     @classmethod
     def from_json(cls, field: JSON) -> Field:
         """Read one entry of the signature's ``inputs`` or ``outputs``; its first dimension is the rows."""
-        convert, expected = _scalar(field["datatype"])
+        datatype = field["datatype"]
+        convert, expected = scalar(datatype)
+        if str(field.get("dtype", "")).startswith("datetime64"):
+            convert, expected = _time, "a time in ISO 8601 (BYTES)"
+        if categories := tuple(field.get("categories") or ()):
+            convert = _one_of(categories, convert)
+            listed = ", ".join(map(shown, categories[:_MOST_SHOWN]))
+            expected = f"one of {listed}{', …' if len(categories) > _MOST_SHOWN else ''} ({datatype})"
         shape = tuple(field["shape"][1:])
         if shape:
             sizes = "×".join("any" if size < 0 else str(size) for size in shape)
             expected = f"a list of shape {sizes}, each {expected}"
         if nullable := bool(field.get("nullable", False)):
             expected += " or null"
-        return cls(field["name"], field["datatype"], shape, nullable, convert, expected)
+            convert = _or_missing(convert)
+        return cls(field["name"], datatype, shape, nullable, categories, convert, expected)
 
     def entry(self, value: Any, depth: int = 0) -> Any:
-        """Return one row's entry as the worker gets it; raise ``_MismatchError`` with the part that is wrong."""
+        """Return one row's entry as the worker gets it; raise ``MismatchError`` with the part that is wrong."""
         if depth < len(self.shape):
             size = self.shape[depth]
             if type(value) is not list or (size >= 0 and len(value) != size):
-                raise _MismatchError(value)
+                raise MismatchError(value)
             return [self.entry(part, depth + 1) for part in value]
-        if value is None and self.nullable:
-            return None
         return self.convert(value)
 
 
@@ -168,7 +203,7 @@ class Signature:
                 if len(problems) >= _MOST_PROBLEMS:
                     break
         if problems:
-            raise Refused(422, _message(problems), problems)
+            raise refuse(problems)
         return {field.name: [row[field.name] for row in rows] for field in self.inputs}
 
     def positional(self, rows: Any, names: list[Any] | None = None) -> Any:
@@ -193,22 +228,17 @@ class Signature:
         Raises:
             Refused: 422 with row, field, what was expected and what was found, ten at most.
         """
-        problems: list[JSON] = []
-        checked: Columns = {}
-        for field in self.inputs:
-            entries = checked[field.name] = []
-            for number, value in enumerate(columns[field.name]):
-                try:
-                    entries.append(field.entry(value))
-                except _MismatchError as mismatch:
-                    problems.append(
-                        {"row": number, "field": field.name, "expected": field.expected, "found": shown(mismatch.found)}
-                    )
-                    if len(problems) == _MOST_PROBLEMS:
-                        raise Refused(422, _message(problems), problems) from None
-        if problems:
-            raise Refused(422, _message(problems), problems)
-        return checked
+        try:
+            return {
+                field.name: list(map(field.entry if field.shape else field.convert, columns[field.name]))
+                for field in self.inputs
+            }
+        except MismatchError:
+            problems: list[JSON] = []
+            for field in self.inputs:
+                problems += mismatches(columns[field.name], field.entry, field.name, field.expected)
+            problems = sorted(problems, key=lambda problem: problem["row"])[:_MOST_PROBLEMS]
+            raise refuse(problems) from None
 
     def _row_problems(self, number: int, row: Any) -> list[JSON]:
         names = [field.name for field in self.inputs]
@@ -228,8 +258,28 @@ class Signature:
         return problems
 
 
+def mismatches(values: list[Any], convert: Callable[[Any], Any], name: str, expected: str) -> list[JSON]:
+    """Return the first problems among one field's values."""
+    problems: list[JSON] = []
+    for number, value in enumerate(values):
+        try:
+            convert(value)
+        except MismatchError as mismatch:
+            problems.append({"row": number, "field": name, "expected": expected, "found": shown(mismatch.found)})
+            if len(problems) == _MOST_PROBLEMS:
+                break
+    return problems
+
+
+def refuse(problems: list[JSON]) -> Refused:
+    """Return the refusal that names these problems, the first of them in its message."""
+    return Refused(422, _message(problems), problems)
+
+
 def shown(value: Any) -> str:
     """Return a value as JSON, cut short: for messages."""
+    if type(value) is float and not math.isfinite(value):
+        return str(value)
     if type(value) in (list, dict) and len(value) > 10:
         return f"{'a list' if type(value) is list else 'an object'} of {len(value)}"
     try:
