@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import modelyard
-from modelyard.serving import pages
+from modelyard.serving import openapi, pages
 from modelyard.serving.access_log import AccessLog
 from modelyard.serving.contracts import inference, instances, invocations, plain
 from modelyard.serving.messages import (
@@ -124,7 +124,7 @@ class Application:
         post(invocations.mlflow(model), "/invocations")
         post(invocations.azure(model), "/score")
         get(self._metrics_text, "/metrics")
-        document, page, docs = pages.openapi(model), pages.facts(model), pages.docs(model)
+        document, page, docs = openapi.document(model), pages.facts(model), pages.docs(model)
         get(lambda request: _page_or_healthy(request, page), "/")
         get(lambda _: Response(200, docs, "text/html; charset=utf-8"), "/docs")
         get(lambda _: in_json(document), "/openapi.json")

@@ -35,9 +35,14 @@ class MismatchError(Exception):
         super().__init__()
 
 
-def _integer(datatype: str) -> tuple[Callable[[Any], Any], str]:
+def integer_range(datatype: str) -> tuple[int, int]:
+    """Return the smallest and the largest number of an integer type."""
     bits = _INTEGERS[datatype]
-    low, high = (0, 2**bits - 1) if datatype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return (0, 2**bits - 1) if datatype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _integer(datatype: str) -> tuple[Callable[[Any], Any], str]:
+    low, high = integer_range(datatype)
 
     def convert(value: Any) -> int:
         if type(value) is int and low <= value <= high:
@@ -273,7 +278,11 @@ def mismatches(values: list[Any], convert: Callable[[Any], Any], name: str, expe
 
 def refuse(problems: list[JSON]) -> Refused:
     """Return the refusal that names these problems, the first of them in its message."""
-    return Refused(422, _message(problems), problems)
+    first = problems[0]
+    field = f", field {first['field']!r}" if first["field"] is not None else ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    message = f"row {first['row']}{field}: expected {first['expected']}, found {first['found']}{more}"
+    return Refused(422, message, problems)
 
 
 def shown(value: Any) -> str:
@@ -287,10 +296,3 @@ def shown(value: Any) -> str:
     except RecursionError:
         return "a deeply nested value"
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _message(problems: list[JSON]) -> str:
-    first = problems[0]
-    field = f", field {first['field']!r}" if first["field"] is not None else ""
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"row {first['row']}{field}: expected {first['expected']}, found {first['found']}{more}"

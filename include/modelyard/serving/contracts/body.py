@@ -46,7 +46,7 @@ def decode(body: bytes) -> Any:
     try:
         return _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        if b"NaN" in body or b"Infinity" in body:
+        if isinstance(error, msgspec.ValidationError) or b"NaN" in body or b"Infinity" in body:
             return _with_python_words(body)
         raise Refused(400, f"the body is no JSON: {error}") from error
     except RecursionError as error:
@@ -54,7 +54,7 @@ def decode(body: bytes) -> Any:
 
 
 def _with_python_words(body: bytes) -> Any:
-    """Read NaN and Infinity, which Python's ``json`` and TensorFlow Serving write: the signature judges them."""
+    """Read NaN, Infinity and 1e999, as Python's ``json`` and TensorFlow Serving do: the signature judges them."""
     try:
         value = json.loads(body)
         json.dumps(value, ensure_ascii=False).encode()  # a half of a surrogate pair is no text

@@ -36,8 +36,7 @@ def read(model: Model, body: bytes, header: str | None) -> tuple[list[list[Any]]
         field = signature.inputs[0]
         if len(field.shape) != 1:
             raise Refused(415, f"rows of shape {list(field.shape)} cannot be told in CSV; send application/json")
-        named = header != "absent" and not all(map(_NUMBER.fullmatch, lines[0]))
-        return [[_value(cell, field) for cell in line] for line in lines[named:]], None
+        return [[_value(cell, field) for cell in line] for line in lines[_has_header(lines[0], header) :]], None
     if header == "present" or (header is None and signature.names & set(lines[0])):
         names = lines.pop(0)
         if len(set(names)) != len(names):
@@ -49,6 +48,17 @@ def read(model: Model, body: bytes, header: str | None) -> tuple[list[list[Any]]
     columns = [fields.get(name) for name in names]
     columns += [None] * max(map(len, lines), default=0)
     return [[_value(cell, field) for cell, field in zip(line, columns, strict=False)] for line in lines], names
+
+
+def _has_header(line: list[str], header: str | None) -> bool:
+    """Return whether the first line of an array's rows is one of names."""
+    if header is not None:
+        return header == "present"
+    if line == list(map(str, range(len(line)))):  # what pandas names the columns of an array; or a row
+        raise Refused(
+            400, f"is {','.join(line)[:60]} the header? Say Content-Type: text/csv; header=present, or =absent"
+        )
+    return not all(map(_NUMBER.fullmatch, line))
 
 
 def _value(cell: str, field: Field | None) -> Any:
