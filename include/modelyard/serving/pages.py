@@ -47,14 +47,14 @@ def docs(model: Model) -> bytes:
             if "requestBody" in operation:
                 example = operation["requestBody"]["content"]["application/json"]["example"]
                 body = msgspec.json.format(msgspec.json.encode(example)).decode().replace("'", r"'\''")
-                command = f"curl {_ADDRESS}{quote(path, safe='/:')} -H 'content-type: application/json' -d '{body}'"
+                command = f"curl {_ADDRESS}{quote(path, safe='/:')} -d '{body}'"  # JSON is taken under curl's own type
                 parts.append(f"<pre>{escape(command)}</pre>")
     return _page("docs.html", name=model.name, routes="".join(parts))
 
 
 def _row(field: Field) -> str:
     shape = "×".join("any" if size < 0 else str(size) for size in field.shape)
-    kind = f"{field.datatype} {shape}".strip() + (" or null" if field.nullable else "")
+    kind = field.datatype + (f" [{shape}]" if shape else "") + (" or null" if field.nullable else "")
     categories = f": {', '.join(map(str, field.categories))}" if field.categories else ""
     return f"<tr><td>{escape(field.name)}</td><td>{escape(kind + categories)}</td></tr>"
 

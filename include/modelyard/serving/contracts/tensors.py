@@ -48,7 +48,7 @@ def read(tensor: JSON, field: Field, place: str, tail: Tail) -> list[Any]:
         Refused: 400, it is no tensor; 422 with row and field, a value is not of the type that the tensor claims.
     """
     datatype, shape = tensor.get("datatype"), tensor.get("shape")
-    if datatype not in _KNOWN:
+    if type(datatype) is not str or datatype not in _KNOWN:
         raise Refused(400, f"{place}: datatype is {shown(datatype)}, none of {', '.join(sorted(_KNOWN))}")
     if type(shape) is not list or not 1 <= len(shape) <= _MOST_DIMENSIONS or not all(map(_is_size, shape)):
         raise Refused(400, f"{place}: shape is {shown(shape)}, no list of sizes from 1 up")
