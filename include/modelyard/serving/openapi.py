@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from modelyard.serving.datatypes import integer_range
 from modelyard.serving.messages import JSON
 from modelyard.serving.model import Model
-from modelyard.serving.signature import Field, integer_range
+from modelyard.serving.signature import Field
 
 _JSON_TYPES = {"BOOL": "boolean", "BYTES": "string"}
 _ERROR = {

@@ -9,118 +9,19 @@ from __future__ import annotations
 
 import difflib
 import math
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
 
+from modelyard.serving.datatypes import MismatchError, iso_time, one_of, or_missing, scalar
 from modelyard.serving.messages import JSON, Columns, Refused
 
 _MOST_PROBLEMS = 10
-_MOST_SHOWN = 10  # categories in a message
-_INTEGERS = {f"{sign}INT{bits}": bits for sign in ("", "U") for bits in (8, 16, 32, 64)}
-# By type: its form for struct, and the smallest number that would be rounded to infinity.
-_FLOATS = {"FP16": ("<e", 65520.0), "FP32": ("<f", float(2**128 - 2**103)), "FP64": ("<d", math.inf)}
-DATATYPES = frozenset({*_INTEGERS, *_FLOATS, "BOOL", "BYTES"})
-
-
-class MismatchError(Exception):
-    """A value that is not what the signature says; holds the offending part of it."""
-
-    def __init__(self, found: Any) -> None:
-        self.found = found
-        super().__init__()
-
-
-def integer_range(datatype: str) -> tuple[int, int]:
-    """Return the smallest and the largest number of an integer type."""
-    bits = _INTEGERS[datatype]
-    return (0, 2**bits - 1) if datatype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-
-
-def _integer(datatype: str) -> tuple[Callable[[Any], Any], str]:
-    low, high = integer_range(datatype)
-
-    def convert(value: Any) -> int:
-        if type(value) is int and low <= value <= high:
-            return value
-        if type(value) is float and value.is_integer() and low <= value <= high:
-            return int(value)
-        raise MismatchError(value)
-
-    return convert, "an integer (INT64)" if datatype == "INT64" else f"an integer from {low} to {high} ({datatype})"
-
-
-def _float(datatype: str) -> tuple[Callable[[Any], Any], str]:
-    form, limit = _FLOATS[datatype]
-
-    def convert(value: Any) -> float:
-        if type(value) is float and -limit < value < limit:
-            return value  # a fraction is rounded, as it would be in any client; what is too large, or NaN, is not
-        if type(value) is int:
-            try:
-                number = float(struct.unpack(form, struct.pack(form, value))[0])
-            except (OverflowError, struct.error):
-                raise MismatchError(value) from None
-            if number == value:
-                return number
-        raise MismatchError(value)
-
-    return convert, f"a number that {datatype} holds exactly" if form != "<d" else "a number (FP64)"
-
-
-def _exactly(kind: type, expected: str) -> tuple[Callable[[Any], Any], str]:
-    def convert(value: Any) -> Any:
-        if type(value) is kind:
-            return value
-        raise MismatchError(value)
-
-    return convert, expected
-
-
-def _time(text: Any) -> Any:
-    try:
-        datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        raise MismatchError(text) from None
-    return text
-
-
-def _one_of(categories: tuple[Any, ...], convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    known = frozenset(categories)
-
-    def convert_known(value: Any) -> Any:
-        converted = convert(value)
-        if converted in known:
-            return converted
-        raise MismatchError(value)
-
-    return convert_known
-
-
-def _or_missing(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def convert_or_none(value: Any) -> Any:
-        if value is None or (type(value) is float and value != value):
-            return None
-        return convert(value)
-
-    return convert_or_none
-
-
-def scalar(datatype: str) -> tuple[Callable[[Any], Any], str]:
-    """Return what converts one value of a datatype, unchanged, or raises ``MismatchError``; and its name for people."""
-    if datatype in _INTEGERS:
-        return _integer(datatype)
-    if datatype in _FLOATS:
-        return _float(datatype)
-    if datatype == "BOOL":
-        return _exactly(bool, "true or false (BOOL)")
-    if datatype == "BYTES":
-        return _exactly(str, "text (BYTES)")
-    raise ValueError(f"the signature names datatype {datatype!r}; known are {', '.join(sorted(DATATYPES))}")
+_MOST_SHOWN = 10  # names or categories in a message
+_MOST_COMPARED = 200  # names that one which is none is compared with
 
 
 @dataclass(frozen=True)
@@ -148,18 +49,17 @@ class Field:
         datatype = field["datatype"]
         convert, expected = scalar(datatype)
         if str(field.get("dtype", "")).startswith("datetime64"):
-            convert, expected = _time, "a time in ISO 8601 (BYTES)"
+            convert, expected = iso_time, "a time in ISO 8601 (BYTES)"
         if categories := tuple(field.get("categories") or ()):
-            convert = _one_of(categories, convert)
-            listed = ", ".join(map(shown, categories[:_MOST_SHOWN]))
-            expected = f"one of {listed}{', …' if len(categories) > _MOST_SHOWN else ''} ({datatype})"
+            convert = one_of(categories, convert)
+            expected = f"one of {listed(map(shown, categories))} ({datatype})"
         shape = tuple(field["shape"][1:])
         if shape:
             sizes = "×".join("any" if size < 0 else str(size) for size in shape)
             expected = f"a list of shape {sizes}, each {expected}"
         if nullable := bool(field.get("nullable", False)):
             expected += " or null"
-            convert = _or_missing(convert)
+            convert = or_missing(convert)
         return cls(field["name"], datatype, shape, nullable, categories, convert, expected)
 
     def entry(self, value: Any, depth: int = 0) -> Any:
@@ -201,15 +101,19 @@ class Signature:
         if self.kind == "tensor":
             name = self.inputs[0].name
             return {name: [row[name] if type(row) is dict and row.keys() == {name} else row for row in rows]}
+        try:
+            columns = {field.name: [row[field.name] for row in rows] for field in self.inputs}
+            if set(map(len, rows)) == {len(columns)}:
+                return columns
+        except (KeyError, TypeError):
+            pass  # a row is no object, or a field is missing
         problems: list[JSON] = []
         for number, row in enumerate(rows):
             if type(row) is not dict or row.keys() != self.names:
                 problems += self._row_problems(number, row)
                 if len(problems) >= _MOST_PROBLEMS:
                     break
-        if problems:
-            raise refuse(problems)
-        return {field.name: [row[field.name] for row in rows] for field in self.inputs}
+        raise refuse(problems[:_MOST_PROBLEMS])
 
     def positional(self, rows: Any, names: list[Any] | None = None) -> Any:
         """Turn rows that are lists into objects, by ``names`` or in the signature's order; leave others alone."""
@@ -218,7 +122,7 @@ class Signature:
         names = [field.name for field in self.inputs] if names is None else names
         for number, row in enumerate(rows):
             if type(row) is list and len(row) != len(names):
-                raise Refused(422, f"row {number}: expected {len(names)} values ({', '.join(names)}), found {len(row)}")
+                raise Refused(422, f"row {number}: expected {len(names)} values ({listed(names)}), found {len(row)}")
         return [dict(zip(names, row, strict=True)) if type(row) is list else row for row in rows]
 
     def rows_of(self, columns: Columns) -> list[Any]:
@@ -248,18 +152,17 @@ class Signature:
     def _row_problems(self, number: int, row: Any) -> list[JSON]:
         names = [field.name for field in self.inputs]
         if type(row) is not dict:
-            expected = f"an object with {', '.join(names)}"
+            expected = f"an object with {listed(names)}"
             return [{"row": number, "field": None, "expected": expected, "found": shown(row)}]
         problems = [
             {"row": number, "field": field.name, "expected": field.expected, "found": "nothing"}
             for field in self.inputs
             if field.name not in row
         ]
-        for name in row:
-            if name not in self.names:
-                near = difflib.get_close_matches(name, names, n=1)
-                expected = f"no field of this name; did you mean {near[0]!r}?" if near else "no field of this name"
-                problems.append({"row": number, "field": name, "expected": expected, "found": shown(row[name])})
+        for name in islice((name for name in row if name not in self.names), _MOST_PROBLEMS):
+            near = difflib.get_close_matches(name, names[:_MOST_COMPARED], n=1)
+            expected = f"no field of this name; did you mean {near[0]!r}?" if near else "no field of this name"
+            problems.append({"row": number, "field": cut(name), "expected": expected, "found": shown(row[name])})
         return problems
 
 
@@ -292,7 +195,17 @@ def shown(value: Any) -> str:
     if type(value) in (list, dict) and len(value) > 10:
         return f"{'a list' if type(value) is list else 'an object'} of {len(value)}"
     try:
-        text = msgspec.json.encode(value).decode()
+        return cut(msgspec.json.encode(value).decode())
     except RecursionError:
         return "a deeply nested value"
+
+
+def cut(text: str) -> str:
+    """Return the beginning of a text: for messages."""
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first of some names: for messages."""
+    first = list(map(cut, islice(names, _MOST_SHOWN + 1)))
+    return ", ".join([*first[:_MOST_SHOWN], "…"] if len(first) > _MOST_SHOWN else first)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
-from tests.image_roots import OUTPUTS, make_root
+from tests.image_roots import make_root
 
 import modelyard
 
@@ -98,6 +98,10 @@ def test_mlflow_tells_errors_in_its_own_words(server: Running) -> None:
     assert server.get("/health").status == 200
 
 
+def test_sagemaker_starts_an_image_with_a_word(start: Start, tmp_path: Path, free_port: int) -> None:
+    start(make_root(tmp_path / "root"), "serve", "--port", str(free_port))
+
+
 def test_sagemaker(server: Running) -> None:
     custom = {"X-Amzn-SageMaker-Custom-Attributes": "trace=17", "Accept": "application/json"}
     answer = server.post("/invocations", {"instances": [ROW]}, **custom)
@@ -133,7 +137,7 @@ def test_azure_ml(server: Running, body: Any, status: int) -> None:
 
 
 def test_predictionio(server: Running) -> None:
-    assert server.post("/queries.json", ROW).json == {"prediction": 3.0, "probability": OUTPUTS["probability"][0]}
+    assert server.post("/queries.json", ROW).json == {"prediction": 3.0, "probability": [0.25, 0.75]}
     assert "expected an object" in server.post("/queries.json", [ROW]).json["error"]
     assert server.post("/queries.json", {"a": 1}).status == 422
 

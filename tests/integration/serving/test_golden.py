@@ -60,7 +60,8 @@ def frame() -> tuple[Any, Any]:
 def array() -> tuple[Any, Any]:
     chance = np.random.default_rng(4)
     rows = chance.normal(size=(80, 3)).astype(np.float32)
-    return HistGradientBoostingRegressor(max_iter=5).fit(rows, rows.sum(axis=1)), rows[:4]
+    rows[::3, 1] = np.nan
+    return HistGradientBoostingRegressor(max_iter=5).fit(rows, np.nansum(rows, axis=1)), rows[:4]
 
 
 def one_column() -> tuple[Any, Any]:
@@ -93,7 +94,7 @@ class Served:
     @property
     def plain(self) -> bool:
         """Its inputs are columns, which data frames are made of."""
-        return self.signature["kind"] == "columns"
+        return bool(self.signature["kind"] == "columns")
 
 
 @pytest.fixture(scope="module", params=["frame", "array", "one_column", "python"])
@@ -160,7 +161,7 @@ def infer_bytes(served: Served) -> dict[str, list[Any]]:
         values = served.columns[entry["name"]]
         binary = entry["datatype"] != "BYTES" or None not in values  # no bytes say that a text is missing
         tensor = triton.InferInput(entry["name"], [len(values), *entry["shape"][1:]], entry["datatype"])
-        data = np.array(values, dtype=_TYPES.get(entry["datatype"], object))
+        data: Any = np.array(values, dtype=_TYPES.get(entry["datatype"], object))
         if binary:
             tensor.set_data_from_numpy(data)
         else:

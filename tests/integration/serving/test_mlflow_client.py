@@ -35,7 +35,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter with MLflow's client."""
     environment = tmp_path_factory.mktemp("mlflow") / "venv"
     subprocess.run([find_uv_bin(), "venv", "--quiet", "--python", sys.executable, environment], check=True)
-    install = [find_uv_bin(), "pip", "install", "--quiet", "--python", environment / "bin" / "python", *_PACKAGES]
+    install: list[str | Path] = [
+        find_uv_bin(),
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        environment / "bin" / "python",
+        *_PACKAGES,
+    ]
     installed = subprocess.run(install, capture_output=True, text=True)
     if installed.returncode:
         pytest.skip("no package index with MLflow's client")
@@ -45,7 +53,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_mlflows_client_scores(server: Running, python: Path) -> None:
     import modelyard
 
-    command = [python, "-c", _SCRIPT, str(server.port), modelyard.__version__]
+    command: list[str | Path] = [python, "-c", _SCRIPT, str(server.port), modelyard.__version__]
     answered = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert answered.returncode == 0, answered.stderr
     assert "error code 422" in answered.stdout

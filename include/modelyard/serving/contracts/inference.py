@@ -9,7 +9,7 @@ from modelyard.serving.contracts.instances import complete
 from modelyard.serving.contracts.tensors import Tail, parameter, read, write
 from modelyard.serving.messages import JSON, Call, Contract, Outputs, Refused, Request, Response, in_json
 from modelyard.serving.model import Model
-from modelyard.serving.signature import Field, shown
+from modelyard.serving.signature import Field, listed, shown
 
 EXTENSIONS = ["binary_tensor_data"]
 _JSON_LENGTH = "inference-header-content-length"
@@ -87,7 +87,7 @@ def _columns(inputs: Any, fields: dict[str, Field], tail: Tail) -> dict[str, lis
         if name in columns:
             raise Refused(400, f"{place}: {name!r} is given twice")
         if (field := fields.get(name)) is None:
-            raise Refused(400, f"{place}: there is no input {shown(name)}; there are {', '.join(fields)}")
+            raise Refused(400, f"{place}: there is no input {shown(name)}; there are {listed(fields)}")
         columns[name] = read(tensor, field, f"{place} ({name})", tail)
     if tail.rest:
         raise Refused(400, f"the last {tail.rest} bytes of the body belong to no tensor")
@@ -106,7 +106,7 @@ def _wanted(body: JSON, results: dict[str, Field]) -> list[tuple[Field, bool]]:
     for number, output in enumerate(outputs):
         place, name = f"outputs[{number}]", output.get("name")
         if type(name) is not str or name not in results:
-            raise Refused(400, f"{place}: {shown(name)} is none of {', '.join(results)}")
+            raise Refused(400, f"{place}: {shown(name)} is none of {listed(results)}")
         if name in wanted:
             raise Refused(400, f"{place}: {name!r} is asked for twice")
         binary = _flag(output, "binary_data", place)

@@ -10,7 +10,7 @@ from modelyard.serving.contracts.body import read_object
 from modelyard.serving.contracts.plain import records
 from modelyard.serving.messages import JSON, Call, Columns, Contract, Outputs, Refused, Request, Response, in_json
 from modelyard.serving.model import Model
-from modelyard.serving.signature import Field, refuse, shown
+from modelyard.serving.signature import Field, listed, refuse, shown
 
 _SIGNATURE_NAME = "serving_default"
 _TENSORFLOW_TYPES = {"FP16": "DT_HALF", "FP32": "DT_FLOAT", "FP64": "DT_DOUBLE", "BYTES": "DT_STRING"}
@@ -114,13 +114,13 @@ def complete(model: Model, columns: dict[Any, Any]) -> Columns:
     if columns.keys() != signature.names:
         missing = sorted(signature.names - columns.keys())
         unknown = sorted(set(map(str, columns)) - signature.names)
-        what = [f"{kind} {', '.join(names)}" for kind, names in (("missing", missing), ("unknown", unknown)) if names]
+        what = [f"{kind} {listed(names)}" for kind, names in (("missing", missing), ("unknown", unknown)) if names]
         raise Refused(422, f"the inputs are not the signature's: {'; '.join(what)}")
     for name, values in columns.items():
         if type(values) is not list or not values:
             raise Refused(422, f"field {name!r}: expected a list with a value a row, found {shown(values)}")
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        found = listed(f"{name} has {length}" for name, length in lengths.items())
         raise Refused(422, f"all inputs must have one value a row: {found}")
     return columns

@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelyard.serving.contracts.body import read_json, read_object
 from modelyard.serving.messages import JSON, Call, Contract, Outputs, Refused, Request, Response, in_json
 from modelyard.serving.model import Model
+from modelyard.serving.signature import listed
 
 
 def contract(model: Model) -> Contract:
@@ -14,9 +15,7 @@ def contract(model: Model) -> Contract:
         value = read_json(request)
         if type(value) is dict:
             if value.keys() != {"rows"}:
-                raise Refused(
-                    400, f'expected {{"rows": […]}} or a list of rows, found keys {", ".join(value) or "none"}'
-                )
+                raise Refused(400, f'expected {{"rows": […]}} or a list of rows, found keys {listed(value) or "none"}')
             value = value["rows"]
         columns = model.signature.columns_of(value)
         return Call(columns, len(value))

@@ -7,8 +7,9 @@ import struct
 from itertools import chain
 from typing import Any
 
+from modelyard.serving.datatypes import DATATYPES, MismatchError, scalar
 from modelyard.serving.messages import JSON, Refused
-from modelyard.serving.signature import DATATYPES, Field, MismatchError, mismatches, refuse, scalar, shown
+from modelyard.serving.signature import Field, mismatches, refuse, shown
 
 _MOST_DIMENSIONS = 16
 # Little-endian, in struct's letters; BF16 is the upper half of an FP32.
