@@ -287,7 +287,7 @@ def yard(cluster: TestCluster, ground: Ground, tiny: Path, tmp_path_factory: pyt
     with ExitStack() as stack:
         recorder = stack.enter_context(recording(configuration.host, configuration.ssl_ca_cert))
         worker = kubeconfig(cluster, folder / "worker.kubeconfig", recorder.url, "airflow-worker", ground.airflow)
-        environment = {**os.environ, **ground.resolving, "KUBECONFIG": str(worker)}
+        environment = os.environ | {"KUBECONFIG": str(worker)}
         machine = Machine(folder / "home", REPOSITORY, [projects], environment, store=ground.store, settings=settings)
         stack.callback(machine.stop, print)
         machine.start(print)

@@ -36,7 +36,6 @@ class Ground:
         git: the Git server's address.
         runner_image: of the steps.
         behind: database and artifacts as they are called on this machine.
-        resolving: what a process of this machine needs in its environment to know the store's name.
     """
 
     core: Any
@@ -47,7 +46,6 @@ class Ground:
     git: str
     runner_image: str
     behind: dict[str, str]
-    resolving: dict[str, str]
 
     def pods(self) -> dict[str, Any]:
         """Return the pods that are there, by step."""
@@ -85,7 +83,7 @@ def prepared(cluster: TestCluster, mongo_uri: str, s3: Any, runner_image: str, f
         stack.callback(core.delete_namespace, airflow)
         apply_rights(cluster, name, airflow)
 
-        host, resolving = stack.enter_context(named(cluster.api, name, cluster.node_ip, folder))
+        host = named(cluster.api, name, cluster.node_ip, folder)
 
         def reachable(url: str) -> str:
             parts = urlsplit(url)
@@ -107,7 +105,7 @@ def prepared(cluster: TestCluster, mongo_uri: str, s3: Any, runner_image: str, f
         repositories = folder / "repositories"
         repositories.mkdir()
         git = reachable(stack.enter_context(serving_git(repositories, LOGIN)))
-        yield Ground(core, name, airflow, store, repositories, git, runner_image, behind, resolving)
+        yield Ground(core, name, airflow, store, repositories, git, runner_image, behind)
 
 
 class Manifests:
