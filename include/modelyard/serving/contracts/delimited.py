@@ -20,7 +20,7 @@ def read(model: Model, body: bytes, header: str | None) -> tuple[list[list[Any]]
     """Return the rows, and the names in the first line if it is one of names.
 
     It is one when ``header`` (the parameter of ``text/csv``) says "present", or says nothing and a name of the
-    signature is in it; for a model that takes arrays, when it holds something that is no number.
+    signature is in it; for a model that takes arrays of numbers, when none is in it.
 
     Raises:
         Refused: 400, it is no CSV.
@@ -36,7 +36,7 @@ def read(model: Model, body: bytes, header: str | None) -> tuple[list[list[Any]]
         field = signature.inputs[0]
         if len(field.shape) != 1:
             raise Refused(415, f"rows of shape {list(field.shape)} cannot be told in CSV; send application/json")
-        return [[_value(cell, field) for cell in line] for line in lines[_has_header(lines[0], header) :]], None
+        return [[_value(cell, field) for cell in line] for line in lines[_has_header(lines[0], header, field) :]], None
     if header == "present" or (header is None and signature.names & set(lines[0])):
         names = lines.pop(0)
         if len(set(names)) != len(names):
@@ -50,7 +50,7 @@ def read(model: Model, body: bytes, header: str | None) -> tuple[list[list[Any]]
     return [[_value(cell, field) for cell, field in zip(line, columns, strict=False)] for line in lines], names
 
 
-def _has_header(line: list[str], header: str | None) -> bool:
+def _has_header(line: list[str], header: str | None, field: Field) -> bool:
     """Return whether the first line of an array's rows is one of names."""
     if header is not None:
         return header == "present"
@@ -58,7 +58,8 @@ def _has_header(line: list[str], header: str | None) -> bool:
         raise Refused(
             400, f"is {','.join(line)[:60]} the header? Say Content-Type: text/csv; header=present, or =absent"
         )
-    return not all(map(_NUMBER.fullmatch, line))
+    said = [cell for cell in line if cell.lower() not in _MISSING]
+    return field.datatype != "BYTES" and bool(said) and not any(map(_NUMBER.fullmatch, said))
 
 
 def _value(cell: str, field: Field | None) -> Any:
