@@ -19,7 +19,7 @@ stop: $(VENV)/.installed ## end all that the demo started
 	@$(BIN)/python -m modelyard.demo stop
 
 # Those with an Airflow need the machine for themselves: one after the other, when the rest is done.
-PODS := $(patsubst %,tests/kubernetes/test_%.py,examples faults outages pods)
+PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials cancelled examples faults outages pods)
 WITH_AIRFLOW := tests/integration/airflow tests/integration/demo tests/end_to_end $(PODS) tests/browser
 
 test: lint ## lint, types and all tests that this machine can run

@@ -192,6 +192,14 @@ class KubernetesStepOperator(KubernetesPodOperator):
         return Secrets(store, git, pull, cluster, elsewhere=access.kubeconfig is not None)
 
     def get_or_create_pod(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
+        """Return this task's pod, unless the task was stopped by now: nobody would wait for that pod, or end it."""
+        self.pod = None if self._killed else self._taken(pod_request_obj, context)
+        if not self._killed:
+            return self.pod
+        self.on_kill()  # once more: when it came the pod was being made
+        raise AirflowException(f"Step '{self.pipeline_step.step}' was stopped before it began")
+
+    def _taken(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
         """Return this task's pod, taken up or new, with a note that it is this try's now."""
         pod = super().get_or_create_pod(pod_request_obj, context)
         while pod is not pod_request_obj and pod.metadata.deletion_timestamp:  # of a try that was ended a moment ago

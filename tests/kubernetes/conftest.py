@@ -240,6 +240,7 @@ class Yard:
         projects: the folder with its git-projects.json.
         dags: a folder of DAG files that are none of Modelyard's.
         recorder: knows what it asked the cluster.
+        token: of the account by which it asks.
     """
 
     machine: Machine
@@ -247,6 +248,12 @@ class Yard:
     projects: Path
     dags: Path
     recorder: Recorder
+    token: str
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Every credential that a run uses, by what it opens."""
+        return {**self.ground.credentials, "cluster": self.token}
 
     def ask(self, body: dict[str, Any], model: str = "tiny") -> Any:
         """Ask a model's service, by way of the API server."""
@@ -293,7 +300,8 @@ def yard(cluster: TestCluster, ground: Ground, tiny: Path, tmp_path_factory: pyt
         machine.start(print)
         with machine.api() as api:
             api.put_connection(CONNECTION, {"conn_type": "git", "login": LOGIN.username, "password": LOGIN.token})
-        yield Yard(machine, ground, projects, dags, recorder)
+        (user,) = yaml.safe_load(worker.read_text())["users"]
+        yield Yard(machine, ground, projects, dags, recorder, user["user"]["token"])
 
 
 @pytest.fixture
