@@ -44,10 +44,10 @@ def read(model: Model, body: bytes, header: str | None) -> tuple[list[list[Any]]
     else:
         names = [field.name for field in signature.inputs]
     fields = {field.name: field for field in signature.inputs}
-    # A cell beyond the names, or under a name that is none, is the signature's to refuse.
-    columns = [fields.get(name) for name in names]
-    columns += [None] * max(map(len, lines), default=0)
-    return [[_value(cell, field) for cell, field in zip(line, columns, strict=False)] for line in lines], names
+    if not fields.keys() >= set(names) or any(len(line) != len(names) for line in lines):
+        return list(lines), names  # the signature refuses them, and says where and why
+    columns = [fields[name] for name in names]
+    return [[_value(cell, field) for cell, field in zip(line, columns, strict=True)] for line in lines], names
 
 
 def _has_header(line: list[str], header: str | None, field: Field) -> bool:
@@ -62,10 +62,8 @@ def _has_header(line: list[str], header: str | None, field: Field) -> bool:
     return field.datatype != "BYTES" and bool(said) and not any(map(_NUMBER.fullmatch, said))
 
 
-def _value(cell: str, field: Field | None) -> Any:
+def _value(cell: str, field: Field) -> Any:
     """Return a cell as the value it says, and as text when it says none of the field's type: that is refused later."""
-    if field is None:
-        return cell
     if field.datatype == "BYTES":
         return None if not cell and field.nullable else cell
     if field.datatype == "BOOL":
