@@ -112,7 +112,8 @@ def of_tensor(array: Any) -> list[JSON]:
     shape = [-1, *(int(size) for size in array.shape[1:])]
     kind = datatype(array.reshape(-1), "the example")
     dtype = "object" if kind == "BYTES" else str(array.dtype)
-    return [{"name": "input", "datatype": kind, "shape": shape, "nullable": False, "dtype": dtype}]
+    nullable = kind.startswith("FP") and bool((array != array).any())
+    return [{"name": "input", "datatype": kind, "shape": shape, "nullable": nullable, "dtype": dtype}]
 
 
 def of_outputs(outputs: Mapping[str, Any], rows: int) -> list[JSON]:

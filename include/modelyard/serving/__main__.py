@@ -28,6 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m modelyard.serving", description="Serve the model in a model image."
     )
+    parser.add_argument("command", nargs="?", choices=["serve"], help="as SageMaker starts an image; changes nothing")
     parser.add_argument("--root", type=Path, required=True, help="folder with environment/, project/ and model/")
     parser.add_argument("--fd", type=int, help="a listening socket that was handed on")
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all)")  # noqa: S104

@@ -7,16 +7,23 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-import msgspec
-
-from modelyard.serving import pages
+import modelyard
+from modelyard.serving import openapi, pages
 from modelyard.serving.access_log import AccessLog
-from modelyard.serving.contracts import inference, instances, plain
-from modelyard.serving.messages import JSON, Columns, Handler, Outputs, Parse, Refused, Render, Request, Response
+from modelyard.serving.contracts import inference, instances, invocations, plain
+from modelyard.serving.messages import (
+    Columns,
+    Contract,
+    Handler,
+    Outputs,
+    Refused,
+    Request,
+    Response,
+    in_json,
+    refusal,
+)
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import Model
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Predictor(Protocol):
@@ -97,58 +104,64 @@ class Application:
 
     def _add_routes(self, environment: Mapping[str, str]) -> None:
         model, post, get = self._model, self._post, self._get
+        tensorflow = instances.contract(model)
         post(plain.contract(model), "/predict")
-        get(self._health, "/healthz", "/v2/health/live")
-        get(self._ready, "/readyz", "/v2/health/ready", "/ping")
-        get(lambda _: _json({"name": "modelyard", "version": model.version, "extensions": []}), "/v2")
+        post(plain.query(model), "/queries.json")
+        get(lambda _: in_json({"live": True}), "/healthz", "/v2/health/live")
+        get(self._ready, "/readyz", "/v2/health/ready", "/ping", "/health")
+        get(lambda _: Response(200, modelyard.__version__.encode(), "text/plain; charset=utf-8"), "/version")
+        server = {"name": "modelyard", "version": modelyard.__version__, "extensions": inference.EXTENSIONS}
+        get(lambda _: in_json(server), "/v2", "/v2/")
         for base in (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}"):
-            get(lambda _: _json(inference.metadata(model)), base)
+            get(lambda _: in_json(inference.metadata(model)), base)
             get(self._ready, f"{base}/ready")
             post(inference.contract(model), f"{base}/infer")
-        get(lambda _: _json({"models": [model.name]}), "/v1/models")
+        get(lambda _: in_json({"models": [model.name]}), "/v1/models")
         for base in (f"/v1/models/{model.name}", f"/v1/models/{model.name}/versions/{model.version}"):
             get(self._v1_status, base)
-            post(instances.tensorflow(model), f"{base}:predict")
-        post(instances.mlflow(model), "/invocations")
-        # Vertex AI says in the environment where it will ask.
-        post(instances.tensorflow(model), *filter(None, [environment.get("AIP_PREDICT_ROUTE")]))
-        get(self._ready, *filter(None, [environment.get("AIP_HEALTH_ROUTE")]))
+            get(lambda _: in_json(instances.metadata(model)), f"{base}/metadata")
+            post(tensorflow, f"{base}:predict")
+        post(invocations.mlflow(model), "/invocations")
+        post(invocations.azure(model), "/score")
         get(self._metrics_text, "/metrics")
-        document, page, docs = pages.openapi(model), pages.facts(model), pages.docs(model)
-        get(lambda _: Response(200, page, "text/html; charset=utf-8"), "/")
+        document, page, docs = openapi.document(model), pages.facts(model), pages.docs(model)
+        get(lambda request: _page_or_healthy(request, page), "/")
         get(lambda _: Response(200, docs, "text/html; charset=utf-8"), "/docs")
-        get(lambda _: _json(document), "/openapi.json")
+        get(lambda _: in_json(document), "/openapi.json")
+        # Vertex AI says in the environment where it will ask, and what it finds there must be its own contract.
+        post(tensorflow, *filter(None, [environment.get("AIP_PREDICT_ROUTE")]))
+        get(self._ready, *filter(None, [environment.get("AIP_HEALTH_ROUTE")]))
 
     def _get(self, handler: Handler, *paths: str) -> None:
         for path in paths:
-            self._routes.setdefault(("GET", path), handler)
+            self._routes[("GET", path)] = handler
 
-    def _post(self, contract: tuple[Parse, Render], *paths: str) -> None:
-        parse, render = contract
+    def _post(self, contract: Contract, *paths: str) -> None:
+        parse, render, refuse = contract.parse, contract.render, contract.refuse
         check, predictor, metrics = self._model.signature.check, self._predictor, self._metrics
 
         async def handler(request: Request) -> Response:
-            call = parse(request)
-            outputs = await predictor.predict(check(call.columns), call.rows)
-            metrics.rows += call.rows
-            return _json(render(call, outputs))
+            try:
+                call = parse(request)
+                outputs = await predictor.predict(check(call.columns), call.rows)
+                metrics.rows += call.rows
+                return render(call, outputs)
+            except Refused as refused:
+                return refuse(refused)
 
         for path in paths:
             self._routes[("POST", path)] = handler
 
-    def _health(self, _request: Request) -> Response:
-        return _json({"live": True})
-
     def _ready(self, _request: Request) -> Response:
         if not self._predictor.ready:
             raise Refused(503, "the model is being loaded", headers=(("retry-after", "1"),))
-        return _json({"name": self._model.name, "ready": True})
+        return in_json({"name": self._model.name, "live": True, "ready": True})
 
     def _v1_status(self, _request: Request) -> Response:
         status = {"error_code": "OK", "error_message": ""}
         state = "AVAILABLE" if self._predictor.ready else "LOADING"
         entry = {"version": self._model.version, "state": state, "status": status}
-        return _json({"name": self._model.name, "ready": self._predictor.ready, "model_version_status": [entry]})
+        return in_json({"name": self._model.name, "ready": self._predictor.ready, "model_version_status": [entry]})
 
     def _metrics_text(self, _request: Request) -> Response:
         predictor = self._predictor
@@ -156,13 +169,8 @@ class Application:
         return Response(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
 
-def _json(value: JSON) -> Response:
-    return Response(200, _encode(value))
-
-
-def refusal(refused: Refused) -> Response:
-    """Return the answer for a refused request: ``{"error": text, "problems": [...]}``."""
-    body: JSON = {"error": refused.message}
-    if refused.problems:
-        body["problems"] = refused.problems
-    return Response(refused.status, _encode(body), headers=refused.headers)
+def _page_or_healthy(request: Request, page: bytes) -> Response:
+    """Return the page to a browser; to anything else that Azure ML's probes expect of ``/``: the word."""
+    if "text/html" in request.headers.get("accept", ""):
+        return Response(200, page, "text/html; charset=utf-8")
+    return Response(200, b"Healthy", "text/plain; charset=utf-8")

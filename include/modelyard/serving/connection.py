@@ -13,8 +13,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from modelyard.serving.application import refusal
-from modelyard.serving.messages import Refused, Request, Response
+from modelyard.serving.messages import Refused, Request, Response, refusal
 
 if TYPE_CHECKING:
     from modelyard.serving.server import Server

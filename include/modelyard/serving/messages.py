@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 JSON = dict[str, Any]
 
 # Both have one list per name, and one entry in each list per row; an entry of a tensor is a nested list.
@@ -85,4 +87,33 @@ class Refused(Exception):
 Handler = Callable[[Request], Response | Awaitable[Response]]
 Parse = Callable[[Request], Call]
 Predict = Callable[[Columns, int], Awaitable[Outputs]]
-Render = Callable[[Call, Outputs], JSON]
+Render = Callable[[Call, Outputs], Response]
+
+
+def refusal(refused: Refused) -> Response:
+    """Return the answer for a refused request: ``{"error": text, "problems": [...]}``."""
+    body: JSON = {"error": refused.message}
+    if refused.problems:
+        body["problems"] = refused.problems
+    return in_json(body, refused.status, refused.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """How a platform asks and is answered.
+
+    Attributes:
+        refuse: how it is told that its request was refused.
+    """
+
+    parse: Parse
+    render: Render
+    refuse: Callable[[Refused], Response] = refusal
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def in_json(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """Return an answer in JSON."""
+    return Response(status, _encode(value), headers=headers)

@@ -1,94 +1,27 @@
 """Inputs against the signature: every value is what the model was trained on, or the request is refused.
 
 No value is changed on the way: an integer may come as 3.0 and a float as 3, since these are the same number; text that
-looks like a number, a fraction for an integer, a number that the type cannot hold are refused.
+looks like a number, a fraction for an integer, a number that the type cannot hold, a category that training did not
+know are refused. NaN is a missing value, as null is; infinity is refused, since it would not reach the model as such.
 """
 
 from __future__ import annotations
 
 import difflib
-import struct
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
 
+from modelyard.serving.datatypes import MismatchError, iso_time, one_of, or_missing, scalar
 from modelyard.serving.messages import JSON, Columns, Refused
 
 _MOST_PROBLEMS = 10
-_INTEGERS = {f"{sign}INT{bits}": bits for sign in ("", "U") for bits in (8, 16, 32, 64)}
-_FLOATS = {"FP16": "<e", "FP32": "<f", "FP64": "<d"}
-DATATYPES = frozenset({*_INTEGERS, *_FLOATS, "BOOL", "BYTES"})
-
-
-class _MismatchError(Exception):
-    """A value that is not what the signature says; holds the offending part of it."""
-
-    def __init__(self, found: Any) -> None:
-        self.found = found
-        super().__init__()
-
-
-def _integer(datatype: str) -> tuple[Callable[[Any], Any], str]:
-    bits = _INTEGERS[datatype]
-    low, high = (0, 2**bits - 1) if datatype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-
-    def convert(value: Any) -> int:
-        if type(value) is int and low <= value <= high:
-            return value
-        if type(value) is float and value.is_integer() and low <= value <= high:
-            return int(value)
-        raise _MismatchError(value)
-
-    return convert, "an integer (INT64)" if datatype == "INT64" else f"an integer from {low} to {high} ({datatype})"
-
-
-def _float(datatype: str) -> tuple[Callable[[Any], Any], str]:
-    form = _FLOATS[datatype]
-
-    def convert(value: Any) -> float:
-        if type(value) is float:
-            if form == "<d":
-                return value
-            try:
-                struct.pack(
-                    form, value
-                )  # a fraction is rounded, as it would be in any client; what is too large is not
-            except OverflowError:
-                raise _MismatchError(value) from None
-            return value
-        if type(value) is int:
-            try:
-                number = float(struct.unpack(form, struct.pack(form, value))[0])
-            except (OverflowError, struct.error):
-                raise _MismatchError(value) from None
-            if number == value:
-                return number
-        raise _MismatchError(value)
-
-    return convert, f"a number that {datatype} holds exactly" if form != "<d" else "a number (FP64)"
-
-
-def _exactly(kind: type, expected: str) -> tuple[Callable[[Any], Any], str]:
-    def convert(value: Any) -> Any:
-        if type(value) is kind:
-            return value
-        raise _MismatchError(value)
-
-    return convert, expected
-
-
-def _scalar(datatype: str) -> tuple[Callable[[Any], Any], str]:
-    if datatype in _INTEGERS:
-        return _integer(datatype)
-    if datatype in _FLOATS:
-        return _float(datatype)
-    if datatype == "BOOL":
-        return _exactly(bool, "true or false (BOOL)")
-    if datatype == "BYTES":
-        return _exactly(str, "text (BYTES)")
-    raise ValueError(f"the signature names datatype {datatype!r}; known are {', '.join(sorted(DATATYPES))}")
+_MOST_SHOWN = 10  # names or categories in a message
+_MOST_COMPARED = 200  # names that one which is none is compared with
 
 
 @dataclass(frozen=True)
@@ -97,6 +30,7 @@ class Field:
 
     Attributes:
         shape: of one row: () for a plain column, (13,) for a vector; -1 is any length.
+        categories: all values that training knew, when it knew them to be all.
         convert: one scalar to the value the worker gets; raises when it is not of the datatype.
         expected: the same for people.
     """
@@ -105,30 +39,36 @@ class Field:
     datatype: str
     shape: tuple[int, ...]
     nullable: bool
+    categories: tuple[Any, ...]
     convert: Callable[[Any], Any]
     expected: str
 
     @classmethod
     def from_json(cls, field: JSON) -> Field:
         """Read one entry of the signature's ``inputs`` or ``outputs``; its first dimension is the rows."""
-        convert, expected = _scalar(field["datatype"])
+        datatype = field["datatype"]
+        convert, expected = scalar(datatype)
+        if str(field.get("dtype", "")).startswith("datetime64"):
+            convert, expected = iso_time, "a time in ISO 8601 (BYTES)"
+        if categories := tuple(field.get("categories") or ()):
+            convert = one_of(categories, convert)
+            expected = f"one of {listed(map(shown, categories))} ({datatype})"
         shape = tuple(field["shape"][1:])
         if shape:
             sizes = "×".join("any" if size < 0 else str(size) for size in shape)
             expected = f"a list of shape {sizes}, each {expected}"
         if nullable := bool(field.get("nullable", False)):
             expected += " or null"
-        return cls(field["name"], field["datatype"], shape, nullable, convert, expected)
+            convert = or_missing(convert)
+        return cls(field["name"], datatype, shape, nullable, categories, convert, expected)
 
     def entry(self, value: Any, depth: int = 0) -> Any:
-        """Return one row's entry as the worker gets it; raise ``_MismatchError`` with the part that is wrong."""
+        """Return one row's entry as the worker gets it; raise ``MismatchError`` with the part that is wrong."""
         if depth < len(self.shape):
             size = self.shape[depth]
             if type(value) is not list or (size >= 0 and len(value) != size):
-                raise _MismatchError(value)
+                raise MismatchError(value)
             return [self.entry(part, depth + 1) for part in value]
-        if value is None and self.nullable:
-            return None
         return self.convert(value)
 
 
@@ -161,15 +101,19 @@ class Signature:
         if self.kind == "tensor":
             name = self.inputs[0].name
             return {name: [row[name] if type(row) is dict and row.keys() == {name} else row for row in rows]}
+        try:
+            columns = {field.name: [row[field.name] for row in rows] for field in self.inputs}
+            if set(map(len, rows)) == {len(columns)}:
+                return columns
+        except (KeyError, TypeError):
+            pass  # a row is no object, or a field is missing
         problems: list[JSON] = []
         for number, row in enumerate(rows):
             if type(row) is not dict or row.keys() != self.names:
                 problems += self._row_problems(number, row)
                 if len(problems) >= _MOST_PROBLEMS:
                     break
-        if problems:
-            raise Refused(422, _message(problems), problems)
-        return {field.name: [row[field.name] for row in rows] for field in self.inputs}
+        raise refuse(problems[:_MOST_PROBLEMS])
 
     def positional(self, rows: Any, names: list[Any] | None = None) -> Any:
         """Turn rows that are lists into objects, by ``names`` or in the signature's order; leave others alone."""
@@ -178,7 +122,7 @@ class Signature:
         names = [field.name for field in self.inputs] if names is None else names
         for number, row in enumerate(rows):
             if type(row) is list and len(row) != len(names):
-                raise Refused(422, f"row {number}: expected {len(names)} values ({', '.join(names)}), found {len(row)}")
+                raise Refused(422, f"row {number}: expected {len(names)} values ({listed(names)}), found {len(row)}")
         return [dict(zip(names, row, strict=True)) if type(row) is list else row for row in rows]
 
     def rows_of(self, columns: Columns) -> list[Any]:
@@ -193,54 +137,75 @@ class Signature:
         Raises:
             Refused: 422 with row, field, what was expected and what was found, ten at most.
         """
-        problems: list[JSON] = []
-        checked: Columns = {}
-        for field in self.inputs:
-            entries = checked[field.name] = []
-            for number, value in enumerate(columns[field.name]):
-                try:
-                    entries.append(field.entry(value))
-                except _MismatchError as mismatch:
-                    problems.append(
-                        {"row": number, "field": field.name, "expected": field.expected, "found": shown(mismatch.found)}
-                    )
-                    if len(problems) == _MOST_PROBLEMS:
-                        raise Refused(422, _message(problems), problems) from None
-        if problems:
-            raise Refused(422, _message(problems), problems)
-        return checked
+        try:
+            return {
+                field.name: list(map(field.entry if field.shape else field.convert, columns[field.name]))
+                for field in self.inputs
+            }
+        except MismatchError:
+            problems: list[JSON] = []
+            for field in self.inputs:
+                problems += mismatches(columns[field.name], field.entry, field.name, field.expected)
+            problems = sorted(problems, key=lambda problem: problem["row"])[:_MOST_PROBLEMS]
+            raise refuse(problems) from None
 
     def _row_problems(self, number: int, row: Any) -> list[JSON]:
         names = [field.name for field in self.inputs]
         if type(row) is not dict:
-            expected = f"an object with {', '.join(names)}"
+            expected = f"an object with {listed(names)}"
             return [{"row": number, "field": None, "expected": expected, "found": shown(row)}]
         problems = [
             {"row": number, "field": field.name, "expected": field.expected, "found": "nothing"}
             for field in self.inputs
             if field.name not in row
         ]
-        for name in row:
-            if name not in self.names:
-                near = difflib.get_close_matches(name, names, n=1)
-                expected = f"no field of this name; did you mean {near[0]!r}?" if near else "no field of this name"
-                problems.append({"row": number, "field": name, "expected": expected, "found": shown(row[name])})
+        for name in islice((name for name in row if name not in self.names), _MOST_PROBLEMS):
+            near = difflib.get_close_matches(name, names[:_MOST_COMPARED], n=1)
+            expected = f"no field of this name; did you mean {near[0]!r}?" if near else "no field of this name"
+            problems.append({"row": number, "field": cut(name), "expected": expected, "found": shown(row[name])})
         return problems
+
+
+def mismatches(values: list[Any], convert: Callable[[Any], Any], name: str, expected: str) -> list[JSON]:
+    """Return the first problems among one field's values."""
+    problems: list[JSON] = []
+    for number, value in enumerate(values):
+        try:
+            convert(value)
+        except MismatchError as mismatch:
+            problems.append({"row": number, "field": name, "expected": expected, "found": shown(mismatch.found)})
+            if len(problems) == _MOST_PROBLEMS:
+                break
+    return problems
+
+
+def refuse(problems: list[JSON]) -> Refused:
+    """Return the refusal that names these problems, the first of them in its message."""
+    first = problems[0]
+    field = f", field {first['field']!r}" if first["field"] is not None else ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    message = f"row {first['row']}{field}: expected {first['expected']}, found {first['found']}{more}"
+    return Refused(422, message, problems)
 
 
 def shown(value: Any) -> str:
     """Return a value as JSON, cut short: for messages."""
+    if type(value) is float and not math.isfinite(value):
+        return str(value)
     if type(value) in (list, dict) and len(value) > 10:
         return f"{'a list' if type(value) is list else 'an object'} of {len(value)}"
     try:
-        text = msgspec.json.encode(value).decode()
+        return cut(msgspec.json.encode(value).decode())
     except RecursionError:
         return "a deeply nested value"
+
+
+def cut(text: str) -> str:
+    """Return the beginning of a text: for messages."""
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _message(problems: list[JSON]) -> str:
-    first = problems[0]
-    field = f", field {first['field']!r}" if first["field"] is not None else ""
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"row {first['row']}{field}: expected {first['expected']}, found {first['found']}{more}"
+def listed(names: Iterable[str]) -> str:
+    """Return the first of some names: for messages."""
+    first = list(map(cut, islice(names, _MOST_SHOWN + 1)))
+    return ", ".join([*first[:_MOST_SHOWN], "…"] if len(first) > _MOST_SHOWN else first)

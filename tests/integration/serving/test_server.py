@@ -182,6 +182,18 @@ def test_a_tensor_model(start: Start, tmp_path: Path) -> None:
     outputs = running.post("/v2/models/sum/infer", {"inputs": [tensor]}).json["outputs"]
     assert outputs == [{"name": "prediction", "shape": [1], "datatype": "FP64", "data": [6.0]}]
     assert running.post("/predict", [[1, 2]]).status == 422
+    for table, kind, status in (
+        (b"1,2,3\n", "text/csv", 200),
+        (b"x,y,z\n1,2,3\n", "text/csv", 200),
+        (b"0,1,2\n1,2,3\n", "text/csv; header=present", 200),
+        (b"0,1,2\n", "text/csv", 400),
+        (b"1,2\n", "text/csv", 422),
+        (b"1,,3\n1,2,3\n", "text/csv", 422),
+        (b"1,x,3\n1,2,3\n", "text/csv", 422),
+    ):
+        answer = running.request("POST", "/invocations", table, {"content-type": kind})
+        assert answer.status == status, answer.body
+        assert status != 200 or answer.json == {"predictions": [6.0]}
 
 
 def test_a_model_process_that_dies_is_replaced(start: Start, tmp_path: Path) -> None:
@@ -268,7 +280,7 @@ def test_metrics_and_access_log(start: Start, tmp_path: Path) -> None:
 
 
 def test_pages_and_openapi(server: Running) -> None:
-    page = server.get("/")
+    page = server.request("GET", "/", None, {"accept": "text/html,*/*;q=0.8"})
     assert page.headers["content-type"].startswith("text/html")
     assert b"sum" in page.body
     assert b"&quot;word&quot;: &quot;x&quot;" in page.body

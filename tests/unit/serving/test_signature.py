@@ -142,3 +142,22 @@ def test_values_in_messages_are_short() -> None:
     for _ in range(100_000):
         deep = [deep]
     assert shown(deep) == "a deeply nested value"
+
+
+def test_nan_is_missing_and_infinity_is_refused() -> None:
+    assert signature("FP64", nullable=True).check({"x": [float("nan"), 1.0]}) == {"x": [None, 1.0]}
+    for value in (float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(Refused, match=f"expected a number .FP64., found {value}"):
+            signature("FP64").check({"x": [value]})
+
+
+def test_a_message_stays_short_whatever_is_sent(house: Signature) -> None:
+    rows = [{f"{'unknown' * 1000}{number}": 1 for number in range(1000)}]
+    with pytest.raises(Refused) as refused:
+        house.columns_of(rows)
+    assert len(refused.value.problems) == 10
+    assert len(str(refused.value.problems)) < 3000
+    wide = [{"name": f"x{number}", "datatype": "FP64", "shape": [-1]} for number in range(5000)]
+    with pytest.raises(Refused) as refused:
+        Signature.from_json({"kind": "columns", "inputs": wide, "outputs": []}).columns_of([{}, 1])
+    assert len(refused.value.problems) == 10

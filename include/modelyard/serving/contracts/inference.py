@@ -1,50 +1,47 @@
-"""Open Inference Protocol v2 over REST: KServe, Triton, Seldon clients. JSON tensors."""
+"""Open Inference Protocol v2 over REST: KServe, Triton, Seldon clients. Tensors in JSON, and in bytes after it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from modelyard.serving.contracts.body import read_object
+from modelyard.serving.contracts.body import content_type, decode, read_json
 from modelyard.serving.contracts.instances import complete
-from modelyard.serving.messages import JSON, Call, Columns, Outputs, Parse, Refused, Render, Request
+from modelyard.serving.contracts.tensors import Tail, parameter, read, write
+from modelyard.serving.messages import JSON, Call, Contract, Outputs, Refused, Request, Response, in_json
 from modelyard.serving.model import Model
-from modelyard.serving.signature import DATATYPES, Field, shown
+from modelyard.serving.signature import Field, listed, shown
 
-_MOST_DIMENSIONS = 16
+EXTENSIONS = ["binary_tensor_data"]
+_JSON_LENGTH = "inference-header-content-length"
 
 
-def contract(model: Model) -> tuple[Parse, Render]:
+def contract(model: Model) -> Contract:
     """``POST /v2/models/NAME/infer``: an input tensor a column, an output tensor an output."""
+    fields = {field.name: field for field in model.signature.inputs}
+    results = {field.name: field for field in model.signature.outputs}
 
     def parse(request: Request) -> Call:
-        body = read_object(request)
-        inputs = body.get("inputs")
-        if type(inputs) is not list or not inputs:
-            raise Refused(400, "inputs: expected a list of tensors")
-        tensors: dict[Any, Any] = {}
-        for number, tensor in enumerate(inputs):
-            name, rows = _rows_of(tensor, f"inputs[{number}]")
-            if name in tensors:
-                raise Refused(400, f"inputs[{number}]: {name!r} is given twice")
-            tensors[name] = rows
-        columns = _shaped(model, complete(model, tensors))
-        facts = {"id": body.get("id"), "outputs": _wanted(model, body.get("outputs"))}
+        body, tail = _parts(request)
+        columns = complete(model, _columns(body.get("inputs"), fields, tail))
+        facts = {"id": body.get("id"), "outputs": _wanted(body, results)}
         if facts["id"] is not None and type(facts["id"]) is not str:
             raise Refused(400, f"id: expected text, found {shown(facts['id'])}")
         return Call(columns, len(next(iter(columns.values()))), facts)
 
-    def render(call: Call, outputs: Outputs) -> JSON:
+    def render(call: Call, outputs: Outputs) -> Response:
         answer: JSON = {"model_name": model.name, "model_version": model.version}
         if call.facts["id"] is not None:
             answer["id"] = call.facts["id"]
-        answer["outputs"] = [
-            _tensor(field, outputs[field.name], call.rows)
-            for field in model.signature.outputs
-            if call.facts["outputs"] is None or field.name in call.facts["outputs"]
-        ]
-        return answer
+        tensors = [write(field, outputs[field.name], binary=binary) for field, binary in call.facts["outputs"]]
+        answer["outputs"] = [tensor for tensor, _ in tensors]
+        response = in_json(answer)
+        if any("parameters" in tensor for tensor, _ in tensors):
+            response.headers = ((_JSON_LENGTH, str(len(response.body))),)
+            response.body = b"".join([response.body, *(data for _, data in tensors)])
+            response.content_type = "application/octet-stream"
+        return response
 
-    return parse, render
+    return Contract(parse, render)
 
 
 def metadata(model: Model) -> JSON:
@@ -62,68 +59,63 @@ def metadata(model: Model) -> JSON:
     }
 
 
-def _rows_of(tensor: Any, place: str) -> tuple[str, list[Any]]:
-    """Return a tensor's name and its data, nested as its shape says: the first dimension is the rows."""
-    if type(tensor) is not dict or type(tensor.get("name")) is not str:
-        raise Refused(400, f"{place}: expected an object with name, shape, datatype and data")
-    place = f"{place} ({tensor['name']})"
-    shape, data = tensor.get("shape"), tensor.get("data")
-    if tensor.get("datatype") not in DATATYPES:
-        raise Refused(
-            400, f"{place}: datatype is {shown(tensor.get('datatype'))}, none of {', '.join(sorted(DATATYPES))}"
-        )
-    if (
-        type(shape) is not list
-        or not 1 <= len(shape) <= _MOST_DIMENSIONS
-        or not all(type(size) is int and size >= 0 for size in shape)
-    ):
-        raise Refused(400, f"{place}: shape is {shown(shape)}, no list of sizes")
-    if type(data) is not list:
-        raise Refused(400, f"{place}: data is {shown(data)}, no list")
-    flat = _flat(data)
-    size = 1
-    for length in shape:
-        size *= length
-    if len(flat) != size:
-        raise Refused(400, f"{place}: shape {shape} holds {size} values, data has {len(flat)}")
-    if size == 0:
-        raise Refused(400, f"{place}: shape {shape} holds no values")
-    for length in reversed(shape[1:]):
-        flat = [flat[start : start + length] for start in range(0, len(flat), length)]
-    return tensor["name"], flat
+def _parts(request: Request) -> tuple[JSON, Tail]:
+    """Return a request's JSON object and what follows it."""
+    length = request.headers.get(_JSON_LENGTH)
+    if length is None:
+        body, tail = read_json(request), Tail(b"")
+    else:
+        content_type(request)
+        # Long before int() would refuse it for its digits, it is longer than any body.
+        if not (length.isascii() and length.isdigit() and len(length) < 20 and int(length) <= len(request.body)):
+            raise Refused(400, f"Inference-Header-Content-Length is {length[:20]!r}, the body has {len(request.body)}")
+        body, tail = decode(request.body[: int(length)]), Tail(request.body[int(length) :])
+    if type(body) is not dict:
+        raise Refused(400, f"expected an object, found {shown(body)}")
+    return body, tail
 
 
-def _flat(data: list[Any]) -> list[Any]:
-    while any(type(value) is list for value in data):
-        data = [part for value in data for part in (value if type(value) is list else [value])]
-    return data
-
-
-def _shaped(model: Model, columns: Columns) -> Columns:
-    """Unwrap ``[n, 1]`` where the signature has a plain column: data frames are often sent so."""
-    for field in model.signature.inputs:
-        if not field.shape and all(type(row) is list and len(row) == 1 for row in columns[field.name]):
-            columns[field.name] = [row[0] for row in columns[field.name]]
+def _columns(inputs: Any, fields: dict[str, Field], tail: Tail) -> dict[str, list[Any]]:
+    """Return each tensor's values by its name."""
+    if type(inputs) is not list or not inputs:
+        raise Refused(400, "inputs: expected a list of tensors")
+    columns: dict[str, list[Any]] = {}
+    for number, tensor in enumerate(inputs):
+        place = f"inputs[{number}]"
+        if type(tensor) is not dict or type(name := tensor.get("name")) is not str:
+            raise Refused(400, f"{place}: expected an object with name, shape, datatype and data")
+        if name in columns:
+            raise Refused(400, f"{place}: {name!r} is given twice")
+        if (field := fields.get(name)) is None:
+            raise Refused(400, f"{place}: there is no input {shown(name)}; there are {listed(fields)}")
+        columns[name] = read(tensor, field, f"{place} ({name})", tail)
+    if tail.rest:
+        raise Refused(400, f"the last {tail.rest} bytes of the body belong to no tensor")
     return columns
 
 
-def _wanted(model: Model, outputs: Any) -> set[str] | None:
-    """Return the names of the outputs asked for, None for all."""
+def _wanted(body: JSON, results: dict[str, Field]) -> list[tuple[Field, bool]]:
+    """Return the outputs asked for, all when none is, each with whether its values shall come as bytes."""
+    everything = _flag(body, "binary_data_output", "the request") or False
+    outputs = body.get("outputs")
     if outputs is None or outputs == []:
-        return None
+        return [(field, everything) for field in results.values()]
     if type(outputs) is not list or not all(type(output) is dict for output in outputs):
         raise Refused(400, "outputs: expected a list of objects with a name")
-    known = {field.name for field in model.signature.outputs}
+    wanted: dict[str, tuple[Field, bool]] = {}
     for number, output in enumerate(outputs):
-        if type(output.get("name")) is not str or output["name"] not in known:
-            raise Refused(400, f"outputs[{number}]: {shown(output.get('name'))} is none of {', '.join(sorted(known))}")
-    return {output["name"] for output in outputs}
+        place, name = f"outputs[{number}]", output.get("name")
+        if type(name) is not str or name not in results:
+            raise Refused(400, f"{place}: {shown(name)} is none of {listed(results)}")
+        if name in wanted:
+            raise Refused(400, f"{place}: {name!r} is asked for twice")
+        binary = _flag(output, "binary_data", place)
+        wanted[name] = (results[name], everything if binary is None else binary)
+    return list(wanted.values())
 
 
-def _tensor(field: Field, values: list[Any], rows: int) -> JSON:
-    shape = [rows]
-    inner = values[0]
-    while type(inner) is list:
-        shape.append(len(inner))
-        inner = inner[0] if inner else None
-    return {"name": field.name, "shape": shape, "datatype": field.datatype, "data": _flat(values)}
+def _flag(holder: JSON, name: str, place: str) -> bool | None:
+    value = parameter(holder, name, place)
+    if value is None or type(value) is bool:
+        return value
+    raise Refused(400, f"{place}: {name} is {shown(value)}, neither true nor false")

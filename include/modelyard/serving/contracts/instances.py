@@ -1,84 +1,105 @@
-"""Bodies with ``instances`` or ``inputs``: KServe v1 and TensorFlow Serving, Vertex AI, and MLflow with SageMaker."""
+"""Bodies with ``instances`` or ``inputs``: KServe v1, TensorFlow Serving and Vertex AI."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Any
 
 from modelyard.serving.contracts.body import read_object
 from modelyard.serving.contracts.plain import records
-from modelyard.serving.messages import JSON, Call, Columns, Outputs, Parse, Refused, Render, Request
+from modelyard.serving.messages import JSON, Call, Columns, Contract, Outputs, Refused, Request, Response, in_json
 from modelyard.serving.model import Model
-from modelyard.serving.signature import shown
+from modelyard.serving.signature import Field, listed, refuse, shown
+
+_SIGNATURE_NAME = "serving_default"
+_TENSORFLOW_TYPES = {"FP16": "DT_HALF", "FP32": "DT_FLOAT", "FP64": "DT_DOUBLE", "BYTES": "DT_STRING"}
 
 
-def tensorflow(model: Model) -> tuple[Parse, Render]:
+def contract(model: Model) -> Contract:
     """``:predict`` of KServe v1, TensorFlow Serving and Vertex AI.
 
     ``{"instances": [row, …]}`` is answered by ``{"predictions": [value, …]}``, where a model of several outputs gives
     an object a row; ``{"inputs": {name: [value, …]}}`` (columns) by ``{"outputs": …}`` in the same way.
     """
+    texts = [field.name for field in model.signature.inputs if field.datatype == "BYTES" and not field.shape]
+    # TensorFlow Serving takes this ending for bytes that need not be text.
+    encoded = [field.name for field in model.signature.outputs if field.name.endswith("_bytes")]
 
     def parse(request: Request) -> Call:
         body = read_object(request)
+        if (name := body.get("signature_name", _SIGNATURE_NAME)) != _SIGNATURE_NAME:
+            raise Refused(400, f"signature_name: there is no {shown(name)}, only {_SIGNATURE_NAME!r}")
+        if ("instances" in body) == ("inputs" in body):
+            raise Refused(400, "expected either 'instances' (a list of rows) or 'inputs' (columns)")
         if "instances" in body:
-            return _rows(model, body["instances"])
-        if "inputs" in body:
-            columns = _columns(model, body["inputs"])
-            return Call(columns, len(next(iter(columns.values()))), {"columnar": True})
-        raise Refused(400, "expected 'instances' (a list of rows) or 'inputs' (columns)")
+            call = of_rows(model, body["instances"])
+        else:
+            columns = of_columns(model, body["inputs"])
+            call = Call(columns, len(next(iter(columns.values()))), {"columnar": True})
+        for name in texts:
+            if any(type(value) is dict for value in call.columns[name]):
+                call.columns[name] = _decoded(call.columns[name], name)
+        return call
 
-    def render(call: Call, outputs: Outputs) -> JSON:
+    def render(call: Call, outputs: Outputs) -> Response:
+        for name in encoded:
+            values = outputs[name]
+            outputs = {**outputs, name: [{"b64": base64.b64encode(str(v).encode()).decode()} for v in values]}
         single = len(outputs) == 1
         if "columnar" in call.facts:
-            return {"outputs": next(iter(outputs.values())) if single else outputs}
-        return {"predictions": next(iter(outputs.values())) if single else records(outputs)}
+            return in_json({"outputs": next(iter(outputs.values())) if single else outputs})
+        return in_json({"predictions": next(iter(outputs.values())) if single else records(outputs)})
 
-    return parse, render
-
-
-def mlflow(model: Model) -> tuple[Parse, Render]:
-    """``/invocations``: exactly one of ``dataframe_split``, ``dataframe_records``, ``instances``, ``inputs``.
-
-    The answer is ``{"predictions": [value, …]}``: what the model's own predict returns, its first output.
-    """
-
-    def parse(request: Request) -> Call:
-        body = read_object(request)
-        given = [key for key in ("dataframe_split", "dataframe_records", "instances", "inputs") if key in body]
-        if len(given) != 1:
-            raise Refused(400, "expected one of dataframe_split, dataframe_records, instances, inputs")
-        value = body[given[0]]
-        if given[0] == "inputs" and type(value) is dict:
-            columns = _columns(model, value)
-            return Call(columns, len(next(iter(columns.values()))))
-        if given[0] != "dataframe_split":
-            return _rows(model, value)
-        if type(value) is not dict or type(value.get("data")) is not list:
-            raise Refused(400, "dataframe_split: expected an object with columns and data")
-        names = value.get("columns")
-        if names is not None and (type(names) is not list or len(set(map(str, names))) != len(names)):
-            raise Refused(400, "dataframe_split: columns must be a list of different names")
-        return _rows(model, value["data"], names)
-
-    def render(_call: Call, outputs: Outputs) -> JSON:
-        return {"predictions": next(iter(outputs.values()))}
-
-    return parse, render
+    return Contract(parse, render)
 
 
-def _rows(model: Model, rows: Any, names: list[Any] | None = None) -> Call:
+def metadata(model: Model) -> JSON:
+    """Answer TensorFlow Serving's ``GET /v1/models/NAME/metadata``."""
+    definition = {
+        "inputs": {field.name: _tensor_info(field) for field in model.signature.inputs},
+        "outputs": {field.name: _tensor_info(field) for field in model.signature.outputs},
+        "method_name": "tensorflow/serving/predict",
+    }
+    return {
+        "model_spec": {"name": model.name, "signature_name": "", "version": model.version},
+        "metadata": {"signature_def": {"signature_def": {_SIGNATURE_NAME: definition}}},
+    }
+
+
+def _tensor_info(field: Field) -> JSON:
+    sizes = [{"size": str(size), "name": ""} for size in (-1, *field.shape)]
+    datatype = _TENSORFLOW_TYPES.get(field.datatype, f"DT_{field.datatype}")
+    return {"dtype": datatype, "tensor_shape": {"dim": sizes, "unknown_rank": False}, "name": field.name}
+
+
+def _decoded(values: list[Any], name: str) -> list[Any]:
+    """Return text for ``{"b64": …}``, as TensorFlow Serving has bytes encoded."""
+    decoded = []
+    for number, value in enumerate(values):
+        if type(value) is not dict:
+            decoded.append(value)
+            continue
+        try:
+            decoded.append(base64.b64decode(value["b64"], validate=True).decode())
+        except (KeyError, TypeError, binascii.Error, ValueError):
+            expected = 'text, or {"b64": …} with text in UTF-8 (BYTES)'
+            raise refuse([{"row": number, "field": name, "expected": expected, "found": shown(value)}]) from None
+    return decoded
+
+
+def of_rows(model: Model, rows: Any, names: list[Any] | None = None) -> Call:
+    """Return the call for rows: objects, or lists in the order of ``names``, else of the signature."""
     signature = model.signature
-    if names is not None and not all(type(name) is str for name in names):
-        raise Refused(400, f"dataframe_split: columns must be names, found {shown(names)}")
     if len(signature.inputs) == 1 and type(rows) is list and not any(type(row) in (dict, list) for row in rows):
-        rows = [
-            {signature.inputs[0].name: row} for row in rows
-        ]  # a model of one plain input: each instance is its value
+        # A model of one plain input: each instance is its value.
+        rows = [{signature.inputs[0].name: row} for row in rows]
     columns = signature.columns_of(signature.positional(rows, names))
     return Call(columns, len(rows))
 
 
-def _columns(model: Model, value: Any) -> Columns:
+def of_columns(model: Model, value: Any) -> Columns:
+    """Return columns given by name; of a model with one input its values alone will do."""
     signature = model.signature
     if len(signature.inputs) == 1 and type(value) is list:
         value = {signature.inputs[0].name: value}
@@ -93,13 +114,13 @@ def complete(model: Model, columns: dict[Any, Any]) -> Columns:
     if columns.keys() != signature.names:
         missing = sorted(signature.names - columns.keys())
         unknown = sorted(set(map(str, columns)) - signature.names)
-        what = [f"{kind} {', '.join(names)}" for kind, names in (("missing", missing), ("unknown", unknown)) if names]
+        what = [f"{kind} {listed(names)}" for kind, names in (("missing", missing), ("unknown", unknown)) if names]
         raise Refused(422, f"the inputs are not the signature's: {'; '.join(what)}")
     for name, values in columns.items():
         if type(values) is not list or not values:
             raise Refused(422, f"field {name!r}: expected a list with a value a row, found {shown(values)}")
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        found = listed(f"{name} has {length}" for name, length in lengths.items())
         raise Refused(422, f"all inputs must have one value a row: {found}")
     return columns

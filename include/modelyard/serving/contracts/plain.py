@@ -1,30 +1,41 @@
-"""``POST /predict``: rows as people type them, a prediction an object."""
+"""``POST /predict``: rows as people type them, a prediction an object; and one row alone, as PredictionIO asks."""
 
 from __future__ import annotations
 
-from modelyard.serving.contracts.body import read_json
-from modelyard.serving.messages import JSON, Call, Outputs, Parse, Refused, Render, Request
+from modelyard.serving.contracts.body import read_json, read_object
+from modelyard.serving.messages import JSON, Call, Contract, Outputs, Refused, Request, Response, in_json
 from modelyard.serving.model import Model
+from modelyard.serving.signature import listed
 
 
-def contract(model: Model) -> tuple[Parse, Render]:
+def contract(model: Model) -> Contract:
     """Take ``{"rows": [{…}, …]}`` or the list alone; answer ``{"predictions": [{…}, …], "model_version": …}``."""
 
     def parse(request: Request) -> Call:
         value = read_json(request)
         if type(value) is dict:
             if value.keys() != {"rows"}:
-                raise Refused(
-                    400, f'expected {{"rows": […]}} or a list of rows, found keys {", ".join(value) or "none"}'
-                )
+                raise Refused(400, f'expected {{"rows": […]}} or a list of rows, found keys {listed(value) or "none"}')
             value = value["rows"]
         columns = model.signature.columns_of(value)
         return Call(columns, len(value))
 
-    def render(_call: Call, outputs: Outputs) -> JSON:
-        return {"predictions": records(outputs), "model_version": model.version}
+    def render(_call: Call, outputs: Outputs) -> Response:
+        return in_json({"predictions": records(outputs), "model_version": model.version})
 
-    return parse, render
+    return Contract(parse, render)
+
+
+def query(model: Model) -> Contract:
+    """PredictionIO's ``/queries.json``: the body is one row, the answer its prediction."""
+
+    def parse(request: Request) -> Call:
+        return Call(model.signature.columns_of([read_object(request)]), 1)
+
+    def render(_call: Call, outputs: Outputs) -> Response:
+        return in_json(records(outputs)[0])
+
+    return Contract(parse, render)
 
 
 def records(outputs: Outputs) -> list[JSON]:

@@ -1,0 +1,162 @@
+"""The OpenAPI document: schemas from the signature, examples from the golden rows that are answered as they stand."""
+
+from __future__ import annotations
+
+from modelyard.serving.datatypes import integer_range
+from modelyard.serving.messages import JSON
+from modelyard.serving.model import Model
+from modelyard.serving.signature import Field
+
+_JSON_TYPES = {"BOOL": "boolean", "BYTES": "string"}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {"type": "string"},
+        "problems": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["row", "field", "expected", "found"],
+                "properties": {
+                    "row": {"type": "integer", "minimum": 0, "description": "from 0"},
+                    "field": {"type": ["string", "null"]},
+                    "expected": {"type": "string"},
+                    "found": {},
+                },
+            },
+        },
+    },
+}
+
+
+def document(model: Model) -> JSON:
+    """Return the OpenAPI document of every route that people and platforms ask."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": model.name, "version": model.version},
+        "paths": {**_predicting(model), **_telling(model)},
+        "components": {
+            "schemas": {
+                "Row": _row(model, model.signature.inputs),
+                "Prediction": _object(model.signature.outputs),
+                "Error": _ERROR,
+            }
+        },
+    }
+
+
+def _predicting(model: Model) -> JSON:
+    rows = model.example()
+    listed = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Row"}}
+    predictions: JSON = {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}
+    outputs = model.signature.outputs
+    first = {"type": "array", "items": _schema(outputs[0]) if outputs else {}}
+    each = first if len(outputs) == 1 else predictions
+    whole = {"predictions": predictions, "model_version": {"type": "string"}}
+    form = "dataframe_records" if model.signature.kind == "columns" else "instances"
+    one: JSON = {name: values[0] for name, values in model.golden.items()}
+    version_1, version_2 = f"/v1/models/{model.name}:predict", f"/v2/models/{model.name}/infer"
+    tensors = {"inputs": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
+    answered = {"model_name": {"type": "string"}, "outputs": {"type": "array", "items": {"type": "object"}}}
+    return {
+        "/predict": _post("Rows in, predictions out", {"rows": listed}, {"rows": rows}, _properties(whole)),
+        version_2: _post("Open Inference Protocol v2", tensors, {"inputs": _tensors(model)}, _properties(answered)),
+        version_1: _post(
+            "KServe v1, TensorFlow Serving",
+            {"instances": listed},
+            {"instances": rows},
+            _properties({"predictions": each}),
+        ),
+        "/invocations": _post("MLflow, SageMaker", {form: listed}, {form: rows}, _properties({"predictions": first})),
+        "/score": _post("Azure ML", {"input_data": listed}, {"input_data": rows}, first),
+        "/queries.json": _post(
+            "PredictionIO: one row", {name: {} for name in one}, one, {"$ref": "#/components/schemas/Prediction"}
+        ),
+    }
+
+
+def _telling(model: Model) -> JSON:
+    version_1, version_2 = f"/v1/models/{model.name}", f"/v2/models/{model.name}"
+    return {
+        version_2: _get("Names, types and shapes of inputs and outputs"),
+        f"{version_2}/ready": _get("200 when the model answers, 503 while it does not"),
+        "/v2": _get("The server, and which extensions of the protocol it speaks"),
+        version_1: _get("The model's state, as KServe v1 and TensorFlow Serving tell it"),
+        f"{version_1}/metadata": _get("The signature, as TensorFlow Serving tells it"),
+        "/readyz": _get("200 when the model answers, 503 while it does not; /ping, /health and /v2/health/ready too"),
+        "/healthz": _get("200 while the process lives; /v2/health/live too"),
+        "/metrics": _get("Prometheus metrics"),
+    }
+
+
+def _tensors(model: Model) -> list[JSON]:
+    tensors = []
+    for field in model.signature.inputs:
+        values = model.golden[field.name][:1]
+        shape, inner = [len(values)], values[0]
+        while type(inner) is list:
+            shape.append(len(inner))
+            inner = inner[0] if inner else None
+        tensors.append({"name": field.name, "shape": shape, "datatype": field.datatype, "data": values})
+    return tensors
+
+
+def _get(summary: str) -> JSON:
+    return {"get": {"summary": summary, "responses": {"200": {"description": "OK"}}}}
+
+
+def _post(summary: str, properties: JSON, example: JSON, answer: JSON) -> JSON:
+    refused = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {
+        "post": {
+            "summary": summary,
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": _properties(properties), "example": example}},
+            },
+            "responses": {
+                "200": {"description": "The predictions", "content": {"application/json": {"schema": answer}}},
+                "400": {"description": "No JSON, or not of this shape", "content": refused},
+                "413": {"description": "The body is too large", "content": refused},
+                "415": {"description": "The body is of another kind", "content": refused},
+                "422": {
+                    "description": "A row or field is not what the model takes; the answer names it",
+                    "content": refused,
+                },
+                "503": {
+                    "description": "The model is being started; Retry-After tells when to come back",
+                    "content": refused,
+                },
+            },
+        }
+    }
+
+
+def _properties(properties: JSON) -> JSON:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _row(model: Model, fields: tuple[Field, ...]) -> JSON:
+    if model.signature.kind == "tensor":
+        return _schema(fields[0])
+    return {**_object(fields), "additionalProperties": False}
+
+
+def _object(fields: tuple[Field, ...]) -> JSON:
+    return _properties({field.name: _schema(field) for field in fields})
+
+
+def _schema(field: Field) -> JSON:
+    schema: JSON = {"type": _JSON_TYPES.get(field.datatype, "integer" if "INT" in field.datatype else "number")}
+    if "INT" in field.datatype:
+        schema["minimum"], schema["maximum"] = integer_range(field.datatype)
+    if field.categories:
+        schema["enum"] = [*field.categories, None] if field.nullable else [*field.categories]
+    if field.nullable:
+        schema["type"] = [schema["type"], "null"]
+    for size in reversed(field.shape):
+        schema = {"type": "array", "items": schema}
+        if size >= 0:
+            schema |= {"minItems": size, "maxItems": size}
+    return schema

@@ -1,0 +1,234 @@
+"""Whatever the route, the answer for the golden rows is the training-time prediction."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from tests.image_roots import make_root, script
+from tritonclient import http as triton
+
+from modelyard.client.model import write_model
+
+from .conftest import Running, Start
+
+_PYTHON = """
+def load(folder):
+    return folder.name
+
+def predict(model, rows):
+    return {"prediction": [row["count"] * 2 + len(row["word"] or "") for row in rows]}
+"""
+
+
+def frame() -> tuple[Any, Any]:
+    """A pipeline with categories, text, gaps, integers and truth values."""
+    chance = np.random.default_rng(3)
+    count = chance.integers(0, 9, 60)
+    rows = pd.DataFrame(
+        {
+            "hue": pd.Categorical(chance.choice(["red", "green"], 60)),
+            "word": chance.choice(["x", "zwölf", "a,b"], 60).astype(object),
+            "count": count.astype("int32"),
+            "size": np.where(count > 6, np.nan, chance.normal(size=60)),
+            "good": chance.random(60) > 0.5,
+        }
+    )
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["hue", "word"]),
+        (SimpleImputer(), ["size"]),
+        ("passthrough", ["count", "good"]),
+    )
+    labels = np.where(count + rows["good"] > 4, "much", "little")
+    return make_pipeline(columns, LogisticRegression()).fit(rows, labels), rows[:8]
+
+
+def array() -> tuple[Any, Any]:
+    chance = np.random.default_rng(4)
+    rows = chance.normal(size=(80, 3)).astype(np.float32)
+    rows[::3, 1] = np.nan
+    return HistGradientBoostingRegressor(max_iter=5).fit(rows, np.nansum(rows, axis=1)), rows[:4]
+
+
+def one_column() -> tuple[Any, Any]:
+    rows = pd.DataFrame({"x": [0.1, 1.0, 2.0, 3.5]})
+    return LinearRegression().fit(rows, [1.0, 3.0, 5.0, 8.0]), rows
+
+
+def python(project: Path) -> tuple[Any, Any]:
+    (project / "predict.py").write_text(_PYTHON)
+    weights = project.parent / "weights"
+    weights.mkdir()
+    return weights, [{"count": 3, "word": "x"}, {"count": 4, "word": None}]
+
+
+@dataclass
+class Served:
+    """A model in a running server, and what training knows of it."""
+
+    server: Running
+    signature: dict[str, Any]
+    rows: list[Any]
+    outputs: dict[str, list[Any]]
+
+    @property
+    def columns(self) -> dict[str, list[Any]]:
+        if self.signature["kind"] == "tensor":
+            return {self.signature["inputs"][0]["name"]: self.rows}
+        return {name: [row[name] for row in self.rows] for name in self.rows[0]}
+
+    @property
+    def plain(self) -> bool:
+        """Its inputs are columns, which data frames are made of."""
+        return bool(self.signature["kind"] == "columns")
+
+
+@pytest.fixture(scope="module", params=["frame", "array", "one_column", "python"])
+def served(request: pytest.FixtureRequest, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    folder = tmp_path_factory.mktemp(request.param)
+    root = make_root(folder / "root")
+    shutil.rmtree(root / "environment")
+    shutil.rmtree(root / "model")
+    (root / "model").mkdir()
+    script(root / "environment" / "bin" / "python", f'exec {sys.executable} "$@"')
+    made = {"frame": frame, "array": array, "one_column": one_column}.get(request.param)
+    model, example = made() if made else python(root / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "project")
+        write_model(root / "model", model, example, flavor=None if made else "python")
+        sys.modules.pop("predict", None)
+    facts = json.loads((root / "model" / "modelyard.json").read_text())
+    golden = facts["golden"]
+    return Served(start(root), facts["signature"], golden["inputs"], golden["outputs"])
+
+
+def ask(served: Served, path: str, body: Any, **headers: str) -> Any:
+    answer = served.server.post(path, body, **headers)
+    assert answer.status == 200, answer.body
+    return answer.json
+
+
+def by_rows(values: list[Any]) -> dict[str, list[Any]]:
+    """Turn an object a row, or the single output's values, into outputs."""
+    if isinstance(values[0], dict):
+        return {name: [value[name] for value in values] for name in values[0]}
+    return {"prediction": values}
+
+
+def predict(served: Served) -> dict[str, list[Any]]:
+    return by_rows(ask(served, "/predict", {"rows": served.rows})["predictions"])
+
+
+def instances(served: Served) -> dict[str, list[Any]]:
+    return by_rows(ask(served, "/v1/models/sum:predict", {"instances": served.rows})["predictions"])
+
+
+def inputs(served: Served) -> dict[str, list[Any]]:
+    outputs = ask(served, "/v1/models/sum:predict", {"inputs": served.columns})["outputs"]
+    return outputs if isinstance(outputs, dict) else {"prediction": outputs}
+
+
+def infer_json(served: Served) -> dict[str, list[Any]]:
+    tensors = []
+    for entry in served.signature["inputs"]:
+        values = served.columns[entry["name"]]
+        shape = [len(values), *entry["shape"][1:]]
+        tensors.append({"name": entry["name"], "datatype": entry["datatype"], "shape": shape, "data": values})
+    outputs = ask(served, "/v2/models/sum/infer", {"inputs": tensors})["outputs"]
+    return {output["name"]: np.reshape(output["data"], output["shape"]).tolist() for output in outputs}
+
+
+_TYPES = {"BOOL": np.bool_, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32, "FP64": np.float64}
+
+
+def infer_bytes(served: Served) -> dict[str, list[Any]]:
+    tensors = []
+    for entry in served.signature["inputs"]:
+        values = served.columns[entry["name"]]
+        binary = entry["datatype"] != "BYTES" or None not in values  # no bytes say that a text is missing
+        tensor = triton.InferInput(entry["name"], [len(values), *entry["shape"][1:]], entry["datatype"])
+        data: Any = np.array(values, dtype=_TYPES.get(entry["datatype"], object))
+        if binary:
+            tensor.set_data_from_numpy(data)
+        else:
+            tensor._data = values
+        tensors.append(tensor)
+    with triton.InferenceServerClient(f"127.0.0.1:{served.server.port}") as client:
+        result = client.infer("sum", tensors)
+    outputs = {}
+    for name in served.outputs:
+        array = result.as_numpy(name)
+        outputs[name] = [text.decode() for text in array] if array.dtype == object else array.tolist()
+    return outputs
+
+
+def first(served: Served, values: list[Any]) -> dict[str, list[Any]]:
+    return {next(iter(served.outputs)): values}
+
+
+def split(served: Served) -> dict[str, list[Any]]:
+    frame = {"data": served.rows}
+    if served.plain:
+        frame = {"columns": list(served.rows[0]), "data": [list(row.values()) for row in served.rows]}
+    return first(served, ask(served, "/invocations", {"dataframe_split": frame})["predictions"])
+
+
+def records(served: Served) -> dict[str, list[Any]]:
+    return first(served, ask(served, "/invocations", {"dataframe_records": served.rows})["predictions"])
+
+
+def named_inputs(served: Served) -> dict[str, list[Any]]:
+    return first(served, ask(served, "/invocations", {"inputs": served.columns})["predictions"])
+
+
+def csv(served: Served) -> dict[str, list[Any]]:
+    table = pd.DataFrame(served.rows).to_csv(index=False, header=served.plain).encode()
+    answer = served.server.request("POST", "/invocations", table, {"content-type": "text/csv"})
+    assert answer.status == 200, answer.body
+    return first(served, answer.json["predictions"])
+
+
+def score(served: Served) -> dict[str, list[Any]]:
+    return first(served, ask(served, "/score", {"input_data": served.rows}))
+
+
+def queries(served: Served) -> dict[str, list[Any]]:
+    names = list(served.columns)
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*served.columns.values(), strict=True)]
+    return by_rows([ask(served, "/queries.json", row) for row in rows])
+
+
+@pytest.mark.parametrize(
+    "route",
+    [predict, instances, inputs, infer_json, infer_bytes, split, records, named_inputs, csv, score, queries],
+    ids=lambda route: route.__name__,
+)
+def test_any_route_answers_as_training_did(served: Served, route: Callable[[Served], dict[str, list[Any]]]) -> None:
+    answered = route(served)
+    assert answered
+    for name, values in answered.items():
+        if isinstance(served.outputs[name][0], float | list):
+            np.testing.assert_allclose(values, served.outputs[name], rtol=1e-9, atol=1e-9)
+        else:
+            assert values == served.outputs[name]
+
+
+def test_what_training_did_not_see_is_refused(served: Served) -> None:
+    if served.signature["inputs"][0].get("categories") is None:
+        return
+    answer = served.server.post("/predict", [{**served.rows[0], "hue": "blue"}])
+    assert (answer.status, answer.json["problems"][0]["field"]) == (422, "hue")
