@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from model_store.links import addresses
 from model_store.projects import LockedProject
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, RequestError
 from modelyard.steps import plan
 
 if TYPE_CHECKING:
@@ -111,10 +111,23 @@ class PipelineStep:
         return self.project_of(params).git_conn_id if self.step == "prepare" else None
 
     def git_secret(self, params: Mapping[str, Any]) -> str | None:
-        """Return the existing Secret in the cluster that the repository's connection names, if it names one."""
+        """Return the existing Secret in the cluster that the repository's connection names, if it names one.
+
+        Raises:
+            RequestError: it has a name that a project could ask for: of this one's steps, or of any other's.
+        """
+        from modelyard.execution.kubernetes import OURS
+
         conn_id = self.git_conn_id(params)
         name = None if conn_id is None else BaseHook.get_connection(conn_id).extra_dejson.get("kubernetes_secret")
-        return name or None
+        if not name:
+            return None
+        if not name.startswith(OURS):
+            raise RequestError(
+                f"The connection '{conn_id}' names the Secret '{name}', which any project could mount",
+                f"give the Secret a name that begins with '{OURS}': no project can ask for that",
+            )
+        return str(name)
 
     def end(self, context: Context, store: Store, run: PipelineRun, ended: Ended) -> JSON:
         """Return the ids and digests that the step left, and tell Airflow of new versions and deployments.

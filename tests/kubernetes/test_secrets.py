@@ -102,6 +102,6 @@ def test_the_access_to_a_cluster_is_a_secret_of_its_own(
 def test_where_secrets_are_named_none_is_applied(
     cluster: TestCluster, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect(monkeypatch, ADDRESS, extra={"kubernetes_secret": "wine-git"})
-    assert secrets(namespace, ADDRESS, store_secret="our-store") == Secrets("our-store", "wine-git", None)
+    connect(monkeypatch, ADDRESS, extra={"kubernetes_secret": "modelyard-wine"})
+    assert secrets(namespace, ADDRESS, store_secret="our-store") == Secrets("our-store", "modelyard-wine", None)
     assert there(cluster, namespace) == {}

@@ -159,9 +159,9 @@ def settings(airflow: Airflow, found_version: str) -> Iterator[Finding]:
         yield Finding("failed", "[modelyard] runner_image", "is not set, and steps are pods", remedy)
     for setting in SETTINGS:
         value = airflow.settings[setting.name]
-        if (airflow.runs_pods or not setting.pods) and value is not None and not setting.is_right(value):
+        if (airflow.runs_pods or not setting.pods) and (value is None or not setting.is_right(value)):
             remedy = "take the value of airflow.cfg.example"
-            yield Finding("warning", str(setting), f"is {value}: {setting.otherwise}", remedy)
+            yield Finding("warning", str(setting), f"is {value or 'not set'}: {setting.otherwise}", remedy)
     if airflow.address_error is not None:
         yield Finding("failed", f"Connection {CONNECTION_ID}", *airflow.address_error)
 

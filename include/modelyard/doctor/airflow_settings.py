@@ -42,6 +42,7 @@ class Setting:
 SETTINGS = (
     Setting("core.lazy_load_plugins", "each task imports the operators anew: seconds", wanted="False", pods=True),
     Setting("workers.execution_api_retries", "a restart of the API server fails a running step", least=10),
+    Setting("workers.api_retries", "a restart of the cluster's API server fails a running step", least=10, pods=True),
     Setting("workers.max_failed_heartbeats", "a restart of the API server ends a running step", least=60),
     Setting("workers.min_heartbeat_interval", "half of the tasks end seconds late", most=1),
     Setting("scheduler.task_instance_heartbeat_timeout", "a dead worker's step waits this long", least=60, most=120),

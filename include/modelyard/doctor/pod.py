@@ -128,8 +128,9 @@ def _wait(cluster: Cluster, path: str) -> tuple[float, JSON]:
 
 
 def _state(pod: JSON) -> JSON:
-    statuses = pod["status"].get("containerStatuses") or [{}]
-    state: JSON = statuses[0].get("state") or {}
+    """Return the state of the step's container; a service mesh may put others beside it."""
+    statuses = {status["name"]: status for status in pod["status"].get("containerStatuses") or ()}
+    state: JSON = statuses.get(CONTAINER, {}).get("state") or {}
     return state
 
 

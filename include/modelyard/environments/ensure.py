@@ -51,12 +51,7 @@ def ensure_server(images: ImageStore, home: Path, progress: Progress, python: st
         EnvironmentBuildError: that is not this machine's Python, or the server's packages cannot be installed.
         ImageError, Unavailable: as for :func:`ensure`.
     """
-    own = Interpreter.of_this_machine().python
-    if python != own:
-        raise EnvironmentBuildError(
-            f"The project's environment is for Python {python}, and this machine's is {own}",
-            "run all steps of a pipeline with the same Python, or start it anew",
-        )
+    _check_python(python)
     package = Path(str(files("modelyard")))
     lock = read_lock(package / "serving" / "requirements.txt")
     sources = {path.relative_to(package): path for name in _OWN for path in _modules(package / name)}
@@ -84,13 +79,17 @@ def python_of(ref: EnvironmentRef, images: ImageStore, home: Path) -> Path:
         EnvironmentBuildError: the environment is for another Python than this machine's.
         ImageError: the store does not have it; Unavailable: the store cannot be reached.
     """
+    _check_python(ref.python)
+    return python_in_image(ref) or unpack_shared(layer_of(ref, images), home) / "bin" / "python"
+
+
+def _check_python(python: str) -> None:
     own = Interpreter.of_this_machine().python
-    if ref.python != own:
+    if python != own:
         raise EnvironmentBuildError(
-            f"The project's environment is for Python {ref.python}, and this machine's is {own}",
+            f"The project's environment is for Python {python}, and this machine's is {own}",
             "run all steps of a pipeline with the same Python, or start it anew",
         )
-    return python_in_image(ref) or unpack_shared(layer_of(ref, images), home) / "bin" / "python"
 
 
 @dataclass(frozen=True)

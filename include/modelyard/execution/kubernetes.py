@@ -25,12 +25,12 @@ JSON = dict[str, Any]
 STEP_ACCOUNT = "modelyard-step"
 DEPLOYER_ACCOUNT = "modelyard-deployer"
 CONTAINER = "base"  # as Airflow's pod operator names it
+OURS = "modelyard-"  # so begins the name of a Secret that no project can ask for
 
 _USER = 65532  # of the runner and of every model image
 _HOME = "/modelyard"
 _PORT = 8080
 _LABEL = "modelyard.io"
-_OURS = "modelyard-"
 _REFERENCE = re.compile(r"(?<!\$)\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
 
@@ -152,7 +152,7 @@ def step_pod(
 def _check_secrets(pod: Mapping[str, Any], secrets: Secrets) -> None:
     """Refuse a project that would read what its code must not see; what begins as ours does is another run's."""
     for name in _secrets_read(pod):
-        if name.startswith(_OURS) or name in (secrets.store, secrets.git, secrets.pull, secrets.cluster):
+        if name.startswith(OURS) or name in (secrets.store, secrets.git, secrets.pull, secrets.cluster):
             raise RequestError(
                 f"The project asks for the Secret '{name}', which holds credentials of Modelyard's own",
                 "take it out of `steps` in model.yaml: a project's code gets none of them",

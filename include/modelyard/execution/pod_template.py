@@ -1,7 +1,8 @@
 """An administrator's own pod template, which the pod of each step is merged onto.
 
-It adds what a cluster needs of every pod: labels, tolerations, a proxy's variables, a side-car, default resources. What
-makes a step run, and run confined, is Modelyard's alone: a template that would change that is refused, not ignored.
+It adds what a cluster needs of every pod: labels, tolerations, a proxy's variables, default resources, a native
+side-car. What makes a step run, and run confined, is Modelyard's alone: a template that would change that is refused,
+not ignored.
 """
 
 from __future__ import annotations
@@ -68,9 +69,16 @@ def _check_ours(path: Path, spec: JSON, container: str) -> None:
     for volume in spec.get("volumes") or ():
         if "hostPath" in volume:
             raise _refusal(path, f"has the hostPath volume '{volume['name']}'", "make it a persistentVolumeClaim")
-    for key in (key for one in spec.get("containers") or () if one["name"] == container for key in one):
-        if key in _OURS_OF_CONTAINER:
-            raise _refusal(path, f"sets {key} of the container '{container}'", "take it out: it is the step's own")
+    for one in spec.get("containers") or ():
+        if one["name"] != container:
+            raise _refusal(
+                path,
+                f"has the container '{one['name']}', with which no step's pod would end",
+                "make it one of initContainers with `restartPolicy: Always`: that ends with the step",
+            )
+        for key in one:
+            if key in _OURS_OF_CONTAINER:
+                raise _refusal(path, f"sets {key} of the container '{container}'", "take it out: it is the step's own")
 
 
 def _refusal(path: Path, what: str, remedy: str) -> ModelyardError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from modelyard.environments import EnvironmentRef, layer_of
 from modelyard.errors import EnvironmentBuildError
-from modelyard.images.image import EPOCH, Image
+from modelyard.images.image import Image
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry
 from modelyard.images.paths import ENVIRONMENT_NAME, ROOT
@@ -89,4 +89,4 @@ def _build(environment: EnvironmentRef, runner: Image, interpreter: Interpreter,
         "org.opencontainers.image.base.digest": runner.digest,
         "io.modelyard.lock": environment.lock_digest,
     }
-    return runner.append(layers, {"Labels": facts}, facts, EPOCH)
+    return runner.append(layers, {"Labels": facts}, facts)

@@ -249,7 +249,7 @@ class Pod(Section):
         default=None, description="Its priority class.", examples=["batch"]
     )
     serviceAccountName: ObjectName | None = Field(  # noqa: N815
-        default=None, description="The account it runs as, which gets no token. null: Modelyard's own."
+        default=None, description="The account it runs as; it gets a token for `deploy` alone. null: Modelyard's own."
     )
     imagePullSecrets: tuple[PullSecret, ...] = Field(  # noqa: N815
         default=(), strict=False, description="Secrets that open registries.", examples=[[{"name": "registry"}]]

@@ -82,7 +82,7 @@ def _run_claimed(
     beside: Mapping[str, str],
     git: tuple[str, str] | None,
     runner_image: str | None,
-    cluster: ClusterAccess | None = None,
+    cluster: ClusterAccess | None,
 ) -> dict[str, object]:
     from modelyard.images import open_images
     from modelyard.steps.context import StepContext

@@ -52,6 +52,8 @@ def test_settings_are_those_of_the_example_configuration():
     for section in ("core", "workers", "scheduler", "dag_processor", "api"):
         for key, value in config[section].items():
             assert str(value) == example[section][key], f"[{section}] {key}"
+    for section in ("workers", "scheduler"):  # of these it has all
+        assert config[section].keys() == example[section].keys()
     commented = (REPOSITORY / "airflow.cfg.example").read_text()
     for key in config["modelyard"]:
         assert f"\n{key} = " in commented or f"\n# {key} = " in commented, key

@@ -19,9 +19,9 @@ def test_a_template_is_a_pod(tmp_path: Path):
         tmp_path,
         {
             "tolerations": [{"key": "batch", "operator": "Exists"}],
-            "containers": [
-                {"name": "base", "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]},
-                {"name": "proxy", "image": "proxy:1", "securityContext": {"runAsNonRoot": True}, "args": ["--quiet"]},
+            "containers": [{"name": "base", "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]}],
+            "initContainers": [
+                {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always", "securityContext": {"runAsUser": 1}}
             ],
             "volumes": [{"name": "certificates", "configMap": {"name": "certificates"}}],
         },
@@ -40,6 +40,7 @@ def test_a_template_is_a_pod(tmp_path: Path):
         ({"automountServiceAccountToken": True}, "sets spec.automountServiceAccountToken"),
         ({"securityContext": {"runAsUser": 0}}, "sets spec.securityContext"),
         ({"volumes": [{"name": "root", "hostPath": {"path": "/"}}]}, "has the hostPath volume 'root'"),
+        ({"containers": [{"name": "proxy"}]}, "has the container 'proxy', with which no step's pod would end"),
         ({"containers": [{"name": "base", "command": ["sh"]}]}, "sets command of the container 'base'"),
         (
             {"containers": [{"name": "base", "securityContext": {"privileged": True}}]},

@@ -236,3 +236,21 @@ def test_only_a_step_that_deploys_has_the_cluster_of_its_run(
         assert (access.conn_id, access.namespace) == ("eu", "models")
     with pytest.raises(RequestError, match="The connection 'us' leads to no cluster"):
         step(locked, "deploy").cluster_access(wrong)
+
+
+def test_an_existing_secret_of_a_repository_has_a_name_that_no_project_can_ask_for(
+    locked: LockedProject, monkeypatch: pytest.MonkeyPatch
+):
+    """A training's pod knows nothing of the repository's connection, so only the name can tell."""
+    of_git = replace(locked, git_conn_id="wine_git")
+
+    def named(name: str) -> None:
+        extra = {"kubernetes_secret": name}
+        monkeypatch.setenv("AIRFLOW_CONN_WINE_GIT", json.dumps({"conn_type": "git", "extra": extra}))
+
+    named("modelyard-wine")
+    assert step(of_git, "prepare").git_secret({}) == "modelyard-wine"
+    assert step(of_git, "train").git_secret({}) is None
+    named("wine-git")
+    with pytest.raises(RequestError, match="'wine_git' names the Secret 'wine-git', which any project could mount"):
+        step(of_git, "prepare").git_secret({})

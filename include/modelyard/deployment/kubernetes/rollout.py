@@ -102,7 +102,8 @@ class RollOut:
                 return _Trouble(("node", name), f"no node takes pod {name}: {condition.get('message', '')}", _NODE, pod)
         if pod["status"].get("phase") == "Failed":
             return _Trouble(("failed", name), f"pod {name} was ended: {pod['status'].get('message', '')}", _PULL, pod)
-        container = next(iter(pod["status"].get("containerStatuses", ())), None)
+        statuses = {status["name"]: status for status in pod["status"].get("containerStatuses", ())}
+        container = statuses.get(CONTAINER)  # a service mesh puts another one beside it
         if container is None or container.get("ready"):
             return None
         waiting = container["state"].get("waiting", {})
