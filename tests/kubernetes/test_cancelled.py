@@ -48,8 +48,9 @@ def load(folder):
 """
 STUCK, WELL = {"config.threshold": 0.9}, {"config.threshold": 0.5}
 
-# A DAG whose training Airflow itself gives up, and whose deployment, and training, the cluster does.
+# A training of this DAG is given up by Airflow, or else by the cluster, as a deployment is.
 _IMPATIENT = """\
+# Airflow looks for DAGs only in files with its name in them.
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
