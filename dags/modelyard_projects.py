@@ -6,12 +6,12 @@ from pathlib import Path
 
 from airflow.sdk import conf, get_parsing_context
 
-from model_store.mode import configured_mode
+from model_store.mode import configured_modes, execution
 from model_store.pipeline import project_dag
 from model_store.projects import configured_folders, find
 
 _folders = configured_folders(conf.get("modelyard", "projects", fallback=""), Path(__file__).parent)
-_mode = configured_mode()
+_modes = configured_modes()
 
 for _project in find(_folders, wanted=get_parsing_context().dag_id):
-    globals()[_project.name] = project_dag(_project, _mode)
+    globals()[_project.name] = project_dag(_project, _modes[execution(_project.name)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from airflow.sdk import conf
 
-from model_store.mode import configured_mode
+from model_store.mode import configured_modes, execution
 from model_store.pipeline import rollback_dag
 from model_store.projects import LockedProject, configured_folders, find
 
@@ -14,4 +14,4 @@ _folders = configured_folders(conf.get("modelyard", "projects", fallback=""), Pa
 _projects = [project for project in find(_folders) if isinstance(project, LockedProject)]
 
 if _projects:
-    rollback = rollback_dag(_projects, configured_mode())
+    rollback = rollback_dag(_projects, configured_modes(), execution)

@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from model_store.hook import ModelStoreHook
 from model_store.links import BUTTONS
-from model_store.pods import StepPods
+from model_store.pods import StepPods, end_of, said
 from model_store.run import JSON, Ended, PipelineStep, task_failure
 from model_store.shape import refuse_forbidden, step_settings
 from modelyard.errors import ModelyardError
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 _START_SECONDS = 600  # a new node, and the first pull of an image of gigabytes
 _LOOK_SECONDS = 0.5  # between two looks at a pod that begins
 _LOGGED_EVERY_SECONDS = 3  # of a pod that the triggerer waits for
-_TERMINATED = 128 + 15
 _TRY = "modelyard.io/try"  # annotation: which try of the task waits for the pod
 _CONFLICT = 409
 _REMOVAL_TRIES = 5
+_ENDING_SECONDS = 2.0  # between two looks at a pod that is being ended
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,9 @@ class KubernetesStepOperator(KubernetesPodOperator):
         from modelyard.images import open_images
 
         step, cluster, params = self.pipeline_step, self.cluster, context["params"]
-        asked = step_settings(step.step, step.settings, params, cluster.forbidden)
+        settings = step.settings_of(params)
+        refuse_forbidden(step.step, settings, cluster.forbidden)  # a rollback's are known only now
+        asked = step_settings(step.step, settings, params, cluster.forbidden)
         images = open_images(store.address, ModelStoreHook(step.conn_id).home())
         return step_pod(
             replace(command, resources=asked.resources.quantities(), pod=asked.pod.to_json()),
@@ -209,14 +211,24 @@ class KubernetesStepOperator(KubernetesPodOperator):
 
     def _taken(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
         """Return this task's pod, taken up or new, with a note that it is this try's now."""
-        pod = super().get_or_create_pod(pod_request_obj, context)
-        while pod is not pod_request_obj and pod.metadata.deletion_timestamp:  # of a try that was ended a moment ago
-            time.sleep(self.startup_check_interval_seconds)
-            pod = super().get_or_create_pod(pod_request_obj, context)
-        if pod is not pod_request_obj:
-            note = {"metadata": {"annotations": {_TRY: self._try}}}
-            self.client.patch_namespaced_pod(pod.metadata.name, pod.metadata.namespace, note)
+        deadline = time.monotonic() + self.startup_timeout_seconds
+        while (pod := super().get_or_create_pod(pod_request_obj, context)) is not pod_request_obj:
+            if not pod.metadata.deletion_timestamp:
+                self._take_up(pod)
+                break
+            self.log.info("Pod %s of an earlier try is still being ended", pod.metadata.name)
+            if time.monotonic() > deadline:
+                raise AirflowException(
+                    f"Pod {pod.metadata.name} of an earlier try does not end\n  → look at its node; if that is gone: "
+                    f"kubectl -n {pod.metadata.namespace} delete pod {pod.metadata.name} --force"
+                )
+            time.sleep(_ENDING_SECONDS)
         return pod
+
+    @generic_api_retry  # type: ignore[untyped-decorator]  # it has no types
+    def _take_up(self, pod: V1Pod) -> None:
+        note = {"metadata": {"annotations": {_TRY: self._try}}}
+        self.client.patch_namespaced_pod(pod.metadata.name, pod.metadata.namespace, note)
 
     def on_kill(self) -> None:
         """Remove the pod, unless another try has taken it up: then it is this one that was given up for dead."""
@@ -237,7 +249,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
         except (ApiException, HTTPError) as error:
             if getattr(error, "status", None) == _CONFLICT:
                 return True
-            self.log.warning("Pod %s is not removed: %s", name, _said(error))  # its deadline ends it
+            self.log.warning("Pod %s is not removed: %s", name, said(error))  # its deadline ends it
         return False
 
     @generic_api_retry  # type: ignore[untyped-decorator]  # it has no types
@@ -268,7 +280,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
             wait()
         except AirflowException:
             pod = self.pod if self.deferrable else self.remote_pod
-            if pod is None or (ended := _end_of(pod)) is None:
+            if pod is None or (ended := end_of(pod)) is None:
                 raise
             return ended
         finally:
@@ -276,42 +288,12 @@ class KubernetesStepOperator(KubernetesPodOperator):
         return Ended(0, context["ti"].try_number)
 
     def _refused(self, error: ApiException) -> str:
-        said = _said(error)
-        if error.status == 401 or (error.status == 403 and " cannot " in said):
+        told = said(error)
+        if error.status == 401 or (error.status == 403 and " cannot " in told):
             remedy = f"give that account the rights of docker/kubernetes in '{self.namespace}'"
-            return f"The cluster lets the account of '{self.cluster.conn_id}' not do this: {said}\n  → {remedy}"
+            return f"The cluster lets the account of '{self.cluster.conn_id}' not do this: {told}\n  → {remedy}"
         # A quota, a LimitRange and the Pod Security Standard answer 403 as well.
         remedy = (
             "\n  → ask for less in model.yaml, or have the namespace's limits changed" if error.status == 403 else ""
         )
-        return f"The cluster refused the pod of step '{self.pipeline_step.step}': {said}{remedy}"
-
-
-def _said(error: ApiException | HTTPError) -> str:
-    import json
-
-    try:
-        return str(json.loads(getattr(error, "body", ""))["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(getattr(error, "reason", error))
-
-
-def _end_of(pod: V1Pod) -> Ended | None:
-    """Return how the step in ``pod`` ended; None when it never started."""
-    from modelyard.execution.kubernetes import CONTAINER
-
-    if pod.status is None:  # it is what was asked for, and nothing came of it
-        return None
-    try_number = int(pod.metadata.labels["try_number"])
-    states = {status.name: status.state for status in pod.status.container_statuses or ()}
-    terminated = states[CONTAINER].terminated if CONTAINER in states else None
-    if pod.status.reason:  # the cluster ended the whole pod
-        said = f": {pod.status.message}" if pod.status.message else ""
-        code = _TERMINATED if terminated is None else terminated.exit_code or _TERMINATED
-        return Ended(code, try_number, f"was ended by the cluster ({pod.status.reason}{said})")
-    if terminated is None:
-        return None
-    why = ""
-    if terminated.reason == "OOMKilled":
-        why = "took more memory than it may\n  → give it more by the Param resources.…, or by `steps` in model.yaml"
-    return Ended(terminated.exit_code, try_number, why)
+        return f"The cluster refused the pod of step '{self.pipeline_step.step}': {told}{remedy}"

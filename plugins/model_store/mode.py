@@ -22,35 +22,55 @@ _SECTION = "modelyard"
 _DAY = 24 * 60 * 60
 
 
-def execution() -> str:
-    """Return the name of the configured mode."""
-    name: str = conf.get(_SECTION, "execution", fallback=LOCAL)
+def execution(model: str | None = None) -> str:
+    """Return the name of the mode that a model's steps run in; for None, of all models that have none of their own."""
+    name: str = _own().get(model or "") or conf.get(_SECTION, "execution", fallback=LOCAL)
     return name
 
 
-def resource_params() -> tuple[str, ...]:
-    """Return the resources that a run may be given by Params: none where there is nothing to give them to."""
-    if execution() != KUBERNETES:
+def executions() -> list[str]:
+    """Return the names of all modes that models run in, that of most models first."""
+    return list(dict.fromkeys([execution(), *_own().values()]))
+
+
+def resource_params(model: str) -> tuple[str, ...]:
+    """Return the resources that a model's run may be given by Params: none where there is nothing to give them to."""
+    if execution(model) != KUBERNETES:
         return ()
     forbidden = read_forbidden(conf.get(_SECTION, "forbid", fallback=""))
     return tuple(key for key in plan.RESOURCE_PARAMS if key.rpartition(".")[2] not in forbidden)
 
 
-def configured_mode() -> Mode:
-    """Return what makes a step's task.
-
-    The pod operator takes seconds to import, so only the mode that has one pays for it.
+def configured_modes() -> dict[str, Mode]:
+    """Return what makes a step's task, by the name of the mode.
 
     Raises:
         AirflowException: the configuration names no mode, or leaves out what the mode needs.
     """
-    name = execution()
+    return {name: _configured(name) for name in executions()}
+
+
+def _own() -> dict[str, str]:
+    """Return the mode of each model that has one of its own."""
+    setting: str = conf.get(_SECTION, "execution_of", fallback="")
+    pairs = [part.partition(":") for part in setting.split(",") if part.strip()]
+    for model, _, name in pairs:
+        if not (model.strip() and name.strip()):
+            remedy = f"write it as `wine: {LOCAL}, houses: {KUBERNETES}`"
+            raise AirflowException(f"[{_SECTION}] execution_of has '{model}' without a mode\n  → {remedy}")
+    return {model.strip(): name.strip() for model, _, name in pairs}
+
+
+def _configured(name: str) -> Mode:
+    """The pod operator takes seconds to import, so only the mode that has one pays for it."""
     if name == LOCAL:
         from model_store.local import LocalStepOperator
 
         return LocalStepOperator
     if name != KUBERNETES:
-        raise AirflowException(f"[{_SECTION}] execution is '{name}'\n  → set it to '{LOCAL}' or '{KUBERNETES}'")
+        raise AirflowException(
+            f"[{_SECTION}] execution or execution_of is '{name}'\n  → set it to '{LOCAL}' or '{KUBERNETES}'"
+        )
     from model_store.kubernetes import Cluster, KubernetesStepOperator
 
     image = conf.get(_SECTION, "runner_image", fallback="")

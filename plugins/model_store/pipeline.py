@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from airflow.sdk import DAG, Asset, BaseOperator, Param, TriggerRule, chain
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from model_store.approval import ReleaseApprovalOperator
 from model_store.links import page
@@ -79,7 +81,7 @@ def model_dag(locked: LockedProject, mode: Mode, conn_id: str = CONNECTION_ID) -
             )
         chain(*tasks)
     # Only now: each task made in a DAG that has Params copies them all, twice, which took half of the time of parsing.
-    dag.params = ParamsDict(params_of(locked, resource_params()))
+    dag.params = ParamsDict(params_of(locked, resource_params(locked.name)))
     return dag
 
 
@@ -96,8 +98,20 @@ def broken_dag(broken: BrokenProject) -> DAG:
     return dag
 
 
-def rollback_dag(projects: list[LockedProject], mode: Mode, conn_id: str = CONNECTION_ID) -> DAG:
-    """Return the DAG that takes a model back to an earlier version: a deployment of an image that exists."""
+def rollback_dag(
+    projects: list[LockedProject],
+    modes: Mapping[str, Mode],
+    mode_of: Callable[[str], str],
+    conn_id: str = CONNECTION_ID,
+) -> DAG:
+    """Return the DAG that takes a model back to an earlier version: a deployment of an image that exists.
+
+    Args:
+        projects: the models.
+        modes: what makes the step's task, by the mode's name. There is a task a mode, which skips the others' models.
+        mode_of: the name of a model's mode.
+        conn_id: the model store's connection.
+    """
     by_name = {locked.name: locked for locked in projects}
     environments = sorted({name for locked in projects for name in locked.environments})
     with DAG(
@@ -128,9 +142,18 @@ def rollback_dag(projects: list[LockedProject], mode: Mode, conn_id: str = CONNE
         max_active_runs=_RUNS_AT_ONCE,
         default_args={"owner": "modelyard", "retries": 2, "retry_delay": _RETRY_DELAY},
     ) as dag:
-        step = PipelineStep(plan.ROLLBACK.name, lambda params: by_name[params["model"]], conn_id)
-        mode(task_id=plan.ROLLBACK.name, pipeline_step=step, outlets=step.outlets(), doc_md=plan.ROLLBACK.does)
+        for number, (name, mode) in enumerate(modes.items()):
+            theirs = {model: locked for model, locked in by_name.items() if mode_of(model) == name}
+            step = PipelineStep(plan.ROLLBACK.name, partial(_one_of, theirs), conn_id)
+            task_id = plan.ROLLBACK.name if number == 0 else f"{plan.ROLLBACK.name}_{name}"
+            mode(task_id=task_id, pipeline_step=step, outlets=step.outlets(), doc_md=plan.ROLLBACK.does)
     return dag
+
+
+def _one_of(projects: Mapping[str, LockedProject], params: Mapping[str, Any]) -> LockedProject:
+    if params["model"] not in projects:
+        raise AirflowSkipException(f"The steps of '{params['model']}' run in another way: see this DAG's other task")
+    return projects[params["model"]]
 
 
 class _TellOperator(BaseOperator):

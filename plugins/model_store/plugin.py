@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 from airflow.plugins_manager import AirflowPlugin
 
 from model_store.links import PAGES, airflow_root
-from model_store.mode import KUBERNETES, execution
+from model_store.mode import KUBERNETES, executions
 from model_store.run import versions_asset
 
 # What each step's task uses: imported by it, these take longer than many a step.
 for _module in ("modelyard.store.mongo", "modelyard.images.registry", "modelyard.project.model"):
     import_module(_module)
-if execution() == KUBERNETES:
+if KUBERNETES in executions():
     for _module in ("model_store.kubernetes", "modelyard.execution.kubernetes", "modelyard.execution.secrets"):
         import_module(_module)
 

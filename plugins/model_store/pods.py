@@ -1,18 +1,25 @@
-"""How the worker looks at a step's pod: oftener than Airflow's own pod manager, as a step may be over in a second."""
+"""A step's pod as the worker sees it: looked at often enough for a step of a second, and how it ended."""
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
+from airflow.providers.cncf.kubernetes.utils.container import container_is_completed
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodPhase, detect_pod_terminate_early_issues
 
+from model_store.run import Ended
+
 if TYPE_CHECKING:
+    from kubernetes.client.exceptions import ApiException
     from kubernetes.client.models import V1Pod
+    from urllib3.exceptions import HTTPError
 
 _SHORTEST, _LONGEST = 0.05, 2.0  # seconds between two looks: twice as long after each
 # A node tells of a container's end up to a second after its last line; the log would be asked for anew meanwhile.
 _TOLD_SECONDS = 1.5
+_TERMINATED = 128 + 15
 
 
 class StepPods(PodManager):
@@ -21,15 +28,17 @@ class StepPods(PodManager):
     def await_pod_completion(
         self,
         pod: V1Pod,
-        istio_enabled: bool = False,  # noqa: ARG002 - of the superclass, for containers that outlive the step's
-        container_name: str = "base",  # noqa: ARG002
-        do_xcom_push: bool = False,  # noqa: ARG002
+        istio_enabled: bool = False,
+        container_name: str = "base",
+        do_xcom_push: bool = False,
     ) -> V1Pod:
-        """Return the pod once it has ended, or can't begin."""
+        """Return the pod once it has ended, or can't begin; with side-cars that outlive it, once its container has."""
         pause = _SHORTEST
         while True:
             found = self.read_pod(pod)
             if found.status.phase in PodPhase.terminal_states or detect_pod_terminate_early_issues(found):
+                return found
+            if (istio_enabled or do_xcom_push) and container_is_completed(found, container_name):
                 return found
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST)
@@ -42,3 +51,32 @@ class StepPods(PodManager):
                 break
             time.sleep(_SHORTEST)
         return bool(running)
+
+
+def said(error: ApiException | HTTPError) -> str:
+    """Return the words of a cluster's API server, or of what kept it from answering."""
+    try:
+        return str(json.loads(getattr(error, "body", ""))["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(getattr(error, "reason", error))
+
+
+def end_of(pod: V1Pod) -> Ended | None:
+    """Return how the step in ``pod`` ended; None when it never started."""
+    from modelyard.execution.kubernetes import CONTAINER
+
+    if pod.status is None:  # it is what was asked for, and nothing came of it
+        return None
+    try_number = int(pod.metadata.labels["try_number"])
+    states = {status.name: status.state for status in pod.status.container_statuses or ()}
+    terminated = states[CONTAINER].terminated if CONTAINER in states else None
+    if pod.status.reason:  # the cluster ended the whole pod
+        message = f": {pod.status.message}" if pod.status.message else ""
+        code = _TERMINATED if terminated is None else terminated.exit_code or _TERMINATED
+        return Ended(code, try_number, f"was ended by the cluster ({pod.status.reason}{message})")
+    if terminated is None:
+        return None
+    why = ""
+    if terminated.reason == "OOMKilled":
+        why = "took more memory than it may\n  → give it more by the Param resources.…, or by `steps` in model.yaml"
+    return Ended(terminated.exit_code, try_number, why)

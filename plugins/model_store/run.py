@@ -84,6 +84,12 @@ class PipelineStep:
             beside=plan.beside(self.step, run, store),
         )
 
+    def settings_of(self, params: Mapping[str, Any]) -> JSON:
+        """Return the step's section of a run's model.yaml; a rollback is a deployment, and is given what that is."""
+        name = "deploy" if self.step == plan.ROLLBACK.name else self.step
+        settings: JSON = self.project_of(params).project["steps"].get(name, {})
+        return settings
+
     def git_credentials(self, params: Mapping[str, Any]) -> tuple[str, str] | None:
         """Return user and token of the project's repository for the step that fetches it; None for all others."""
         conn_id = self.git_conn_id(params)

@@ -55,12 +55,12 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from model_store.mode import configured_mode
+from model_store.mode import configured_modes
 from model_store.pipeline import project_dag
 from model_store.projects import find
 
 (project,) = find([Path({folder!r})])
-dag = project_dag(project, configured_mode())
+dag = project_dag(project, configured_modes()["kubernetes"])
 dag.get_task("train").execution_timeout = timedelta(seconds=20)
 for step, seconds in {{"train": 40, "deploy": 20}}.items():
     task = dag.get_task(step)

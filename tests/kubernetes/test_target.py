@@ -213,3 +213,21 @@ def test_a_target_is_opened_by_the_kubeconfig_and_needs_a_registry(
     opened.remove(MODEL, "production")
     with pytest.raises(RequestError, match="connection a registry"):
         open_target("kubernetes", tmp_path, Layout(tmp_path / "images"))
+
+
+def test_a_right_that_is_lost_in_the_middle_leaves_the_first_version_serving(
+    cluster: TestCluster, namespace: str, target: KubernetesTarget, model_images: ModelImages
+) -> None:
+    from kubernetes import client
+
+    target.deploy(model_images.spec(namespace, 1), print)
+    rbac = client.RbacAuthorizationV1Api(cluster.api)
+    role = rbac.read_namespaced_role("modelyard-deployer", namespace)
+    role.rules = [rule for rule in role.rules if rule.resources != ["pods"]]
+    rbac.replace_namespaced_role("modelyard-deployer", namespace, role)
+
+    with pytest.raises(DeploymentFailed, match=r"version 1 was put back, but cannot be watched .*cannot list.*pods"):
+        target.deploy(model_images.spec(namespace, 2), print)
+
+    (deployment,) = objects(cluster, namespace)["Deployment"]
+    assert deployment.spec.template.metadata.labels["app.kubernetes.io/version"] == "1"

@@ -41,6 +41,7 @@ _OTHERS = (
     "core.execution_api_server_url",
     "api.base_url",
     "modelyard.execution",
+    "modelyard.execution_of",
     "modelyard.kubernetes_conn_id",
     "modelyard.namespace",
     "modelyard.runner_image",
@@ -70,7 +71,7 @@ class Airflow:
     @property
     def runs_pods(self) -> bool:
         """Whether steps are pods."""
-        return self.settings["modelyard.execution"] == "kubernetes"
+        return "kubernetes" in f"{self.settings['modelyard.execution']} {self.settings['modelyard.execution_of']}"
 
     @property
     def cluster_conn_id(self) -> str:

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from airflow.serialization.serialized_objects import DagSerialization
 from tests.unit.model_store.locks import lock, write
 
 from model_store.kubernetes import KubernetesStepOperator
 from model_store.local import LocalStepOperator
-from model_store.mode import configured_mode, resource_params
-from model_store.pipeline import project_dag
-from model_store.projects import find
+from model_store.mode import configured_modes, execution, resource_params
+from model_store.pipeline import project_dag, rollback_dag
+from model_store.projects import LockedProject, find
 from model_store.run import PipelineStep
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
@@ -27,7 +27,7 @@ def kubernetes_mode(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_steps_are_processes_unless_the_configuration_says_otherwise():
-    assert configured_mode() is LocalStepOperator
+    assert configured_modes() == {"local": LocalStepOperator}
 
 
 def test_steps_are_pods_of_the_configured_cluster(kubernetes_mode: pytest.MonkeyPatch):
@@ -35,7 +35,7 @@ def test_steps_are_pods_of_the_configured_cluster(kubernetes_mode: pytest.Monkey
     kubernetes_mode.setenv("AIRFLOW__MODELYARD__NAMESPACE", "team-a")
     with DAG("wine", schedule=None) as dag:
         step = PipelineStep("deploy", lambda _: pytest.fail("not at parsing"), "model_store_default")
-        task = configured_mode()(task_id="deploy", pipeline_step=step)
+        task = configured_modes()["kubernetes"](task_id="deploy", pipeline_step=step)
     assert isinstance(task, KubernetesStepOperator)
     assert (task.namespace, task.image) == ("team-a", "registry.example.com/runner:1")
     assert (task.deferrable, task.do_xcom_push, task.durable) == (False, False, True)
@@ -45,7 +45,7 @@ def test_steps_are_pods_of_the_configured_cluster(kubernetes_mode: pytest.Monkey
 
 def deploying(**settings: Any) -> KubernetesStepOperator:
     step = PipelineStep("deploy", lambda _: pytest.fail("not at parsing"), "model_store_default", settings)
-    task = configured_mode()(task_id="deploy", pipeline_step=step)
+    task = configured_modes()["kubernetes"](task_id="deploy", pipeline_step=step)
     assert isinstance(task, KubernetesStepOperator)
     return task
 
@@ -76,26 +76,26 @@ def test_what_the_administrator_says_of_pods(pods: pytest.MonkeyPatch, tmp_path:
         ("env", "cpu"),
     )
     assert cluster.template == {"spec": {"tolerations": [{"key": "batch", "operator": "Exists"}]}}
-    assert resource_params() == ("resources.train.memory", "resources.validate.memory")
+    assert resource_params("wine") == ("resources.train.memory", "resources.validate.memory")
 
 
 @pytest.mark.usefixtures("pods")
 def test_a_template_that_is_not_there_is_seen_when_dags_are_read(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW__MODELYARD__POD_TEMPLATE", "/no/such/pod.yaml")
     with pytest.raises(AirflowException, match=r"The pod template /no/such/pod.yaml .* cannot be read"):
-        configured_mode()
+        configured_modes()
 
 
 def test_a_project_that_asks_for_what_is_forbidden_is_a_broken_dag(pods: pytest.MonkeyPatch, tmp_path: Path):
     pods.setenv("AIRFLOW__MODELYARD__FORBID", "cpu")
     (found,) = find([write(tmp_path / "wine", lock())])
-    dag = project_dag(found, configured_mode())
+    dag = project_dag(found, configured_modes()["kubernetes"])
     assert "broken" in dag.tags
     assert "`steps.train.resources.cpu` of model.yaml is forbidden by the administrator" in str(dag.doc_md)
 
 
 def test_pods_are_a_matter_of_pods():
-    assert resource_params() == ()
+    assert resource_params("wine") == ()
 
 
 def test_the_scheduler_loads_the_pod_operator_before_it_forks_its_workers():
@@ -105,20 +105,45 @@ def test_the_scheduler_loads_the_pod_operator_before_it_forks_its_workers():
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
+def test_a_model_may_be_run_in_another_way_than_the_rest(pods: pytest.MonkeyPatch, tmp_path: Path):
+    pods.setenv("AIRFLOW__MODELYARD__EXECUTION_OF", "wine: local, houses: kubernetes")
+    modes = configured_modes()
+    assert list(modes) == ["kubernetes", "local"]
+    assert [execution(model) for model in ("wine", "houses", "other")] == ["local", "kubernetes", "kubernetes"]
+    assert resource_params("wine") == ()
+    projects = list(find([write(tmp_path / name, lock(name)) for name in ("wine", "houses")]))
+    dag = rollback_dag([one for one in projects if isinstance(one, LockedProject)], modes, execution)
+    assert {task.task_id: type(task) for task in dag.tasks} == {
+        "rollback": KubernetesStepOperator,
+        "rollback_local": LocalStepOperator,
+    }
+    of_pods, of_processes = (dag.get_task(name) for name in ("rollback", "rollback_local"))
+    assert isinstance(of_pods, KubernetesStepOperator)
+    assert isinstance(of_processes, LocalStepOperator)
+    assert of_processes.pipeline_step.project_of({"model": "wine"}).name == "wine"
+    with pytest.raises(AirflowSkipException, match="'wine' run in another way"):
+        of_pods.pipeline_step.project_of({"model": "wine"})
+    pods.setenv("AIRFLOW__MODELYARD__EXECUTION_OF", "wine")
+    with pytest.raises(AirflowException, match="execution_of has 'wine' without a mode"):
+        configured_modes()
+
+
 def test_pods_need_an_image(kubernetes_mode: pytest.MonkeyPatch):
     with pytest.raises(AirflowException, match="modelyard image runner --push"):
-        configured_mode()
+        configured_modes()
 
 
 def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW__MODELYARD__EXECUTION", "mainframe")
     with pytest.raises(AirflowException, match="'mainframe'\n  → set it to 'local' or 'kubernetes'"):
-        configured_mode()
+        configured_modes()
 
 
 def test_local_steps_do_not_pay_for_the_pod_operator():
     """Airflow imports what it has providers for by itself; ours must not be among the reasons."""
-    code = "import sys; from model_store.mode import configured_mode; configured_mode(); import model_store.pipeline; "
+    code = (
+        "import sys; from model_store.mode import configured_modes; configured_modes(); import model_store.pipeline; "
+    )
     code += "assert 'airflow.providers.cncf.kubernetes.operators.pod' not in sys.modules"
     environment = {**os.environ, "PYTHONPATH": str(PLUGINS)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

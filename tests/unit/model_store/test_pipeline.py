@@ -99,7 +99,8 @@ def test_a_project_that_airflow_refuses_harms_no_other(tmp_path: Path, timetable
 
 
 def test_the_rollback_knows_every_model_and_environment(tmp_path: Path):
-    dag = rollback_dag([locked(tmp_path / "a", name="wine"), locked(tmp_path / "b", name="houses")], LocalStepOperator)
+    projects = [locked(tmp_path / "a", name="wine"), locked(tmp_path / "b", name="houses")]
+    dag = rollback_dag(projects, {"local": LocalStepOperator}, lambda _: "local")
     assert dag.params.get_param("model").schema["enum"] == ["houses", "wine"]
     assert dag.params.get_param("environment").schema["enum"] == ["production", "staging"]
     assert [task.task_id for task in dag.tasks] == ["rollback"]
@@ -110,7 +111,9 @@ def test_a_lock_without_its_environments_takes_the_rollback_from_no_other(tmp_pa
     write(tmp_path / "houses", lock("houses") | {"project": {"name": "houses"}})
     write(tmp_path / "wine", lock("wine"))
     sound = [project for project in find([tmp_path]) if isinstance(project, LockedProject)]
-    assert rollback_dag(sound, LocalStepOperator).params.get_param("model").schema["enum"] == ["wine"]
+    assert rollback_dag(sound, {"local": LocalStepOperator}, lambda _: "local").params.get_param("model").schema[
+        "enum"
+    ] == ["wine"]
 
 
 def test_parsing_loads_neither_the_database_driver_nor_a_project(tmp_path: Path):

@@ -189,7 +189,14 @@ class Cluster:
             Status, headers and body of the answer.
         """
         proxy = f"{_path('Service', namespace, f'http:{name}:{port}')}/proxy{path}"
-        return self._send(method, proxy, body, headers=_ONCE)
+        deadline = time.monotonic() + _AWAY_SECONDS
+        while True:
+            try:
+                return self._send(method, proxy, body, headers=_ONCE)
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_AGAIN_SECONDS)
 
     def ask_once(
         self, method: str, path: str, body: JSON | None = None, accept: tuple[int, ...] = ()

@@ -66,11 +66,12 @@ class KubernetesTarget:
             self._roll_out(place, release)
             log(f"Version {spec.version} is ready in {release.replicas} pods; asking it through its Service")
             self._smoke(place, spec)
-        except NotUpError as error:
-            log(f"Version {spec.version} does not come up: {error}")
+        except (NotUpError, DeploymentFailed) as error:  # of its own, or the API server refuses to go on
+            why = error.message if isinstance(error, DeploymentFailed) else str(error)
+            log(f"Version {spec.version} does not come up: {why}")
             serving = self._go_back(place, release, live, log)
             raise DeploymentFailed(
-                f"{spec.model}:{spec.version} did not go live in '{spec.environment}'; {serving}: {error}",
+                f"{spec.model}:{spec.version} did not go live in '{spec.environment}'; {serving}: {why}",
                 f"more in: kubectl -n {place.namespace} get events --sort-by=.lastTimestamp",
             ) from error
         self._change(place, release, lambda found: self._apply(found, manifests.deployment(place, release, release)))
@@ -259,6 +260,8 @@ class KubernetesTarget:
             self._roll_out(place, live)
         except NotUpError as error:
             return f"version {live.version} was put back, but does not come up either ({error})"
+        except DeploymentFailed as error:
+            return f"version {live.version} was put back, but cannot be watched ({error.message})"
         return f"version {live.version} still serves"
 
 
