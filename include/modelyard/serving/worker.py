@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from modelyard.serving.batching import Batcher
-from modelyard.serving.messages import JSON, Columns, Outputs, Refused
+from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused
 from modelyard.serving.model import Model
 
 # Lends the model's process our client without putting the server's own packages on its path: these are not the
@@ -38,7 +38,7 @@ _PATIENCE = 20.0  # seconds that requests wait for a model whose process has end
 _decode = json.JSONDecoder(parse_constant=lambda _: None).decode
 
 
-class WorkerEndedError(Exception):
+class WorkerEndedError(NotServingError):
     """The model's process is gone, or answers nonsense."""
 
 
