@@ -77,14 +77,14 @@ def build_model_image(
         "io.modelyard.model": layers[-1].diff_id,
         **({} if commit is None else {"org.opencontainers.image.revision": commit}),
     }
-    return below.append(layers, _run_config(annotations, "model" if compiled else "project"), annotations, moment)
+    return below.append(layers, _run_config(annotations), annotations, moment)
 
 
-def _run_config(labels: dict[str, str], folder: str) -> dict[str, Any]:
+def _run_config(labels: dict[str, str]) -> dict[str, Any]:
     server = f"/{ROOT}/server/bin/python"
     return {
         "User": USER,
-        "WorkingDir": f"/{ROOT}/{folder}",
+        "WorkingDir": f"/{ROOT}",
         "Env": ["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
         "Entrypoint": [server, "-I", "-m", "modelyard.serving", "--root", f"/{ROOT}"],
         "Cmd": [],

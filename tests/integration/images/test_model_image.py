@@ -110,7 +110,7 @@ def test_manifest_and_config_hold_what_the_content_determines(layout: Layout, tm
     config = image.parsed_config
     assert config["created"] == "2026-01-02T03:04:05Z"
     assert config["config"]["User"] == "65532:65532"
-    assert config["config"]["WorkingDir"] == "/opt/modelyard/project"
+    assert config["config"]["WorkingDir"] == "/opt/modelyard"
     assert config["config"]["ExposedPorts"] == {"8080/tcp": {}}
     assert config["config"]["Entrypoint"] == [
         *("/opt/modelyard/server/bin/python", "-I", "-m", "modelyard.serving", "--root", "/opt/modelyard")
