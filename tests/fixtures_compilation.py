@@ -45,7 +45,7 @@ class Workshop:
         """Return where a model that ``write`` has left in ``folder`` is converted."""
         return Converter(python, [folder / "client"], self.packages, self.server, ())
 
-    def compile(self, folder: Path, form: str = "exact") -> Path:
+    def compile(self, folder: Path, form: str = "exact", python: Path = Path(sys.executable)) -> Path:
         """Convert such a model and put one of its forms where the server looks for it; return the file."""
         out = folder / "out"
         out.mkdir()
@@ -58,7 +58,7 @@ class Workshop:
             out,
             self.packages,
         ]
-        variables = environment(Path(sys.executable), folder / "home", code=[folder / "client"])
+        variables = environment(python, folder / "home", code=[folder / "client"])
         subprocess.run(command, env=variables, check=True)
         assert (out / convert.RESULT).exists()
         file = folder / "model" / "compiled" / "model.onnx"
