@@ -19,14 +19,15 @@ stop: $(VENV)/.installed ## end all that the demo started
 	@$(BIN)/python -m modelyard.demo stop
 
 # Those with an Airflow need the machine for themselves: one after the other, when the rest is done.
-WITH_AIRFLOW := tests/integration/airflow tests/integration/demo tests/end_to_end tests/kubernetes/test_pods.py tests/kubernetes/test_examples.py tests/browser
+PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials cancelled examples faults outages pods)
+WITH_AIRFLOW := tests/integration/airflow tests/integration/demo tests/end_to_end $(PODS) tests/browser
 
 test: lint ## lint, types and all tests that this machine can run
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(WITH_AIRFLOW)) tests
 	@$(BIN)/pytest $(WITH_AIRFLOW)
 
-test-faults: $(VENV)/.installed-tests ## kill every step at many random moments: make test-faults MODELYARD_FAULTS=50
-	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py
+test-faults: $(VENV)/.installed-tests ## every fault at every step, at many random moments: make test-faults MODELYARD_FAULTS=50
+	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py tests/kubernetes/test_faults.py tests/kubernetes/test_outages.py
 
 pictures: $(VENV)/.installed-tests ## the README's pictures of Airflow, taken anew by the browser tests
 	@$(BIN)/pytest tests/browser --pictures

@@ -5,8 +5,8 @@ MONGO_URI, and S3_ENDPOINT_URL with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.searching import made_up
 
 from modelyard.store.address import StoreAddress
 
@@ -77,6 +78,7 @@ def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from modelyard import embedded
 
     folder = tmp_path_factory.mktemp("mongo")
+    (folder / "server.json").write_text(json.dumps({"password": made_up("mongo")}))
     yield embedded.start(folder)
     embedded.stop(folder)
 
@@ -128,7 +130,7 @@ def s3_server() -> Iterator[S3]:
                 time.sleep(0.05)
         else:
             pytest.fail("the S3 server of the tests did not start")
-        yield S3(f"http://127.0.0.1:{port}", "access", secrets.token_hex())
+        yield S3(f"http://127.0.0.1:{port}", "access", made_up("s3"))
     finally:
         process.terminate()
         process.wait(10)

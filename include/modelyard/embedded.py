@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from modelyard.background import Session, free_port, last_line, locked, spawn, write_private
 from modelyard.errors import StoreError, Unavailable
@@ -38,7 +39,7 @@ class _Server:
 
     @property
     def uri(self) -> str:
-        return f"mongodb://{_USER}:{self.password}@127.0.0.1:{self.port}/?authSource=admin"
+        return f"mongodb://{_USER}:{quote(self.password, safe='')}@127.0.0.1:{self.port}/?authSource=admin"
 
     @property
     def session(self) -> Session | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import generic_api_retry
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from model_store.hook import ModelStoreHook
 from model_store.links import BUTTONS
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 _START_SECONDS = 600  # a new node, and the first pull of an image of gigabytes
 _LOGGED_EVERY_SECONDS = 3  # of a pod that the triggerer waits for
 _TERMINATED = 128 + 15
+_TRY = "modelyard.io/try"  # annotation: which try of the task waits for the pod
+_CONFLICT = 409
+_REMOVAL_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
         self.operator_extra_links = BUTTONS.get(pipeline_step.step, ())
         self.links: dict[str, str] = {}
         self._waiting = False
+        self._try = ""
 
     def execute(self, context: Context) -> JSON:
         """Run the step's pod to its end and return the ids and digests that the step left."""
@@ -103,6 +110,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
             self._check(store, run, command)
             self.image = command.image or self.cluster.runner_image
             self.pod_template_dict = self._pod(context, store, run, command)
+            self.pod_template_dict["metadata"]["annotations"][_TRY] = self._try
             super(KubernetesStepOperator, self).execute(context)
 
         return self._run(context, start)
@@ -116,6 +124,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
         return self._run(context, lambda *_: reenter(context, event))
 
     def _run(self, context: Context, wait: Callable[[Store, PipelineRun, Command], None]) -> JSON:
+        self._try = str(context["ti"].id)
         try:
             with ModelStoreHook(self.pipeline_step.conn_id) as store:
                 run, command = self.pipeline_step.begin(context, store)
@@ -126,6 +135,11 @@ class KubernetesStepOperator(KubernetesPodOperator):
             raise task_failure(error) from error
         except ApiException as error:
             raise AirflowException(self._refused(error)) from error
+        except HTTPError as error:
+            raise AirflowException(
+                f"The cluster of '{self.cluster.conn_id}' cannot be reached: {error}\n"
+                "  → check the connection's address and the network; the next try takes up a pod that still runs"
+            ) from error
         context["ti"].xcom_push(key="return_value", value=result)  # Airflow does it only with `do_xcom_push`
         return result
 
@@ -177,6 +191,53 @@ class KubernetesStepOperator(KubernetesPodOperator):
         cluster = self._apply(cluster_secret(access, address.installation))
         return Secrets(store, git, pull, cluster, elsewhere=access.kubeconfig is not None)
 
+    def get_or_create_pod(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
+        """Return this task's pod, unless the task was stopped by now: nobody would wait for that pod, or end it."""
+        self.pod = None if self._killed else self._taken(pod_request_obj, context)
+        if not self._killed:
+            return self.pod
+        self.on_kill()  # once more: when it came the pod was being made
+        raise AirflowException(f"Step '{self.pipeline_step.step}' was stopped before it began")
+
+    def _taken(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
+        """Return this task's pod, taken up or new, with a note that it is this try's now."""
+        pod = super().get_or_create_pod(pod_request_obj, context)
+        while pod is not pod_request_obj and pod.metadata.deletion_timestamp:  # of a try that was ended a moment ago
+            time.sleep(self.startup_check_interval_seconds)
+            pod = super().get_or_create_pod(pod_request_obj, context)
+        if pod is not pod_request_obj:
+            note = {"metadata": {"annotations": {_TRY: self._try}}}
+            self.client.patch_namespaced_pod(pod.metadata.name, pod.metadata.namespace, note)
+        return pod
+
+    def on_kill(self) -> None:
+        """Remove the pod, unless another try has taken it up: then it is this one that was given up for dead."""
+        self._killed = True
+        for _ in range(_REMOVAL_TRIES):
+            if self.pod is None or not self._remove(self.pod.metadata.name, self.pod.metadata.namespace):
+                return
+
+    def _remove(self, name: str, namespace: str) -> bool:
+        """Remove a pod of this try; return whether it has changed meanwhile, so that it is to be looked at again."""
+        try:
+            found = self.client.read_namespaced_pod(name, namespace)
+            if (found.metadata.annotations or {}).get(_TRY) != self._try:
+                self.log.info("Another try has taken up pod %s", name)
+                return False
+            unchanged = {"uid": found.metadata.uid, "resourceVersion": found.metadata.resource_version}
+            self.client.delete_namespaced_pod(name, namespace, body={"preconditions": unchanged})
+        except (ApiException, HTTPError) as error:
+            if getattr(error, "status", None) == _CONFLICT:
+                return True
+            self.log.warning("Pod %s is not removed: %s", name, _said(error))  # its deadline ends it
+        return False
+
+    @generic_api_retry  # type: ignore[untyped-decorator]  # it has no types
+    def find_pod(self, namespace: str, context: Context, *, exclude_checked: bool = True) -> V1Pod | None:
+        """Return this task's pod, as its superclass does, which asks once only."""
+        return super().find_pod(namespace, context, exclude_checked=exclude_checked)
+
+    @generic_api_retry  # type: ignore[untyped-decorator]  # it has no types
     def _apply(self, secret: JSON) -> str:
         """Make the cluster's Secret this one, whether it was there or not, and return its name."""
         name: str = secret["metadata"]["name"]
@@ -218,13 +279,13 @@ class KubernetesStepOperator(KubernetesPodOperator):
         return f"The cluster refused the pod of step '{self.pipeline_step.step}': {said}{remedy}"
 
 
-def _said(error: ApiException) -> str:
+def _said(error: ApiException | HTTPError) -> str:
     import json
 
     try:
-        return str(json.loads(error.body)["message"])
+        return str(json.loads(getattr(error, "body", ""))["message"])
     except (TypeError, ValueError, KeyError):
-        return str(error.reason)
+        return str(getattr(error, "reason", error))
 
 
 def _end_of(pod: V1Pod) -> Ended | None:

@@ -10,26 +10,25 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from statistics import median
-from typing import Any, Self
+from typing import Self
 
 import psutil
 import pytest
 from rich.console import Console
 from rich.table import Table
-from tests.kubernetes.conftest import Yard
+from tests.fixtures_cluster import TestCluster
+from tests.kubernetes.cluster_load import cluster_load
+from tests.kubernetes.conftest import ModelImages, Yard
+from tests.kubernetes.stepping import Pods
+from tests.kubernetes.test_roll_outs import change
 
 from modelyard.demo.rest import AirflowApi
 from modelyard.demo.show import failures
-from modelyard.execution import Command
-from modelyard.execution.kubernetes import Secrets, step_pod
-from modelyard.execution.secrets import secret_name
-from modelyard.images import open_images
-from modelyard.provider_info import CONNECTION_ID
+from modelyard.deployment.kubernetes import KubernetesTarget
 from modelyard.steps import plan
-from modelyard.store import Store, pipeline_run_id
+from modelyard.store import Store
 
 RUNS = 3
 STEPS = [step.name for step in plan.STEPS]
@@ -75,7 +74,7 @@ class OwnWork(threading.Thread):
                     del watched[step]
 
 
-def test_table(yard: Yard, api: AirflowApi) -> None:
+def test_pipeline(yard: Yard, api: AirflowApi) -> None:
     (yard.dags / "floor.py").write_text(FLOOR)
     for dag_id in ("floor", "tiny"):
         api.wait_for_dag(dag_id)
@@ -98,8 +97,34 @@ def test_table(yard: Yard, api: AirflowApi) -> None:
         for step in STEPS:
             add(f"    task {step}", tasks[step])
             add(f"    own work {step}", work.seconds[step])
-        add("the same pods without Airflow", sum(alone(yard).values()))
-    table = Table("seconds", "minimum", "median", "maximum", title="Pipeline of pods (aim: a step costs at most 1.5 s)")
+        add("the same pods without Airflow", alone(yard))
+    show("Pipeline of pods (aim: a step costs at most 1.5 s)", rows)
+
+
+def test_roll_outs(cluster: TestCluster, namespace: str, target: KubernetesTarget, model_images: ModelImages) -> None:
+    rows: dict[str, list[float]] = {}
+
+    def add(what: str, seconds: tuple[float, float, float]) -> None:
+        for row, value in zip(("is ready", "has all traffic", "is told to be live"), seconds, strict=True):
+            rows.setdefault(f"{what}: {row}", []).append(value)
+
+    specs = [model_images.spec(namespace, version, replicas=2) for version in range(1, RUNS + 3)]
+    target.deploy(specs[0], print)
+    with cluster_load(cluster, namespace) as load:
+        load.wait_for(1000)
+        for spec in specs[1:]:
+            add("new version", change(cluster, target, spec, load, spec.version - 1))
+        for turn in range(RUNS):
+            to, replaced = (1, len(specs)) if turn % 2 == 0 else (len(specs), 1)
+            back = model_images.spec(namespace, to, replicas=2, generation=len(specs) + 1 + turn)
+            add("rolled back", change(cluster, target, back, load, replaced))
+        rows["failed requests"] = [float(len(load.failures))]
+    show("Roll-outs under 16 clients (aim: all traffic 5 s after ready)", rows)
+
+
+def show(title: str, rows: dict[str, list[float]]) -> None:
+    """Print a table of seconds."""
+    table = Table("seconds", "minimum", "median", "maximum", title=title)
     for label, values in rows.items():
         table.add_row(label, *(f"{value:.1f}" for value in (min(values), median(values), max(values))))
     Console().print(table)
@@ -114,48 +139,15 @@ def timed(api: AirflowApi, dag_id: str) -> tuple[float, dict[str, float]]:
     return whole.total_seconds(), {task.task_id: task.seconds or 0.0 for task in api.tasks(dag_id, run_id)}
 
 
-def alone(yard: Yard) -> dict[str, float]:
-    """Start the pods of one more run as Airflow would, each when the one before has ended; return what each took."""
-    ground, took = yard.ground, {}
-    store_secret = secret_name(CONNECTION_ID, ground.store.installation)
-    git_secret = secret_name("projects_git", ground.store.installation)
-    with Store.open(ground.store) as store:
-        key = store.deployments.history("tiny", "production")[0].pipeline_run
-        assert key is not None
-        last = store.pipelines.get(key)
-        name = f"alone-{time.time()}"
-        run = store.pipelines.open(
-            replace(
-                last,
-                id=pipeline_run_id(ground.store.installation, "tiny", name),
-                run_id=name,
-                created_at=datetime.now(UTC),
-            )
-        )
-        images = open_images(ground.store, yard.machine.home)
+def alone(yard: Yard) -> float:
+    """Run the pods of one more run, each when the one before has ended; return what they took."""
+    with Store.open(yard.ground.store) as store:
+        pods = Pods(yard.ground, store, yard.ground.repositories / "tiny")
+        began = time.monotonic()
         for step in STEPS:
-            beside = plan.beside(step, run, store)
-            command = Command(step, run.id, image=plan.image(step, run, store), beside=beside)
-            pod = step_pod(
-                command,
-                runner_image=ground.runner_image,
-                secrets=Secrets(store_secret, git_secret if step == "prepare" else None),
-                images_beside={key: images.reference(one.repository, one.digest) for key, one in beside.items()},
-                deadline_seconds=600,
-            )
-            began = time.monotonic()
-            ground.core.create_namespaced_pod(ground.namespace, pod)
-            while (phase := _phase(ground, pod)) in ("Pending", "Running"):
-                time.sleep(0.05)
-            took[step] = time.monotonic() - began
-            assert phase == "Succeeded", ground.core.read_namespaced_pod_log(pod["metadata"]["name"], ground.namespace)
-            ground.core.delete_namespaced_pod(pod["metadata"]["name"], ground.namespace)
-    return took
-
-
-def _phase(ground: Any, pod: dict[str, Any]) -> str:
-    status = ground.core.read_namespaced_pod(pod["metadata"]["name"], ground.namespace).status
-    return str(status.phase)
+            phase, said = pods.step(step)
+            assert phase == "Succeeded", said
+        return time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
 from tests.fixtures_machine import copy_of, example_of, succeed
 from tests.fixtures_registry import push_base
+from tests.searching import Place, Search, Seen, arguments, files, noting
+from tests.traces import in_airflow, in_bucket, in_database, in_images, in_records
 
 from modelyard.demo.machine import Machine
 from modelyard.demo.rest import AirflowApi
@@ -52,54 +51,12 @@ def connect(api: AirflowApi, address: StoreAddress) -> None:
         api.put_connection(connection_id, json.loads(fields))
 
 
-class Arguments:
-    """All arguments of all processes, looked at again and again while this is entered."""
-
-    def __init__(self) -> None:
-        self.seen: set[bytes] = set()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._stop.wait(0.1):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with suppress(OSError):  # it has ended meanwhile
-                    self.seen.add(path.read_bytes())
-
-
-def shown_by_airflow(api: AirflowApi, model: str, run: str) -> str:
-    """Return all that a run's tasks have shown to whoever may look at it: logs, XComs, rendered fields, links."""
-    shown: list[Any] = []
-    for task in api.tasks(model, run):
-        path = f"/dags/{model}/dagRuns/{run}/taskInstances/{task.task_id}"
-        shown += [api.log(model, run, task.task_id, number) for number in range(1, task.try_number + 1)]
-        shown += [api.get(path), api.get(f"{path}/links")]
-        for entry in api.get(f"{path}/xcomEntries")["xcom_entries"]:
-            shown.append([entry["key"], api.xcom(model, run, task.task_id, entry["key"])])
-    return json.dumps(shown)
-
-
-def kept_in(folder: Path, text: str) -> list[str]:
-    """Return the files below a folder that hold a text."""
-    found = subprocess.run(["grep", "-rlF", "-e", text, folder], capture_output=True, text=True)
-    assert found.returncode < 2, found.stderr
-    return found.stdout.splitlines()
-
-
 def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
-    machine: Machine, api: AirflowApi, projects: Path, elsewhere: StoreAddress
+    machine: Machine, api: AirflowApi, projects: Path, elsewhere: StoreAddress, s3: Any
 ):
     project = copy_of("wine", projects, "wine-elsewhere")
     write_lock(project, machine.home, print)
-    with Arguments() as arguments:
+    with Seen(arguments, 0.1) as seen:
         run = succeed(api, project.name, {})
 
     deployed = api.xcom(project.name, run, "deploy")
@@ -107,8 +64,6 @@ def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
         version = store.versions.get(project.name, deployed["version"])
         assert store.runs.get(version.run_id)["status"] == "COMPLETED"
         assert all(store.artifacts.exists(file.digest) for file in version.model)
-        database = store.mongo[elsewhere.database]
-        recorded = str([list(database[name].find()) for name in database.list_collection_names()])
     images = open_images(elsewhere, machine.home)
     assert images.resolve(project.name, str(version.version)) == version.image_digest
     assert version.image_digest is not None
@@ -119,15 +74,27 @@ def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
     answer = httpx.post(f"{deployed['address']}/predict", json=example_of(deployed["address"]))
     assert answer.headers["modelyard-image-digest"] == version.image_digest
 
-    shown = shown_by_airflow(api, project.name, run)
-    # The search finds what is there.
-    assert str(version.image_digest) in shown
-    assert any(b"--pipeline-run" in seen for seen in arguments.seen)
-    assert kept_in(machine.home / "airflow", project.name)
-    mongo_password = urlsplit(elsewhere.mongo_uri).password
-    for credential in (mongo_password, elsewhere.s3_secret_key, elsewhere.registry_password):
-        assert credential
-        assert credential not in shown
-        assert credential not in recorded
-        assert not [seen for seen in arguments.seen if credential.encode() in seen]
-        assert kept_in(machine.home, credential) == []
+    search = Search(
+        {
+            "database": unquote(str(urlsplit(elsewhere.mongo_uri).password)),
+            "artifacts": str(elsewhere.s3_secret_key),
+            "registry": str(elsewhere.registry_password),
+        }
+    )
+    searched: set[str] = set()
+
+    def left() -> Iterator[Place]:
+        registry, _, prefix = elsewhere.registry.partition("/")
+        login = (str(elsewhere.registry_username), str(elsewhere.registry_password))
+        yield from seen.places
+        yield from in_airflow(api, project.name, run)
+        yield from in_database(machine.home / "airflow" / "airflow.db")
+        yield from files(machine.home)
+        with Store.open(elsewhere) as store:
+            yield from in_records(store)
+        yield from in_bucket(s3.client(), s3.bucket)
+        yield from in_images(images, f"http://{registry}", prefix, login, [])
+
+    assert search.found(noting(left(), searched)) == set()
+    shown = {f"{project.name} {what}" for what in ("log", "task", "XCom")}
+    assert shown | {"arguments", "table xcom", "collection runs", "artifact", "layer project"} <= searched

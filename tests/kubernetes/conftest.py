@@ -240,6 +240,7 @@ class Yard:
         projects: the folder with its git-projects.json.
         dags: a folder of DAG files that are none of Modelyard's.
         recorder: knows what it asked the cluster.
+        token: of the account by which it asks.
     """
 
     machine: Machine
@@ -247,6 +248,12 @@ class Yard:
     projects: Path
     dags: Path
     recorder: Recorder
+    token: str
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Every credential that a run uses, by what it opens."""
+        return {**self.ground.credentials, "cluster": self.token}
 
     def ask(self, body: dict[str, Any], model: str = "tiny") -> Any:
         """Ask a model's service, by way of the API server."""
@@ -287,13 +294,14 @@ def yard(cluster: TestCluster, ground: Ground, tiny: Path, tmp_path_factory: pyt
     with ExitStack() as stack:
         recorder = stack.enter_context(recording(configuration.host, configuration.ssl_ca_cert))
         worker = kubeconfig(cluster, folder / "worker.kubeconfig", recorder.url, "airflow-worker", ground.airflow)
-        environment = {**os.environ, **ground.resolving, "KUBECONFIG": str(worker)}
+        environment = os.environ | {"KUBECONFIG": str(worker)}
         machine = Machine(folder / "home", REPOSITORY, [projects], environment, store=ground.store, settings=settings)
         stack.callback(machine.stop, print)
         machine.start(print)
         with machine.api() as api:
             api.put_connection(CONNECTION, {"conn_type": "git", "login": LOGIN.username, "password": LOGIN.token})
-        yield Yard(machine, ground, projects, dags, recorder)
+        (user,) = yaml.safe_load(worker.read_text())["users"]
+        yield Yard(machine, ground, projects, dags, recorder, user["user"]["token"])
 
 
 @pytest.fixture

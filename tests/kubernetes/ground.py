@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import threading
+import json
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
+from kubernetes.client.exceptions import ApiException
 from tests.fixtures_cluster import TestCluster
 from tests.forwarding import forwarded
 from tests.git_server import serving_git
 from tests.kubernetes.administration import apply_rights
 from tests.kubernetes.names import named
+from tests.searching import Place, made_up
 
 from modelyard.sources import Credentials
 from modelyard.store import StoreAddress
 
-LOGIN = Credentials("robot", "a-token-that-no-log-may-show")
+LOGIN = Credentials("robot", made_up("git"))
 CONNECTION = "projects_git"
 
 
@@ -36,7 +38,6 @@ class Ground:
         git: the Git server's address.
         runner_image: of the steps.
         behind: database and artifacts as they are called on this machine.
-        resolving: what a process of this machine needs in its environment to know the store's name.
     """
 
     core: Any
@@ -47,7 +48,6 @@ class Ground:
     git: str
     runner_image: str
     behind: dict[str, str]
-    resolving: dict[str, str]
 
     def pods(self) -> dict[str, Any]:
         """Return the pods that are there, by step."""
@@ -64,9 +64,45 @@ class Ground:
         return {"git": f"{self.git}/{project}/.git", "ref": None, "subfolder": ""}
 
     @property
-    def credentials(self) -> list[str]:
-        """Every credential that a step uses."""
-        return [str(urlsplit(self.store.mongo_uri).password), str(self.store.s3_secret_key), LOGIN.token]
+    def credentials(self) -> dict[str, str]:
+        """Every credential that a step uses, by what it opens."""
+        return {
+            "database": unquote(str(urlsplit(self.store.mongo_uri).password)),
+            "artifacts": str(self.store.s3_secret_key),
+            "repository": LOGIN.token,
+        }
+
+    def manifests(self) -> Iterator[Place]:
+        """Yield each pod that is there as the API server shows it, a step's under the step's name."""
+        answer = self.core.list_namespaced_pod(self.namespace, _preload_content=False)
+        for pod in json.loads(answer.data)["items"]:
+            yield pod["metadata"]["labels"].get("modelyard.io/step", "service"), json.dumps(pod).encode()
+
+    def objects(self) -> Iterator[Place]:
+        """Yield all objects of every kind in both namespaces, but for Secrets."""
+
+        def get(path: str) -> Any:
+            options = {"auth_settings": ["BearerToken"], "_return_http_data_only": True, "_preload_content": False}
+            return json.loads(self.core.api_client.call_api(path, "GET", **options).data)
+
+        groups = [group["preferredVersion"]["groupVersion"] for group in get("/apis")["groups"]]
+        for root in ("/api/v1", *(f"/apis/{group}" for group in groups)):
+            for kind in get(root)["resources"]:
+                if not kind["namespaced"] or "list" not in kind["verbs"] or kind["name"] == "secrets":
+                    continue
+                for namespace in (self.namespace, self.airflow):
+                    for one in get(f"{root}/namespaces/{namespace}/{kind['name']}")["items"]:
+                        yield kind["name"], json.dumps(one).encode()
+
+    def logs(self) -> Iterator[Place]:
+        """Yield what every container that is there has printed."""
+        for pod in self.core.list_namespaced_pod(self.namespace).items:
+            for container in (*(pod.spec.init_containers or ()), *pod.spec.containers):
+                with suppress(ApiException):  # one that has not started has none
+                    log = self.core.read_namespaced_pod_log(
+                        pod.metadata.name, self.namespace, container=container.name, _preload_content=False
+                    )
+                    yield "pod log", log.data
 
 
 @contextmanager
@@ -85,7 +121,7 @@ def prepared(cluster: TestCluster, mongo_uri: str, s3: Any, runner_image: str, f
         stack.callback(core.delete_namespace, airflow)
         apply_rights(cluster, name, airflow)
 
-        host, resolving = stack.enter_context(named(cluster.api, name, cluster.node_ip, folder))
+        host = named(cluster.api, name, cluster.node_ip, folder)
 
         def reachable(url: str) -> str:
             parts = urlsplit(url)
@@ -107,27 +143,4 @@ def prepared(cluster: TestCluster, mongo_uri: str, s3: Any, runner_image: str, f
         repositories = folder / "repositories"
         repositories.mkdir()
         git = reachable(stack.enter_context(serving_git(repositories, LOGIN)))
-        yield Ground(core, name, airflow, store, repositories, git, runner_image, behind, resolving)
-
-
-class Manifests:
-    """Every manifest of a namespace's pods, looked at again and again while this is entered."""
-
-    def __init__(self, ground: Ground) -> None:
-        self.seen: dict[str, str] = {}
-        self._ground = ground
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._stop.wait(0.3):
-            for step, pod in self._ground.pods().items():
-                self.seen[step] = str(pod)
+        yield Ground(core, name, airflow, store, repositories, git, runner_image, behind)

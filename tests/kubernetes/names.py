@@ -1,26 +1,25 @@
-"""A name for servers of this machine: pods resolve it by the cluster's DNS, this machine's processes by a list."""
+"""A name for servers of this machine: pods resolve it by the cluster's DNS, this process and its children by a file."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import ctypes
+import os
 from pathlib import Path
 from typing import Any
 
-# Has the programs that load it take names from a file, without a change of the machine's own (libnss-wrapper).
-_WRAPPER = "libnss_wrapper.so"
+_HOSTS = b"/etc/hosts"
+_NEW_MOUNTS, _PRIVATE, _BIND = 0x20000, 0x44000, 0x1000  # CLONE_NEWNS, MS_REC | MS_PRIVATE, MS_BIND of Linux
 
 
-@contextmanager
-def named(api: Any, namespace: str, address: str, folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Have a name for an address.
+def named(api: Any, namespace: str, address: str, folder: Path) -> str:
+    """Return a name for an address; without root the address itself, since nobody but pods would know the name.
 
-    Yields:
-        The name; what the environment of a process must have that is to know it outside of pods.
+    This process and those that it starts see a list of hosts with the name in it; the machine's own stays as it is.
     """
     from kubernetes import client
 
+    if os.geteuid() != 0:
+        return address
     name = f"servers.{namespace}.svc.cluster.local"
     client.CoreV1Api(api).create_namespaced_service(
         namespace, {"metadata": {"name": "servers"}, "spec": {"clusterIP": "None"}}
@@ -33,15 +32,13 @@ def named(api: Any, namespace: str, address: str, folder: Path) -> Iterator[tupl
     }
     client.DiscoveryV1Api(api).create_namespaced_endpoint_slice(namespace, slice_)
     hosts = folder / "hosts"
-    hosts.write_text(f"{address} {name}\n")
-    library = next(Path("/usr/lib").glob(f"*/{_WRAPPER}"))
-    resolve = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, *rest: Any, **more: Any) -> Any:
-        return resolve(address if host in (name, name.encode()) else host, *rest, **more)
-
-    socket.getaddrinfo = getaddrinfo
-    try:
-        yield name, {"LD_PRELOAD": str(library), "NSS_WRAPPER_HOSTS": str(hosts)}
-    finally:
-        socket.getaddrinfo = resolve
+    hosts.write_text(f"{Path(os.fsdecode(_HOSTS)).read_text()}\n{address} {name}\n")
+    libc = ctypes.CDLL(None, use_errno=True)
+    for failed in (
+        libc.unshare(_NEW_MOUNTS),
+        libc.mount(b"none", b"/", None, _PRIVATE, None),
+        libc.mount(os.fsencode(hosts), _HOSTS, None, _BIND, None),
+    ):
+        if failed:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return name

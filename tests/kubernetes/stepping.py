@@ -17,6 +17,7 @@ from tests.yard import commit
 from modelyard.execution import Command
 from modelyard.execution.kubernetes import CONTAINER, Secrets, step_pod
 from modelyard.execution.secrets import address_secret, git_secret
+from modelyard.images import open_images
 from modelyard.project.lock import read_lock
 from modelyard.project.model import Step
 from modelyard.project.write_lock import write_lock
@@ -67,17 +68,20 @@ class Pods:
     def manifest(self, step: str, runner_image: str | None = None) -> dict[str, Any]:
         """Return the pod of a step."""
         asked = Step.model_validate(self.project["steps"].get(step, {}))
+        beside = plan.beside(step, self.run, self.store)
+        images = open_images(self.ground.store, self.ground.repositories)  # only for their names
         return step_pod(
             Command(
                 step,
                 self.run.id,
                 image=plan.image(step, self.run, self.store),
+                beside=beside,
                 resources=asked.resources.quantities(),
                 pod=asked.pod.to_json(),
             ),
             runner_image=runner_image or self.ground.runner_image,
             secrets=self.secrets if step == "prepare" else replace(self.secrets, git=None),
-            images_beside={},
+            images_beside={name: images.reference(one.repository, one.digest) for name, one in beside.items()},
             deadline_seconds=300,
             template=self.template,
         )

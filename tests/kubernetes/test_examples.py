@@ -106,10 +106,10 @@ def test_the_same_again_is_the_same_image_on_the_same_environment(
         assert after["containerise"]["image_digest"] == before["containerise"]["image_digest"]
         assert after["prepare"]["environment_image"] == before["prepare"]["environment_image"]
         said = [record["event"] for record in api.log(model, again[model].id, "prepare", 1)]
-        assert [line.partition(" (")[0] for line in said if "built already" in line] == [
+        assert {line.partition(" (")[0] for line in said if "built" in line} == {
             "The environment is built already",
             "The environment image is built already",
-        ]
+        }
         assert_serves(yard, model, 2)
 
 

@@ -47,8 +47,14 @@ def processes(cluster: TestCluster, namespace: str) -> list[int]:
     return found
 
 
-def change(cluster: TestCluster, target: KubernetesTarget, spec: ServiceSpec, load: ClusterLoad, replaced: int) -> None:
-    """Deploy while clients ask, and look whether any sees the replaced version afterwards."""
+def change(
+    cluster: TestCluster, target: KubernetesTarget, spec: ServiceSpec, load: ClusterLoad, replaced: int
+) -> tuple[float, float, float]:
+    """Deploy while clients ask, and look whether any sees the replaced version afterwards.
+
+    Returns:
+        After how many seconds the new version was ready, had all traffic, and was said to be live.
+    """
     asked, began, clock = load.count, time.monotonic(), time.time()
     target.deploy(spec, lambda _: None)
     took = time.monotonic() - began
@@ -66,6 +72,7 @@ def change(cluster: TestCluster, target: KubernetesTarget, spec: ServiceSpec, lo
         f"told after {took:.1f} s, "
         f"{load.count - asked} requests, {len(load.failures)} failures"
     )
+    return ready, moved, took
 
 
 def test_ten_roll_outs_and_a_roll_back_fail_no_request(

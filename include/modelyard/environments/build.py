@@ -121,7 +121,7 @@ def _check_python(lock: Lock, interpreter: Interpreter) -> None:
     if lock.python is not None and not SpecifierSet(lock.python).contains(interpreter.version, prereleases=True):
         raise EnvironmentBuildError(
             f"{lock.path.name} is for Python {lock.python}, and the interpreter here is {interpreter.version}",
-            "run Modelyard with that Python, or lock the project for this one",
+            "run Modelyard with that Python (in pods: a runner image that has it), or lock the project for this one",
         )
 
 

@@ -75,11 +75,10 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
     except Superseded as error:
         store.deployments.finish(deployment, "superseded", error=error.message)
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         context.claim.check()  # what a newer try goes on with is not ended by this one
         if deployment.state == "rolling_out":
-            why_not = error.message if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
-            store.deployments.finish(deployment, "failed", error=why_not)
+            store.deployments.finish(deployment, "failed", error=_why_not(error))
         raise
     store.deployments.finish(deployment, "live", address=address)
     context.log(f"{version.name}:{version.version} is live in '{environment}' at {address}")
@@ -91,6 +90,12 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
         address=address,
         replaced=deployment.replaces if deployment.replaces != version.version else None,
     )
+
+
+def _why_not(error: BaseException) -> str:
+    if isinstance(error, SystemExit):  # a signal's, and the target has taken back what it had begun
+        return "It was told to end: its run was cancelled, or took too long"
+    return error.message if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
 
 
 def _target(context: StepContext) -> Target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -94,6 +95,17 @@ def test_a_target_out_of_reach_ends_a_try_and_the_next_one_goes_on(
     with pytest.raises(Unavailable):
         deploy.roll_out(context, made, Serving())
     assert states(store) == [(1, "live")]
+
+
+def test_a_deployment_that_is_told_to_end_does_not_roll_out_for_ever(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = context_of(store, pipeline_run(store, "wine", "one"), "deploy", tmp_path)
+    monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(lambda: sys.exit(143)))
+    with pytest.raises(SystemExit):
+        deploy.roll_out(context, released(store, 1), Serving())
+    [ended] = store.deployments.history("wine", "production")
+    assert (ended.state, ended.error) == ("failed", "It was told to end: its run was cancelled, or took too long")
 
 
 def test_a_try_that_was_taken_over_ends_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
