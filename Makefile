@@ -33,7 +33,7 @@ pictures: $(VENV)/.installed-tests ## the README's pictures of Airflow, taken an
 	@$(BIN)/pytest tests/browser --pictures
 
 bench: $(VENV)/.installed-tests ## the benchmarks, as tables
-	@for benchmark in tests/benchmarks/bench_*.py; do $(BIN)/python $$benchmark || exit 1; done
+	@for benchmark in tests/benchmarks/bench_*.py; do PYTHONPATH=. $(BIN)/python $$benchmark || exit 1; done
 
 # One stamp file for each set of requirements: a second `make` costs nothing.
 $(VENV)/bin/uv: requirements.txt

@@ -1,5 +1,6 @@
-"""What a model server answers in a second: `python tests/benchmarks/bench_serving.py [ROUNDS]`; wrk must be installed.
+"""What a model server answers in a second: `PYTHONPATH=. python tests/benchmarks/bench_serving.py [ROUNDS]`.
 
+It needs wrk.
 The model is that of include/examples/wine: a scaler and a logistic regression, one row a request, one worker. Access
 log, metrics and checks are on. `constant` is the same stack with an answer that needs no model: the ceiling. wrk runs
 on the same machine, so that a busy one, or one of a single processor, shows less than the server can do.
@@ -75,7 +76,7 @@ def make_roots(folder: Path) -> dict[str, Path]:
 @contextmanager
 def serving(root: Path, measured: Measured) -> Iterator[str]:
     """Serve a root; yields the address once it is ready."""
-    command = [root / "server/bin/python", "-I", "-m", "modelyard.serving", "--root", root]
+    command: list[str | Path] = [root / "server/bin/python", "-I", "-m", "modelyard.serving", "--root", root]
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, (root / "access.log").open("w") as log:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         began = time.perf_counter()
@@ -136,9 +137,8 @@ def main() -> None:
         facts = json.loads((roots["compiled"] / "model" / "modelyard.json").read_bytes())
         body = json.dumps(facts["golden"]["inputs"][:1])
         script = folder / "post.lua"
-        script.write_text(
-            f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = [[{body}]]\n'
-        )
+        header = 'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
+        script.write_text(f"{header}wrk.body = [[{body}]]\n")
         for _ in range(arguments.rounds):
             for name, measured in results.items():
                 with serving(roots.get(name, roots["compiled"]), measured) as address:
