@@ -30,6 +30,7 @@ JSON = dict[str, Any]
 # What numbers come in as: fractions, and whole numbers. The first is what the model itself gets; not every operator
 # has that, and a model that rounds its input to 32 bits by itself answers equally to the second.
 FORMS = {"exact": ("FP64", "INT64"), "float64": ("FP64", "FP64"), "float32": ("FP32", "FP32")}
+FLAVORS = ("sklearn",)  # that there are converters for: a model of another one need not be tried
 RESULT = "result.json"
 METADATA = "modelyard"
 # The newest that the server's onnxruntime and every converter know.
@@ -43,8 +44,6 @@ class CannotConvertError(Exception):
 def convert(folder: Path, out: Path) -> JSON:
     """Write the forms of the model in ``folder``, and return what ``RESULT`` says."""
     facts = json.loads((folder / FACTS).read_bytes())
-    if facts["flavor"] != "sklearn":
-        return {"forms": [], "why": f"a model of flavor '{facts['flavor']}' has no compiled form"}
     model = flavors.named(facts["flavor"]).load(folder, facts["files"])
     forms, why = [], ""
     for form, numbers in FORMS.items():
@@ -72,6 +71,8 @@ def _converted(model: Any, signature: JSON, fraction: str, whole: str) -> bytes:
     options = {id(part): {"zipmap": False} for part in _parts(model) if hasattr(part, "predict_proba")}
     onnx = convert_sklearn(model, "model", [given[:2] for given in inputs], options=options, target_opset=_OPSETS)
     merged = _merged(onnx, [columns for _, _, columns in inputs])
+    if fraction == "FP64":
+        _adapt(onnx.graph)
     # Some converters declare another type than their operators have; onnxruntime knows without.
     for value in [*onnx.graph.output, *onnx.graph.value_info]:
         value.ClearField("type")
@@ -150,6 +151,36 @@ def _type(kind: str, shape: list[int | None]) -> Any:
         "BYTES": data_types.StringTensorType,
     }
     return kinds[kind]([None if size == -1 else size for size in shape])
+
+
+def _adapt(graph: Any) -> None:
+    """Put what onnxruntime has no 64 bits for into what it has them for, or into the 32 that the model uses itself.
+
+    The libraries with trees compare in 32 bits, as their thresholds are kept here: only numbers that have been rounded
+    in the same way lie on the same side of them.
+    """
+    import math
+
+    from onnx import helper
+
+    whole = {given.name for given in graph.input if given.type.tensor_type.elem_type == 7}  # INT64
+    nodes = []
+    for number, node in enumerate(graph.node):
+        values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        mask, rounded, fill = (f"modelyard_{what}_{number}" for what in ("missing", "rounded", "fill"))
+        if node.op_type == "Imputer" and math.isnan(values.get("replaced_value_float", 0.0)):
+            floats = values["imputed_value_floats"]
+            graph.initializer.append(helper.make_tensor(fill, 11, [len(floats)], floats))  # 11 is FP64
+            nodes.append(helper.make_node("IsNaN", [node.input[0]], [mask]))
+            nodes.append(helper.make_node("Where", [mask, fill, node.input[0]], [node.output[0]]))
+            continue
+        if node.op_type.startswith("TreeEnsemble") and node.input[0] not in whole:
+            nodes.append(helper.make_node("Cast", [node.input[0]], [rounded], to=1))  # FP32
+            node.input[0] = rounded
+        nodes.append(node)
+    nodes = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _merged(onnx: Any, columns: list[list[str]]) -> list[list[str]]:

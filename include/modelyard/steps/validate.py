@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from modelyard.client.convert import FLAVORS
 from modelyard.compilation import Compilation, Converter, Transcript, ask_golden, compile_model
 from modelyard.environments import ensure_converters, ensure_server, python_of
 from modelyard.errors import GateFailed
@@ -68,6 +69,7 @@ def run(context: StepContext) -> Validated:
     compiled = None
     if all(gate.passed for gate in table):
         compiled = _compile(context, python, model, folder, transcript)
+        context.log(compiled.sentence())
     facts = report.facts(version, context.run.settings, table, checked, scored, production, replayed, compiled)
     kept = _keep(context, version, facts, docs)
     _decide(context, version, table)
@@ -84,6 +86,9 @@ def run(context: StepContext) -> Validated:
 
 def _compile(context: StepContext, python: Path, model: Path, project: Path, transcript: Transcript) -> Compilation:
     """Convert the model with converters of our own, and have it proved by the very environment that would serve it."""
+    flavor = json.loads((model / _FACTS).read_bytes())["flavor"]
+    if flavor not in FLAVORS:
+        return Compilation(None, 0, f"a model of flavor '{flavor}' has no compiled form.")
     images, home, workdir = context.images, context.home, context.workdir
     converters = python_of(ensure_converters(images, home, context.log), images, home)
     version = Interpreter.of_this_machine().python
@@ -94,9 +99,7 @@ def _compile(context: StepContext, python: Path, model: Path, project: Path, tra
         server=python_of(ensure_server(images, home, context.log, version), images, home),
         hidden=context.hidden,
     )
-    compiled = compile_model(model, transcript, where, workdir / "compiled", context.log)
-    context.log(compiled.sentence())
-    return compiled
+    return compile_model(model, transcript, where, workdir / "compiled", context.log)
 
 
 def _compiled_files(context: StepContext, compiled: Compilation | None) -> list[report.JSON] | None:

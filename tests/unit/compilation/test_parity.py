@@ -52,8 +52,8 @@ def test_rounding_is_of_the_largest_answer(transcript: Transcript) -> None:
     def rounded(off: float) -> Any:
         return lambda request: {**priced(request), "prediction": [v + off for v in priced(request)["prediction"]]}
 
-    assert difference(transcript, rounded(0.2)) == ""
-    assert "to row 1, where the model answers 1.0" in difference(transcript, rounded(0.3))
+    assert difference(transcript, rounded(2.4)) == ""
+    assert "to row 1, where the model answers 1.0" in difference(transcript, rounded(2.6))
 
 
 def test_another_answer_names_the_row(transcript: Transcript) -> None:
