@@ -122,6 +122,12 @@ def test_manifest_and_config_hold_what_the_content_determines(layout: Layout, tm
     assert len(config["history"]) == len(config["rootfs"]["diff_ids"]) == 4
 
 
+def test_the_image_of_a_compiled_model_holds_nothing_of_the_project(layout: Layout, tmp_path: Path) -> None:
+    image, _ = build(layout, tmp_path, compiled=True)
+
+    assert [layer.kind for layer in image.layers] == ["server", "model"]
+
+
 def test_the_server_has_nothing_of_modelyard_but_server_and_client(layout: Layout, tmp_path: Path) -> None:
     server = ensure_server(
         layout, tmp_path, lambda _: None, python=f"{sys.version_info.major}.{sys.version_info.minor}"
