@@ -14,7 +14,6 @@ Whether a form answers as the model does is not for this process to say.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 import traceback
@@ -45,25 +44,27 @@ def convert(folder: Path, out: Path) -> JSON:
     """Write the forms of the model in ``folder``, and return what ``RESULT`` says."""
     facts = json.loads((folder / FACTS).read_bytes())
     model = flavors.named(facts["flavor"]).load(folder, facts["files"])
-    forms, why = [], ""
+    forms, why, trace = [], "", ""
     for form, numbers in FORMS.items():
         try:
             onnx = _converted(model, facts["signature"], *numbers)
         except CannotConvertError as error:
             return {"forms": [], "why": str(error)}
         except Exception as error:  # noqa: BLE001 - converters raise whatever they meet first
-            traceback.print_exc()
-            why = why or _first_line(error)
+            if not why:
+                why, trace = _first_line(error), traceback.format_exc()
             continue
         (out / f"{form}.onnx").write_bytes(onnx)
         forms.append(form)
+    if not forms:
+        print(trace, file=sys.stderr, flush=True)
     return {"forms": forms, "why": "" if forms else why}
 
 
 def _converted(model: Any, signature: JSON, fraction: str, whole: str) -> bytes:
     from skl2onnx import convert_sklearn, update_registered_converter
 
-    register(update_registered_converter)
+    _register(update_registered_converter)
     for part in _parts(model):
         if hasattr(part, "get_booster"):
             part.get_booster().feature_names = None  # its converter takes names of one pattern only, and needs none
@@ -81,7 +82,7 @@ def _converted(model: Any, signature: JSON, fraction: str, whole: str) -> bytes:
     return serialized
 
 
-def register(add: Any) -> None:
+def _register(add: Any) -> None:
     """Tell skl2onnx of the models that other libraries have, where the project has these."""
     from skl2onnx.common.shape_calculator import (
         calculate_linear_classifier_output_shapes,
@@ -92,14 +93,14 @@ def register(add: Any) -> None:
         "Classifier": calculate_linear_classifier_output_shapes,
         "Regressor": calculate_linear_regressor_output_shapes,
     }
-    for library, prefix, kinds in (("xgboost", "XGB", shapes), ("lightgbm", "LGBM", shapes)):
-        with _present(library) as module:
-            if module is None:
-                continue
-            converter = _converter(library)
-            for kind, shape in kinds.items():
-                options = {"zipmap": [True, False, "columns"], "nocl": [True, False]} if kind == "Classifier" else None
-                add(getattr(module, prefix + kind), prefix + kind, shape, converter, options=options)
+    for library, prefix in (("xgboost", "XGB"), ("lightgbm", "LGBM")):
+        module = sys.modules.get(library)
+        if module is None:
+            continue  # the model is loaded by now, and has nothing of it
+        converter = _converter(library)
+        for kind, shape in shapes.items():
+            options = {"zipmap": [True, False, "columns"], "nocl": [True, False]} if kind == "Classifier" else None
+            add(getattr(module, prefix + kind), prefix + kind, shape, converter, options=options)
 
 
 def _converter(library: str) -> Any:
@@ -110,12 +111,6 @@ def _converter(library: str) -> Any:
     from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
 
     return convert_lightgbm
-
-
-@contextlib.contextmanager
-def _present(library: str) -> Iterator[Any]:
-    # A model of a library is loaded by now, so one that is not imported is not needed.
-    yield sys.modules.get(library)
 
 
 def _inputs(model: Any, entries: list[JSON], fraction: str, whole: str) -> list[tuple[str, Any, list[str]]]:

@@ -40,6 +40,9 @@ _KINDS: dict[str, Any] = {
 }
 _ANSWERS = {"BO": np.dtype(np.bool_), "IN": np.dtype(np.int64), "UI": np.dtype(np.uint64), "FP": np.dtype(np.float64)}
 
+# A number too large for 32 bits is refused, where it would be infinite.
+np.seterr(over="raise")
+
 
 class CompiledError(NotServingError):
     """The file is no compiled model of this signature."""
@@ -74,7 +77,7 @@ class Session:
         try:
             feed = {name: _array(columns, names, kind) for name, names, kind in self._inputs}
             found = self._run(self._names, feed, None)
-        except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
             raise Refused(422, f"the model cannot answer this input: {error}") from error
         except Exception as error:
             if type(error).__module__.startswith("onnxruntime"):

@@ -89,6 +89,7 @@ def test_a_missing_value_and_a_text_never_seen(compiled: Running, root: Path) ->
     row = golden(root)["inputs"][0]
     assert compiled.post("/predict", [{**row, "year": None}]).status == 200
     assert compiled.post("/predict", [{**row, "district": "nowhere"}]).status == 200
+    assert compiled.post("/predict", [{**row, "area": 1e300}]).status == 422  # no number of 32 bits
     refused = compiled.post("/predict", [{**row, "rooms": "three"}])
     assert (refused.status, refused.json["problems"][0]["field"]) == (422, "rooms")
 
