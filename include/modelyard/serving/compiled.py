@@ -40,9 +40,6 @@ _KINDS: dict[str, Any] = {
 }
 _ANSWERS = {"BO": np.dtype(np.bool_), "IN": np.dtype(np.int64), "UI": np.dtype(np.uint64), "FP": np.dtype(np.float64)}
 
-# A number too large for 32 bits is refused, where it would be infinite.
-np.seterr(over="raise")
-
 
 class CompiledError(NotServingError):
     """The file is no compiled model of this signature."""
@@ -75,7 +72,8 @@ class Session:
             Refused: 422, the model cannot answer these rows.
         """
         try:
-            feed = {name: _array(columns, names, kind) for name, names, kind in self._inputs}
+            with np.errstate(over="raise"):  # a number too large for 32 bits is refused, where it would be infinite
+                feed = {name: _array(columns, names, kind) for name, names, kind in self._inputs}
             found = self._run(self._names, feed, None)
         except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
             raise Refused(422, f"the model cannot answer this input: {error}") from error
