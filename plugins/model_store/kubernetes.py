@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import generic_api_retry
@@ -15,6 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from model_store.hook import ModelStoreHook
 from model_store.links import BUTTONS
+from model_store.pods import StepPods
 from model_store.run import JSON, Ended, PipelineStep, task_failure
 from model_store.shape import refuse_forbidden, step_settings
 from modelyard.errors import ModelyardError
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from modelyard.store import PipelineRun, Store, StoreAddress
 
 _START_SECONDS = 600  # a new node, and the first pull of an image of gigabytes
+_LOOK_SECONDS = 0.5  # between two looks at a pod that begins
 _LOGGED_EVERY_SECONDS = 3  # of a pod that the triggerer waits for
 _TERMINATED = 128 + 15
 _TRY = "modelyard.io/try"  # annotation: which try of the task waits for the pod
@@ -89,8 +92,8 @@ class KubernetesStepOperator(KubernetesPodOperator):
             do_xcom_push=False,
             on_finish_action="delete_succeeded_pod",
             startup_timeout_seconds=_START_SECONDS,
-            startup_check_interval_seconds=1,
-            base_container_status_polling_interval=0.5,
+            startup_check_interval_seconds=_LOOK_SECONDS,  # type: ignore[arg-type]  # it sleeps so long, no more
+            base_container_status_polling_interval=_LOOK_SECONDS,
             container_name_log_prefix_enabled=False,
             log_events_on_startup=False,  # it has the API server read all events of the namespace, again and again
             log_events_on_failure=True,
@@ -190,6 +193,11 @@ class KubernetesStepOperator(KubernetesPodOperator):
             return Secrets(store, git, pull)
         cluster = self._apply(cluster_secret(access, address.installation))
         return Secrets(store, git, pull, cluster, elsewhere=access.kubeconfig is not None)
+
+    @cached_property
+    def pod_manager(self) -> StepPods:
+        """What looks at the pod."""
+        return StepPods(kube_client=self.client, callbacks=self.callbacks)
 
     def get_or_create_pod(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
         """Return this task's pod, unless the task was stopped by now: nobody would wait for that pod, or end it."""

@@ -15,8 +15,12 @@ from model_store.links import PAGES, airflow_root
 from model_store.mode import KUBERNETES, execution
 from model_store.run import versions_asset
 
-if execution() == KUBERNETES:  # its import takes more than two seconds
-    import_module("model_store.kubernetes")
+# What each step's task uses: imported by it, these take longer than many a step.
+for _module in ("modelyard.store.mongo", "modelyard.images.registry", "modelyard.project.model"):
+    import_module(_module)
+if execution() == KUBERNETES:
+    for _module in ("model_store.kubernetes", "modelyard.execution.kubernetes", "modelyard.execution.secrets"):
+        import_module(_module)
 
 # An asset's first use in a process loads every provider's rules for addresses, which takes longer than all the rest.
 versions_asset("any")

@@ -1,6 +1,6 @@
 """How long a pipeline of pods takes: beside as many tasks that do nothing, and beside the same pods without Airflow.
 
-make bench        or, with KUBECONFIG set,        python tests/benchmarks/bench_kubernetes.py
+make bench        or, with KUBECONFIG set,        pytest -q -s tests/benchmarks/bench_kubernetes.py
 
 A step costs its task's time, without the time that its own process runs and without what an empty task takes.
 """
