@@ -86,7 +86,7 @@ def ensure_converters(images: ImageStore, home: Path, progress: Progress) -> Env
         EnvironmentBuildError: the converters cannot be installed; ImageError, Unavailable: as for :func:`ensure`.
     """
     lock = read_lock(Path(str(files("modelyard"))) / "compilation" / "requirements.txt")
-    return _ensure(_Recipe("converters", lock, lock.digest, {}), images, home, progress)
+    return _ensure(_Recipe("converter", lock, lock.digest, {}), images, home, progress)
 
 
 def python_of(ref: EnvironmentRef, images: ImageStore, home: Path) -> Path:

@@ -352,7 +352,7 @@ def test_a_protected_environment_takes_no_other_packages_than_locked(bench: Benc
 def test_without_gates_any_version_passes_with_a_warning(bench: Bench) -> None:
     version = bench.register()
     assert bench.validate(version).gates == []
-    assert bench.log == [f"Warning: no gate stands before wine:{version.version}: any version passes"]
+    assert f"Warning: no gate stands before wine:{version.version}: any version passes" in bench.log
     page = bench.store.artifacts.read(bench.report_digest(version)).decode()
     assert "has no gates" in page
 
