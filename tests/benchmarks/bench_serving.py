@@ -138,7 +138,7 @@ def main() -> None:
         body = json.dumps(facts["golden"]["inputs"][:1])
         script = folder / "post.lua"
         header = 'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-        script.write_text(f"{header}wrk.body = [[{body}]]\n")
+        script.write_text(f"{header}wrk.body = [==[{body}]==]\n")
         for _ in range(arguments.rounds):
             for name, measured in results.items():
                 with serving(roots.get(name, roots["compiled"]), measured) as address:

@@ -48,7 +48,7 @@ class Bench:
         self.project.mkdir()
         (self.project / "train.py").write_text("")
 
-    def register(self, good: bool = True, model: Any = None, **changes: Any) -> ModelVersion:
+    def register(self, good: bool = True, estimator: Any = None, **changes: Any) -> ModelVersion:
         """Register a version: a good one knows all columns, a poor one asks a single question."""
         from sklearn.datasets import load_wine
         from sklearn.tree import DecisionTreeClassifier
@@ -57,7 +57,7 @@ class Bench:
         table = load_wine(as_frame=True)
         frame = table.data[COLUMNS].astype({"alcohol": "float64"})
         labels = table.target_names[table.target]
-        model = model or DecisionTreeClassifier(random_state=0, max_depth=None if good else 1)
+        model = estimator or DecisionTreeClassifier(random_state=0, max_depth=None if good else 1)
         model.fit(frame, labels)
         folder = self.folder / f"model-{self.runs}"
         folder.mkdir()
@@ -251,7 +251,7 @@ def test_a_model_without_a_compiled_form_passes_and_the_report_says_why(bench: B
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer
 
-    version = bench.register(model=make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()))
+    version = bench.register(estimator=make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()))
     result = bench.validate(version)
     assert result.compiled is None
     report = bench.report(version)
