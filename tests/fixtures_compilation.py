@@ -49,15 +49,8 @@ class Workshop:
         """Convert such a model and put one of its forms where the server looks for it; return the file."""
         out = folder / "out"
         out.mkdir()
-        command: list[str | Path] = [
-            sys.executable,
-            "-P",
-            "-m",
-            "modelyard.client.convert",
-            folder / "model",
-            out,
-            self.packages,
-        ]
+        command: list[str | Path] = [python, "-P", "-m", "modelyard.client.convert"]
+        command += [folder / "model", out, self.packages]
         variables = environment(python, folder / "home", code=[folder / "client"])
         subprocess.run(command, env=variables, check=True)
         assert (out / convert.RESULT).exists()
