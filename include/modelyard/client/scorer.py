@@ -30,17 +30,9 @@ class Scorer:
         environment: of the process; ``client.child.environment`` makes one. Its PYTHONPATH needs the client's folder
             and the project's, whose code the model may refer to.
         hidden: files and folders it shall not read.
-        module: what the process runs; another one answers for the model in another form.
     """
 
-    def __init__(
-        self,
-        python: Path,
-        model: Path,
-        environment: Mapping[str, str],
-        hidden: Sequence[Path],
-        module: str = "modelyard.client.worker",
-    ) -> None:
+    def __init__(self, python: Path, model: Path, environment: Mapping[str, str], hidden: Sequence[Path]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._connection = ours
@@ -48,7 +40,7 @@ class Scorer:
                 python,
                 "-P",
                 "-m",
-                module,
+                "modelyard.client.worker",
                 model,
                 "--fd",
                 str(theirs.fileno()),

@@ -11,7 +11,6 @@ from modelyard.serving.messages import JSON, Columns
 from modelyard.serving.signature import Signature
 
 UNKNOWN = "unknown"
-COMPILED = Path("compiled") / "model.onnx"  # beside modelyard.json, where the model is served compiled
 
 
 @dataclass(frozen=True)
