@@ -40,7 +40,7 @@ def address(cluster: TestCluster, mongo_uri: str, s3: Any) -> Iterator[StoreAddr
             there = stack.enter_context(forwarded(cluster.node_ip, (str(parts.hostname), int(parts.port or 0))))
             return url.replace(f"{parts.hostname}:{parts.port}", there)
 
-        yield replace(s3, secret_key=PASSWORD, endpoint_url=reachable(s3.endpoint_url)).address(
+        yield replace(s3, endpoint_url=reachable(s3.endpoint_url)).address(
             mongo_uri=f"{reachable(mongo_uri)}&directConnection=true",  # it names itself by its loopback address
             database=f"test_{uuid.uuid4().hex}",
             registry=f"{cluster.registry}/test-{uuid.uuid4().hex[:12]}",
@@ -105,7 +105,7 @@ def doctor(address: StoreAddress, home: Path, *options: str, **environment: str)
     result = subprocess.run(command, env=variables, capture_output=True, text=True)
     print(result.stdout, result.stderr)
     assert "Traceback" not in result.stderr
-    for secret in (address.mongo_uri, str(urlsplit(address.mongo_uri).password), PASSWORD):
+    for secret in (address.mongo_uri, str(urlsplit(address.mongo_uri).password), str(address.s3_secret_key), PASSWORD):
         assert secret not in result.stdout + result.stderr
     return result
 
