@@ -78,7 +78,7 @@ def test_a_deployment_that_is_cancelled_takes_back_what_it_has_begun(
         wait_until(lambda: pods(version), "a pod of the version that is deployed", 60)
         running.cancel()
         assert running.outcome() == "cancelled"
-        wait_until(lambda: not pods(version), "no pod of the version that was taken back", 60)
+        wait_until(lambda: not pods(version), "no pod of the version that was taken back", 120)  # its grace is 90 s
 
     cancelled(1)
     wait_until(lambda: not leftovers(cluster, namespace), "nothing left of a first version", 60)
