@@ -189,14 +189,7 @@ class Cluster:
             Status, headers and body of the answer.
         """
         proxy = f"{_path('Service', namespace, f'http:{name}:{port}')}/proxy{path}"
-        deadline = time.monotonic() + _AWAY_SECONDS
-        while True:
-            try:
-                return self._send(method, proxy, body, headers=_ONCE)
-            except Unavailable:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(_AGAIN_SECONDS)
+        return self._answer(time.monotonic() + _AWAY_SECONDS, method, proxy, body, headers=_ONCE)
 
     def ask_once(
         self, method: str, path: str, body: JSON | None = None, accept: tuple[int, ...] = ()
@@ -225,19 +218,33 @@ class Cluster:
         """Ask until there is an answer: everything that is asked here may be asked twice."""
         deadline = time.monotonic() + _AWAY_SECONDS
         while True:
+            status, _, data = self._answer(deadline, method, path, body, query, content_type)
+            answer = _parsed(data)
+            if status < 300 or status in accept:
+                return status, answer
+            if status != 429 and status < 500:
+                raise _refused(status, answer, path)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"The cluster's API server answers {status}: {answer.get('message', '')}")
+            time.sleep(_AGAIN_SECONDS)
+
+    def _answer(
+        self,
+        deadline: float,
+        method: str,
+        path: str,
+        body: JSON | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = _JSON,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Return the first answer, whatever it is; nobody's until ``deadline`` (monotonic) is waited for."""
+        while True:
             try:
-                status, _, data = self._send(method, path, body, query, content_type)
+                return self._send(method, path, body, query, content_type, headers)
             except Unavailable:
                 if time.monotonic() > deadline:
                     raise
-            else:
-                answer = _parsed(data)
-                if status < 300 or status in accept:
-                    return status, answer
-                if status != 429 and status < 500:
-                    raise _refused(status, answer, path)
-                if time.monotonic() > deadline:
-                    raise Unavailable(f"The cluster's API server answers {status}: {answer.get('message', '')}")
             time.sleep(_AGAIN_SECONDS)
 
     def _send(
