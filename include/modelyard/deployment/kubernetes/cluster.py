@@ -54,10 +54,11 @@ def connect() -> client.ApiClient:
     try:
         config.load_incluster_config(client_configuration=settings)
     except config.ConfigException:
+        # The library reads the variable once, when it is imported.
+        named = os.environ.get("KUBECONFIG", "~/.kube/config")
         try:
-            config.load_kube_config(client_configuration=settings)
+            config.load_kube_config(named, client_configuration=settings)
         except config.ConfigException as error:
-            named = os.environ.get("KUBECONFIG", "~/.kube/config")
             raise RequestError(
                 f"No Kubernetes cluster is configured: {named}: {error}",
                 "set KUBECONFIG to the file of the cluster's credentials, or run this step in the cluster",
