@@ -69,6 +69,7 @@ class Ground:
         return {
             "database": unquote(str(urlsplit(self.store.mongo_uri).password)),
             "artifacts": str(self.store.s3_secret_key),
+            "registry": str(self.store.registry_password),
             "repository": LOGIN.token,
         }
 
@@ -137,6 +138,8 @@ def prepared(cluster: TestCluster, mongo_uri: str, s3: Any, runner_image: str, f
             database=name,
             registry=f"{cluster.registry}/{name}",
             registry_insecure=True,
+            registry_username="robot",  # this registry asks nobody, and is told all the same
+            registry_password=made_up("registry"),
             base_image=f"{cluster.registry}/library/python:3.11-slim",
             installation=name,
         )

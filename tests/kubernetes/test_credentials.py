@@ -114,7 +114,7 @@ def _in_the_store(yard: Yard, home: Path) -> Iterator[Place]:
 
 
 def test_no_credential_is_anywhere(yard: Yard, searched: Searched) -> None:
-    assert set(yard.credentials) == {"database", "artifacts", "repository", "cluster"}
+    assert set(yard.credentials) == {"database", "artifacts", "registry", "repository", "cluster"}
     assert {(place, what) for place, what in searched.found if what in yard.credentials} == set()
 
 

@@ -66,7 +66,7 @@ DEPLOYER = Role(
         ("", "pods", "list"),
         ("", "pods/log", "get"),
         ("", "events", "list"),
-        ("", "services/proxy", "get create"),
+        ("", "services/proxy", "create"),
     ),
 )
 
