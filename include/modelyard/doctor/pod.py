@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from modelyard import pod_security
 from modelyard.deployment.kubernetes.cluster import Cluster
 from modelyard.doctor.finding import Finding
 from modelyard.doctor.probe import Seen
@@ -187,22 +188,14 @@ def _manifest(namespace: str, account: str, runner: Runner, arguments: Sequence[
             "automountServiceAccountToken": token,
             "enableServiceLinks": False,
             "imagePullSecrets": [{"name": runner.pull_secret}] if runner.pull_secret else [],
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": pod_security.of_pod(),
             "containers": [
                 {
                     "name": CONTAINER,
                     "image": runner.image,
                     "args": ["doctor-probe", *arguments],
                     "resources": {"requests": _SIZE, "limits": _SIZE},  # where there is a quota, a pod has to say
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": pod_security.of_container(),
                 }
             ],
         },

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from modelyard import pod_security
 from modelyard.client.confine import FOR_THE_COMMAND
 from modelyard.credential_places import MOUNTED
 from modelyard.errors import RequestError, StoreError
@@ -27,7 +28,6 @@ DEPLOYER_ACCOUNT = "modelyard-deployer"
 CONTAINER = "base"  # as Airflow's pod operator names it
 OURS = "modelyard-"  # so begins the name of a Secret that no project can ask for
 
-_USER = 65532  # of the runner and of every model image
 _HOME = "/modelyard"
 _PORT = 8080
 _LABEL = "modelyard.io"
@@ -107,13 +107,7 @@ def step_pod(
             "imagePullSecrets": pull_secrets,
             **{key: asked[key] for key in scheduling if asked.get(key)},
             "enableServiceLinks": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": _USER,
-                "runAsGroup": _USER,
-                "fsGroup": _USER,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": pod_security.of_pod(owns_volumes=True),
             "initContainers": [
                 _beside(name, beside, images_beside[name], ports[name]) for name, beside in command.beside.items()
             ],
@@ -125,7 +119,7 @@ def step_pod(
                     "env": [*_environment(variables), *_variables(asked)],
                     "envFrom": _variable_sources(asked),
                     "resources": _resources(command.resources, gpu_resource),
-                    "securityContext": _confined(),
+                    "securityContext": pod_security.of_container(),
                     "volumeMounts": [
                         {"name": "home", "mountPath": _HOME},
                         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
@@ -224,16 +218,8 @@ def _beside(name: str, beside: ImageBeside, image: str, port: int) -> JSON:
         "image": image,
         "restartPolicy": "Always",
         "env": _environment(told),
-        "securityContext": _confined(),
+        "securityContext": pod_security.of_container(),
         "volumeMounts": [{"name": f"tmp-{name}", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
-    }
-
-
-def _confined() -> JSON:
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
     }
 
 

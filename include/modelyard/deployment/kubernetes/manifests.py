@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from modelyard import pod_security
 from modelyard.deployment.target import JSON, Autoscaling, Ingress
 
 CONTAINER = "server"
@@ -196,12 +197,7 @@ def _pod(place: Place, release: Release) -> JSON:
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
         "imagePullSecrets": [{"name": PULL_SECRET}],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security.of_pod(),
         "containers": [_container(place, release)],
         "volumes": [{"name": "tmp", "emptyDir": {}}],
     }
@@ -223,11 +219,7 @@ def _container(place: Place, release: Release) -> JSON:
         "env": [{"name": f"MODELYARD_{name}", "value": value} for name, value in facts.items()],
         "ports": [{"name": PORT, "containerPort": PORT_NUMBER, "protocol": "TCP"}],
         "resources": {"requests": asked, "limits": asked} if asked else {},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": pod_security.of_container(),
         "startupProbe": {
             **probe,
             "periodSeconds": 1,
