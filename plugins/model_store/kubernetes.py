@@ -292,8 +292,10 @@ class KubernetesStepOperator(KubernetesPodOperator):
         if error.status == 401 or (error.status == 403 and " cannot " in told):
             remedy = f"give that account the rights of docker/kubernetes in '{self.namespace}'"
             return f"The cluster lets the account of '{self.cluster.conn_id}' not do this: {told}\n  → {remedy}"
-        # A quota, a LimitRange and the Pod Security Standard answer 403 as well.
-        remedy = (
-            "\n  → ask for less in model.yaml, or have the namespace's limits changed" if error.status == 403 else ""
-        )
-        return f"The cluster refused the pod of step '{self.pipeline_step.step}': {told}{remedy}"
+        remedy = {
+            # A quota, a LimitRange and the Pod Security Standard, too.
+            403: "ask for less in model.yaml, or have the namespace's limits changed",
+            404: f"see that the namespace '{self.namespace}' is there: docker/kubernetes/modelyard.yaml makes one",
+            422: "correct the step's `pod` in model.yaml, or the administrator's pod template",
+        }.get(error.status, "see what the cluster's API server says at that time, then clear the task")
+        return f"The cluster refused the pod of step '{self.pipeline_step.step}': {told}\n  → {remedy}"

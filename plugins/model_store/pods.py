@@ -73,10 +73,13 @@ def end_of(pod: V1Pod) -> Ended | None:
     if pod.status.reason:  # the cluster ended the whole pod
         message = f": {pod.status.message}" if pod.status.message else ""
         code = _TERMINATED if terminated is None else terminated.exit_code or _TERMINATED
-        return Ended(code, try_number, f"was ended by the cluster ({pod.status.reason}{message})")
+        too_long = pod.status.reason == "DeadlineExceeded"
+        remedy = "\n  → let it take longer: deadline_seconds in Airflow's section [modelyard]" if too_long else ""
+        why = f"was ended by the cluster ({pod.status.reason}{message}){remedy}"
+        return Ended(code, try_number, why, again=not too_long)
     if terminated is None:
         return None
-    why = ""
     if terminated.reason == "OOMKilled":
         why = "took more memory than it may\n  → give it more by the Param resources.…, or by `steps` in model.yaml"
-    return Ended(terminated.exit_code, try_number, why)
+        return Ended(terminated.exit_code, try_number, why, again=False)
+    return Ended(terminated.exit_code, try_number)

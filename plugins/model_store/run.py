@@ -38,11 +38,13 @@ class Ended:
         exit_code: its process's own; negative for a signal's number.
         try_number: of the command, which may be an earlier one than this task's: a pod outlives its worker.
         why: what ended it from outside, as a sentence with a remedy; "" for the step's own end.
+        again: another try may end otherwise.
     """
 
     exit_code: int
     try_number: int
     why: str = ""
+    again: bool = True
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ def _failure(step: str, ended: Ended, error: JSON | None) -> AirflowException:
     else:
         what = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
         message = f"Step '{step}' {what}: the lines above say why"
-    return AirflowFailException(message) if code == _REFUSED else AirflowException(message)
+    return AirflowException(message) if ended.again and code != _REFUSED else AirflowFailException(message)
 
 
 def task_failure(error: ModelyardError) -> AirflowException:

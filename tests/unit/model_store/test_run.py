@@ -194,8 +194,11 @@ def test_what_a_pod_that_outlived_its_worker_said_is_shown(store: Store, locked:
 def test_what_ended_a_step_from_outside_is_told(store: Store, locked: LockedProject):
     train = step(locked, "train")
     run, _ = train.begin(context(), store)
-    with pytest.raises(AirflowException, match="Step 'train' took more memory than it may"):
-        train.end(context(), store, run, Ended(137, 1, "took more memory than it may"))
+    with pytest.raises(AirflowException, match="Step 'train' was ended by the cluster") as worth_another:
+        train.end(context(), store, run, Ended(137, 1, "was ended by the cluster (Evicted)"))
+    assert not isinstance(worth_another.value, AirflowFailException)
+    with pytest.raises(AirflowFailException, match="Step 'train' took more memory than it may"):
+        train.end(context(), store, run, Ended(137, 1, "took more memory than it may", again=False))
 
 
 def test_a_failed_validation_still_leads_to_its_version(store: Store, locked: LockedProject):
