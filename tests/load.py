@@ -27,6 +27,7 @@ class Load:
     answers: list[tuple[float, int]] = field(default_factory=list)  # when asked, version that answered
     failures: list[str] = field(default_factory=list)
     host: str = "127.0.0.1"
+    _began: float = field(default_factory=time.monotonic)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -64,7 +65,8 @@ class Load:
                 assert answer["predictions"][0]["prediction"] == self.expected(version), (answer, version)
                 self.answers.append((asked, version))
             except Exception as error:  # noqa: BLE001 - every kind of failure counts
-                self.failures.append(f"{'kept' if keep else 'new'} connection: {type(error).__name__}: {error}")
+                kind, after = "kept" if keep else "new", time.monotonic() - self._began
+                self.failures.append(f"{kind} connection after {after:.2f} s: {type(error).__name__}: {error}")
                 connection = None
             if not keep and connection:
                 connection.close()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.fixtures_cluster import TestCluster
 from tests.kubernetes.administration import apply, apply_rights, kubeconfig, manifests
+from tests.processes import wait_until
 
 from modelyard.execution import Command
 from modelyard.execution.kubernetes import Secrets, step_pod
@@ -101,9 +102,11 @@ def test_a_step_that_asks_for_too_much_is_refused(
 ):
     from kubernetes import client
 
+    core = client.CoreV1Api(cluster.api)
     apply(cluster, manifests("quotas.yaml", {"modelyard": namespace}), namespace)
+    wait_until(lambda: all(one.status.used for one in core.list_namespaced_resource_quota(namespace).items), "a count")
     with pytest.raises(client.ApiException) as refused:
-        client.CoreV1Api(cluster.api).create_namespaced_pod(namespace, pod(namespace, resources), dry_run="All")
+        core.create_namespaced_pod(namespace, pod(namespace, resources), dry_run="All")
     assert refused.value.status == 403
     assert reason in refused.value.body
 
