@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from airflow.providers.cncf.kubernetes.utils.container import container_is_completed
+from airflow.providers.cncf.kubernetes.utils.container import container_is_completed, container_is_succeeded
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodPhase, detect_pod_terminate_early_issues
 
 from model_store.run import Ended
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kubernetes.client.models import V1Pod
     from urllib3.exceptions import HTTPError
 
-_SHORTEST, _LONGEST = 0.05, 2.0  # seconds between two looks: twice as long after each
+_SHORTEST, _LONGEST, _LONGER = 0.05, 2.0, 1.2  # seconds between two looks, and so much longer after each
 # A node tells of a container's end up to a second after its last line; the log would be asked for anew meanwhile.
 _TOLD_SECONDS = 1.5
 _TERMINATED = 128 + 15
@@ -32,16 +32,20 @@ class StepPods(PodManager):
         container_name: str = "base",
         do_xcom_push: bool = False,
     ) -> V1Pod:
-        """Return the pod once it has ended, or can't begin; with side-cars that outlive it, once its container has."""
+        """Return the pod once it has ended, or can't begin; as one that has succeeded once its container has."""
         pause = _SHORTEST
         while True:
             found = self.read_pod(pod)
             if found.status.phase in PodPhase.terminal_states or detect_pod_terminate_early_issues(found):
                 return found
+            if container_is_succeeded(found, container_name):
+                # The cluster says so of the pod a second later, or when what serves beside the container has ended.
+                found.status.phase = PodPhase.SUCCEEDED
+                return found
             if (istio_enabled or do_xcom_push) and container_is_completed(found, container_name):
                 return found
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST)
+            pause = min(_LONGER * pause, _LONGEST)
 
     def container_is_running(self, pod: V1Pod, container_name: str) -> bool:
         """Return whether a container whose log has ended runs on."""
