@@ -120,8 +120,9 @@ def seed() -> int:
     return int(os.environ.get("MODELYARD_FAULTS_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def scheduler(yard: Yard) -> Iterator[Scheduler]:
+    """Whoever comes afterwards has the one that was started last."""
     found = Scheduler(yard)
     yield found
     found.end()
