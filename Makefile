@@ -59,6 +59,11 @@ $(VENV)/.installed-tests: $(VENV)/.installed tests/requirements.txt
 
 setup: $(VENV)/.installed-tests ## the virtual environment with everything in it
 
+# Of what onnxruntime asks for, these are for its tools: running a model takes none of them.
+ONNXRUNTIME_WITHOUT := flatbuffers packaging protobuf
+# The converters take these from the project whose model they convert.
+PROJECTS_OWN := cloudpickle joblib narwhals numpy scikit-learn scipy threadpoolctl
+
 lock: ## write all requirements.txt anew
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  --extra pipeline --extra airflow --extra embedded pyproject.toml -o requirements.txt
@@ -67,7 +72,11 @@ lock: ## write all requirements.txt anew
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  -c requirements.txt docker/airflow/requirements.in -o docker/airflow/requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+	  $(addprefix --no-emit-package ,$(ONNXRUNTIME_WITHOUT)) \
 	  --generate-hashes include/modelyard/serving/requirements.in -o include/modelyard/serving/requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+	  $(addprefix --no-emit-package ,$(PROJECTS_OWN)) \
+	  --generate-hashes include/modelyard/compilation/requirements.in -o include/modelyard/compilation/requirements.txt
 
 lint: $(VENV)/.installed-tests ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

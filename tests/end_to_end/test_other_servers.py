@@ -68,7 +68,7 @@ def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
     assert images.resolve(project.name, str(version.version)) == version.image_digest
     assert version.image_digest is not None
     kinds = [layer.kind for layer in images.pull(project.name, version.image_digest).layers]
-    assert kinds == [None, None, "environment", "server", "interpreter", "project", "model"]
+    assert kinds == [None, None, "server", "interpreter", "model"]  # compiled
     with Store.open(machine.store) as embedded:
         assert project.name not in embedded.versions.names()
     answer = httpx.post(f"{deployed['address']}/predict", json=example_of(deployed["address"]))

@@ -30,9 +30,17 @@ class Scorer:
         environment: of the process; ``client.child.environment`` makes one. Its PYTHONPATH needs the client's folder
             and the project's, whose code the model may refer to.
         hidden: files and folders it shall not read.
+        module: what the process runs; another one answers for the model in another form.
     """
 
-    def __init__(self, python: Path, model: Path, environment: Mapping[str, str], hidden: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        python: Path,
+        model: Path,
+        environment: Mapping[str, str],
+        hidden: Sequence[Path],
+        module: str = "modelyard.client.worker",
+    ) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._connection = ours
@@ -40,7 +48,7 @@ class Scorer:
                 python,
                 "-P",
                 "-m",
-                "modelyard.client.worker",
+                module,
                 model,
                 "--fd",
                 str(theirs.fileno()),

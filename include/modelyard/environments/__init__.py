@@ -1,6 +1,6 @@
 """Environments: what a project's lock file says, built, kept as an image layer, and unpacked where it is used."""
 
-from modelyard.environments.ensure import ensure, ensure_runner, ensure_server, python_of
+from modelyard.environments.ensure import ensure, ensure_converters, ensure_runner, ensure_server, python_of
 from modelyard.environments.lock import Lock, Pin, differences, find_lock, read_lock
 from modelyard.environments.reference import EnvironmentRef, layer_of
 
@@ -10,6 +10,7 @@ __all__ = [
     "Pin",
     "differences",
     "ensure",
+    "ensure_converters",
     "ensure_runner",
     "ensure_server",
     "find_lock",

@@ -72,6 +72,18 @@ def ensure_runner(images: ImageStore, home: Path, progress: Progress) -> Environ
     return _ensure(_Recipe("runner", lock, lock.digest, {}), images, home, progress)
 
 
+def ensure_converters(images: ImageStore, home: Path, progress: Progress) -> EnvironmentRef:
+    """Return what converts models to ONNX, built first when the store has none.
+
+    It is no environment that runs by itself: it lacks what every project with such a model has.
+
+    Raises:
+        EnvironmentBuildError: the converters cannot be installed; ImageError, Unavailable: as for :func:`ensure`.
+    """
+    lock = read_lock(Path(str(files("modelyard"))) / "compilation" / "requirements.txt")
+    return _ensure(_Recipe("converter", lock, lock.digest, {}), images, home, progress)
+
+
 def python_of(ref: EnvironmentRef, images: ImageStore, home: Path) -> Path:
     """Return the interpreter of an environment: in the image this process runs in, or unpacked on this machine.
 

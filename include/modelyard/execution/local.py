@@ -116,7 +116,7 @@ class LocalStep:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                cwd=root / "project",
+                cwd=root,
                 pass_fds=[listener.fileno()],
                 env={
                     "PATH": os.defpath,

@@ -18,7 +18,7 @@ from typing import BinaryIO, Literal, cast
 from modelyard.errors import ImageError
 from modelyard.images.compression import MEDIA_TYPES, Compression, Writer, compressing
 
-Kind = Literal["environment", "server", "interpreter", "project", "model", "runner", "code"]
+Kind = Literal["environment", "server", "interpreter", "project", "model", "runner", "code", "converter"]
 
 PARTIAL = ".partial-"  # how the names of unfinished files begin
 _DAY = 86_400.0

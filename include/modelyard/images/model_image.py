@@ -1,6 +1,7 @@
 """A model image: environment, server, project and model as layers, on a base image or on none.
 
-The first two exist already when it is built; project and model are packed here. The manifest and the config hold
+A compiled model is run by the server itself: its image has neither environment nor project. The environments exist
+already when it is built; project and model are packed here. The manifest and the config hold
 only what the content determines, so the same inputs give the same digest on any machine, any day.
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard.environments import EnvironmentRef, ensure_server, layer_of
 from modelyard.images.image import EPOCH, Image, empty
-from modelyard.images.layer import tree
+from modelyard.images.layer import Kind, tree
 from modelyard.images.paths import ROOT, SHARED
 from modelyard.images.store import ImageStore
 
@@ -36,6 +37,7 @@ def build_model_image(
     log: Callable[[str], None],
     created: datetime | None = None,
     base: Base | None = None,
+    compiled: bool = False,
 ) -> Image:
     """Build a model image; nothing of it is in a repository before it is pushed.
 
@@ -49,17 +51,19 @@ def build_model_image(
         log: given a line a layer.
         created: the commit's time, None for 1970: never the time of the build.
         base: what is below; None for an image that this machine's interpreter runs.
+        compiled: the model directory holds the compiled model, and needs nothing of the project.
 
     Raises:
         EnvironmentBuildError: the base has another Python than the environment.
         ImageError, EnvironmentBuildError, Unavailable: see ``ensure_server``.
     """
     server = ensure_server(images, home, log, python=environment.python)
+    kinds: tuple[Kind, ...] = ("server",) if compiled else SHARED
     layers = [
-        layer_of(environment, images),
+        *([] if compiled else [layer_of(environment, images)]),
         layer_of(server, images),
-        *([] if base is None else [images.pack(base.entries(environment, SHARED), "interpreter")]),
-        images.pack(tree(project, f"{ROOT}/project", _is_cache), "project"),
+        *([] if base is None else [images.pack(base.entries(environment, kinds), "interpreter")]),
+        *([] if compiled else [images.pack(tree(project, f"{ROOT}/project", _is_cache), "project")]),
         images.pack(tree(model, f"{ROOT}/model"), "model"),
     ]
     for layer in layers:
@@ -80,7 +84,7 @@ def _run_config(labels: dict[str, str]) -> dict[str, Any]:
     server = f"/{ROOT}/server/bin/python"
     return {
         "User": USER,
-        "WorkingDir": f"/{ROOT}/project",
+        "WorkingDir": f"/{ROOT}",
         "Env": ["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
         "Entrypoint": [server, "-I", "-m", "modelyard.serving", "--root", f"/{ROOT}"],
         "Cmd": [],

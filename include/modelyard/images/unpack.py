@@ -39,7 +39,7 @@ def unpack(image: Image, folder: Path) -> None:
 
 
 def unpack_model_image(images: ImageStore, repository: str, digest: str, home: Path) -> Path:
-    """Return the folder of a model image on this machine, ready to run: ``environment server project model`` in it.
+    """Return the folder of a model image on this machine, ready to run: a folder in it for each kind of layer.
 
     Environments are unpacked once and shared by all images that have them; so is the image itself. Several processes
     may ask at once; one killed in the middle leaves nothing that a later one would take for whole.

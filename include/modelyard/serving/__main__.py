@@ -9,15 +9,20 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from modelyard.serving.access_log import AccessLog
 from modelyard.serving.application import Application
 from modelyard.serving.keeper import keep
-from modelyard.serving.model import Model, read_model
+from modelyard.serving.messages import NotServingError
+from modelyard.serving.model import COMPILED, Model, read_model
 from modelyard.serving.server import Server
-from modelyard.serving.worker import Pool, WorkerEndedError
+from modelyard.serving.worker import Pool
+
+if TYPE_CHECKING:
+    from modelyard.serving.compiled import Compiled
 
 # Seconds in which a load balancer learns that this process is going.
 _LEARNING = "3"
@@ -58,8 +63,8 @@ def main() -> int:
 
 async def _serve(arguments: argparse.Namespace, model: Model, listening: socket.socket, *, again: bool) -> int:
     log = AccessLog(sys.stdout.buffer, model.version)
-    pool = Pool(arguments.root, model, arguments.workers, _say, patient=again)
-    application = Application(model, pool, log, os.environ)
+    predictor = _predictor(arguments, model, again=again)
+    application = Application(model, predictor, log, os.environ)
     server = Server(application, model.headers)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,7 +75,7 @@ async def _serve(arguments: argparse.Namespace, model: Model, listening: socket.
         await server.control(arguments.control)
     else:
         await server.accept(listening)
-    starting, stopping = asyncio.create_task(pool.start()), asyncio.create_task(stop.wait())
+    starting, stopping = asyncio.create_task(predictor.start()), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
@@ -78,14 +83,23 @@ async def _serve(arguments: argparse.Namespace, model: Model, listening: socket.
             _say(f"model {model.name} version {model.version} is ready")
             await stopping
             await server.drain(accepting_for=arguments.learning if arguments.fd is None else 0)
-    except WorkerEndedError as error:
+    except NotServingError as error:
         _say(f"cannot start: {error}")
         return 1
     finally:
         starting.cancel()
-        await pool.stop()
+        await predictor.stop()
         log.flush()
     return 0
+
+
+def _predictor(arguments: argparse.Namespace, model: Model, *, again: bool) -> Pool | Compiled:
+    folder = arguments.root / "model"
+    if not (folder / COMPILED).is_file():
+        return Pool(arguments.root, model, arguments.workers, _say, patient=again)
+    from modelyard.serving.compiled import Compiled  # only here: what it imports takes a while
+
+    return Compiled(folder, model)
 
 
 def _listening(fd: int | None, host: str, port: int) -> socket.socket:

@@ -84,6 +84,10 @@ class Refused(Exception):
         super().__init__(message)
 
 
+class NotServingError(Exception):
+    """The model cannot be served, or no longer: why."""
+
+
 Handler = Callable[[Request], Response | Awaitable[Response]]
 Parse = Callable[[Request], Call]
 Predict = Callable[[Columns, int], Awaitable[Outputs]]

@@ -11,6 +11,7 @@ from modelyard.serving.messages import JSON, Columns
 from modelyard.serving.signature import Signature
 
 UNKNOWN = "unknown"
+COMPILED = Path("compiled") / "model.onnx"  # beside modelyard.json, where the model is served compiled
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from modelyard.serving.batching import Batcher
-from modelyard.serving.messages import JSON, Columns, Outputs, Refused
+from modelyard.serving.limits import processors
+from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused
 from modelyard.serving.model import Model
 
 # Lends the model's process our client without putting the server's own packages on its path: these are not the
@@ -30,6 +31,8 @@ sys.modules["modelyard"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["modelyard"])
 runpy.run_module("modelyard.client.worker", run_name="__main__", alter_sys=True)
 """
+# Without them each library takes all of the machine's processors, whatever the limit, and they stall each other.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LONGEST_WAIT = 10.0  # seconds between two starts of a worker that keeps ending
 _PATIENCE = 20.0  # seconds that requests wait for a model whose process has ended, before they are refused
@@ -38,16 +41,17 @@ _PATIENCE = 20.0  # seconds that requests wait for a model whose process has end
 _decode = json.JSONDecoder(parse_constant=lambda _: None).decode
 
 
-class WorkerEndedError(Exception):
+class WorkerEndedError(NotServingError):
     """The model's process is gone, or answers nonsense."""
 
 
 class Worker:
     """One process with the model loaded; it takes one call at a time."""
 
-    def __init__(self, root: Path, model: Model) -> None:
+    def __init__(self, root: Path, model: Model, threads: int = 1) -> None:
         self._root = root
         self._model = model
+        self._threads = str(threads)
 
     async def start(self) -> None:
         """Start the process and have it answer the golden rows: what is slow the first time is over before anyone asks.
@@ -67,6 +71,7 @@ class Worker:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=sys.stderr,  # standard output is the access log's
                     cwd=project if project.is_dir() else self._root,
+                    env=dict.fromkeys(_THREADS, self._threads) | os.environ,
                 )
             except OSError as error:
                 ours.close()
@@ -144,6 +149,7 @@ class Pool:
         self._root = root
         self._model = model
         self._count = count
+        self._threads = max(1, processors() // count)
         self._log = log
         self._batcher = Batcher()
         self._tasks: list[asyncio.Task[None]] = []
@@ -176,7 +182,7 @@ class Pool:
         """
         if not self._refusing:
             self._be_patient()
-        workers = [Worker(self._root, self._model) for _ in range(self._count)]
+        workers = [Worker(self._root, self._model, self._threads) for _ in range(self._count)]
         started = await asyncio.gather(*(worker.start() for worker in workers), return_exceptions=True)
         errors = [result for result in started if isinstance(result, BaseException)]
         if errors:
@@ -225,7 +231,7 @@ class Pool:
             while True:
                 await asyncio.sleep(wait)
                 wait = min(_LONGEST_WAIT, wait * 2 or 0.5)
-                worker = Worker(self._root, self._model)
+                worker = Worker(self._root, self._model, self._threads)
                 try:
                     await worker.start()
                 except WorkerEndedError as ended:

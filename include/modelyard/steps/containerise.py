@@ -27,8 +27,10 @@ def run(context: StepContext) -> Containerised:
     validated = context.result(Validated)
     project = context.unpack_project(version.project_digest)
     model = context.workdir / "model"
-    context.store.artifacts.fetch_tree(version.model, model)
-    if validated.compiled is not None:
+    if validated.compiled is None:
+        context.store.artifacts.fetch_tree(version.model, model)
+    else:
+        context.store.artifacts.fetch_tree([version.file("modelyard.json")], model)
         context.store.artifacts.fetch_tree([ArtifactFile(**file) for file in validated.compiled], model / "compiled")
     environment = EnvironmentRef(**prepared.environment)
     built = build_model_image(
@@ -41,6 +43,7 @@ def run(context: StepContext) -> Containerised:
         created=version.committed_at,
         log=context.log,
         base=_base(context, environment),
+        compiled=validated.compiled is not None,
     )
     repository = f"staging/{context.run.model}"
     context.claim.check()

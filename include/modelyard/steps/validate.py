@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from modelyard.client.convert import FLAVORS
+from modelyard.compilation import Compilation, Converter, Transcript, ask_golden, compile_model
+from modelyard.environments import ensure_converters, ensure_server, python_of
 from modelyard.errors import GateFailed
+from modelyard.images.interpreter import Interpreter
 from modelyard.project import Project
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Prepared, Validated
@@ -40,11 +45,14 @@ def run(context: StepContext) -> Validated:
     evaluation = [data for data in version.data if data.role == "evaluation"]
     python = context.python(prepared.environment)
 
+    transcript = Transcript(context.workdir / "transcript.jsonl")
     with suites.running(folder, version.data, files, context.hidden, context.workdir / "suites") as running:
-        with loaded(python, model, folder, context.hidden, context.workdir) as candidate:
+        with loaded(python, model, folder, context.hidden, context.workdir) as model_itself:
+            candidate = replace(model_itself, ask=transcript.of(model_itself.ask))
             scored = [score_on(data, files[data.name], candidate, list(wanted), context.log) for data in evaluation]
             name, predictions = _critical(project, folder)
             replayed = critical.replay(predictions, candidate.ask)
+            ask_golden(candidate, json.loads((model / _FACTS).read_bytes())["golden"])
         production = _in_production(context, version, evaluation, files, list(wanted))
         checked = running.results()
         docs = running.docs
@@ -58,7 +66,11 @@ def run(context: StepContext) -> Validated:
     if replayed:
         table.append(critical.gate(replayed, name))
 
-    facts = report.facts(version, context.run.settings, table, checked, scored, production, replayed)
+    compiled = None
+    if all(gate.passed for gate in table):
+        compiled = _compile(context, python, model, folder, transcript)
+        context.log(compiled.sentence())
+    facts = report.facts(version, context.run.settings, table, checked, scored, production, replayed, compiled)
     kept = _keep(context, version, facts, docs)
     _decide(context, version, table)
     return Validated(
@@ -68,8 +80,33 @@ def run(context: StepContext) -> Validated:
         live=facts["live"],
         compared_with=facts["compared_with"],
         not_compared=facts["not_compared"],
-        compiled=None,
+        compiled=_compiled_files(context, compiled),
     )
+
+
+def _compile(context: StepContext, python: Path, model: Path, project: Path, transcript: Transcript) -> Compilation:
+    """Convert the model with converters of our own, and have it proved by the very environment that would serve it."""
+    flavor = json.loads((model / _FACTS).read_bytes())["flavor"]
+    if flavor not in FLAVORS:
+        return Compilation(None, 0, f"a model of flavor '{flavor}' has no compiled form.")
+    images, home, workdir = context.images, context.home, context.workdir
+    converters = python_of(ensure_converters(images, home, context.log), images, home)
+    version = Interpreter.of_this_machine().python
+    where = Converter(
+        python=python,
+        code=[workdir / "client", project],
+        packages=converters.parents[1] / "lib" / f"python{version}" / "site-packages",
+        server=python_of(ensure_server(images, home, context.log, version), images, home),
+        hidden=context.hidden,
+    )
+    return compile_model(model, transcript, where, workdir / "compiled", context.log)
+
+
+def _compiled_files(context: StepContext, compiled: Compilation | None) -> list[report.JSON] | None:
+    if compiled is None or compiled.folder is None:
+        return None
+    files = sorted(compiled.folder.iterdir())
+    return [asdict(context.store.artifacts.put_file(path)) for path in files]
 
 
 def _critical(project: Project, folder: Path) -> tuple[str, list[critical.CriticalPrediction]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelyard.store.records import ModelVersion
 from modelyard.validation import pictures
@@ -12,6 +12,9 @@ from modelyard.validation.gates import Gate, InProduction, figure
 from modelyard.validation.metrics import METRICS, Score
 from modelyard.validation.scoring import Scored
 from modelyard.validation.suites import SuiteResult
+
+if TYPE_CHECKING:
+    from modelyard.compilation import Compilation
 
 JSON = dict[str, Any]
 
@@ -24,6 +27,7 @@ def facts(
     scored: Sequence[Scored],
     production: InProduction,
     critical: Sequence[CriticalResult],
+    compiled: Compilation | None = None,
 ) -> JSON:
     """Return everything the report says, as plain JSON.
 
@@ -35,6 +39,7 @@ def facts(
         scored: the version on each evaluation data set.
         production: the version it would replace, on the same.
         critical: what became of each critical prediction.
+        compiled: what became of its compilation; None when it was not tried, since a gate refuses.
     """
     suite_of = {suite.data: suite for suite in suites}
     return {
@@ -70,6 +75,7 @@ def facts(
         ],
         "scores": [_scores(result, (production.scored or {}).get(result.data)) for result in scored],
         "critical": [result.to_json() for result in critical],
+        "compiled": None if compiled is None else compiled.to_json(),
     }
 
 

@@ -110,7 +110,7 @@ def test_manifest_and_config_hold_what_the_content_determines(layout: Layout, tm
     config = image.parsed_config
     assert config["created"] == "2026-01-02T03:04:05Z"
     assert config["config"]["User"] == "65532:65532"
-    assert config["config"]["WorkingDir"] == "/opt/modelyard/project"
+    assert config["config"]["WorkingDir"] == "/opt/modelyard"
     assert config["config"]["ExposedPorts"] == {"8080/tcp": {}}
     assert config["config"]["Entrypoint"] == [
         *("/opt/modelyard/server/bin/python", "-I", "-m", "modelyard.serving", "--root", "/opt/modelyard")
@@ -120,6 +120,12 @@ def test_manifest_and_config_hold_what_the_content_determines(layout: Layout, tm
     assert annotations["io.modelyard.lock"] == environment.lock_digest
     assert [layer.kind for layer in image.layers] == ["environment", "server", "project", "model"]
     assert len(config["history"]) == len(config["rootfs"]["diff_ids"]) == 4
+
+
+def test_the_image_of_a_compiled_model_holds_nothing_of_the_project(layout: Layout, tmp_path: Path) -> None:
+    image, _ = build(layout, tmp_path, compiled=True)
+
+    assert [layer.kind for layer in image.layers] == ["server", "model"]
 
 
 def test_the_server_has_nothing_of_modelyard_but_server_and_client(layout: Layout, tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fixtures_compilation import Workshop
 
 from modelyard.client.model import write_model
 from modelyard.errors import GateFailed, ProjectError, Unavailable
-from modelyard.images import open_images
+from modelyard.images.layout import Layout
 from modelyard.project import Project
 from modelyard.sources import tree_tar
 from modelyard.steps import validate
@@ -38,8 +39,8 @@ class HereContext(StepContext):
 class Bench:
     """A store with versions of one model, and the step that judges them."""
 
-    def __init__(self, store: Store, address: StoreAddress, folder: Path) -> None:
-        self.store, self.address, self.folder = store, address, folder
+    def __init__(self, store: Store, address: StoreAddress, folder: Path, home: Path) -> None:
+        self.store, self.address, self.folder, self.home = store, address, folder, home
         self.runs = 0
         self.log: list[str] = []
         self.data: tuple[DataFingerprint, ...] = ()
@@ -47,7 +48,7 @@ class Bench:
         self.project.mkdir()
         (self.project / "train.py").write_text("")
 
-    def register(self, good: bool = True, **changes: Any) -> ModelVersion:
+    def register(self, good: bool = True, estimator: Any = None, **changes: Any) -> ModelVersion:
         """Register a version: a good one knows all columns, a poor one asks a single question."""
         from sklearn.datasets import load_wine
         from sklearn.tree import DecisionTreeClassifier
@@ -56,7 +57,8 @@ class Bench:
         table = load_wine(as_frame=True)
         frame = table.data[COLUMNS].astype({"alcohol": "float64"})
         labels = table.target_names[table.target]
-        model = DecisionTreeClassifier(random_state=0, max_depth=None if good else 1).fit(frame, labels)
+        model = estimator or DecisionTreeClassifier(random_state=0, max_depth=None if good else 1)
+        model.fit(frame, labels)
         folder = self.folder / f"model-{self.runs}"
         folder.mkdir()
         write_model(folder, model, frame[:3])
@@ -132,11 +134,11 @@ class Bench:
         return validate.run(
             HereContext(
                 store=self.store,
-                images=open_images(self.address, self.folder),
+                images=Layout(self.home / "images"),
                 run=run,
                 claim=self.claim(run, "validate"),
                 workdir=workdir,
-                home=self.folder,
+                home=self.home,
                 beside=beside or {},
                 git=None,
                 log=self.log.append,
@@ -193,8 +195,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(store: Store, store_address: StoreAddress, tmp_path: Path) -> Bench:
-    return Bench(store, store_address, tmp_path)
+def bench(store: Store, store_address: StoreAddress, tmp_path: Path, workshop: Workshop) -> Bench:
+    return Bench(store, store_address, tmp_path, workshop.home)
 
 
 def expect(bench: Bench, name: str, low: float, high: float) -> None:
@@ -226,10 +228,13 @@ def test_a_good_version_passes_everything(bench: Bench) -> None:
         ("accuracy against production", True),
         ("critical predictions", True),
     ]
-    assert (result.version, result.compared_with, result.compiled) == (version.version, None, None)
+    assert (result.version, result.compared_with) == (version.version, None)
+    assert [file["path"] for file in result.compiled or []] == ["model.onnx"]
     assert "accuracy against production" in "\n".join(bench.log)
     report = bench.report(version)
     assert report["passed"] is True
+    assert report["compiled"]["used"] is True
+    assert report["compiled"]["rows"] > 178  # all of the evaluation data, and the golden rows
     assert report["scores"][0]["confusion"]["labels"] == ["class_0", "class_1", "class_2"]
     page = bench.store.artifacts.read(result.report["html"]).decode()
     assert "<script" not in page
@@ -238,6 +243,23 @@ def test_a_good_version_passes_everything(bench: Bench) -> None:
     docs = bench.store.artifacts.read(result.report["data_docs"]).decode()
     assert '<h1 id="wines">' in docs
     assert "alcohol" in docs
+
+
+def test_a_model_without_a_compiled_form_passes_and_the_report_says_why(bench: Bench) -> None:
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    version = bench.register(estimator=make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()))
+    result = bench.validate(version)
+    assert result.compiled is None
+    report = bench.report(version)
+    assert report["compiled"]["used"] is False
+    assert "FunctionTransformer" in report["compiled"]["why"]
+    page = bench.store.artifacts.read(result.report["html"]).decode()
+    assert "Served as it is: " in page
+    assert any(line.startswith("Served as it is: ") for line in bench.log)
 
 
 def test_bad_data_refuse_and_are_told_with_the_rest(bench: Bench) -> None:
@@ -330,7 +352,7 @@ def test_a_protected_environment_takes_no_other_packages_than_locked(bench: Benc
 def test_without_gates_any_version_passes_with_a_warning(bench: Bench) -> None:
     version = bench.register()
     assert bench.validate(version).gates == []
-    assert bench.log == [f"Warning: no gate stands before wine:{version.version}: any version passes"]
+    assert f"Warning: no gate stands before wine:{version.version}: any version passes" in bench.log
     page = bench.store.artifacts.read(bench.report_digest(version)).decode()
     assert "has no gates" in page
 

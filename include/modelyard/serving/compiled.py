@@ -1,0 +1,220 @@
+"""A compiled model: ``model/compiled/model.onnx``, run by onnxruntime in this process, without the project's packages.
+
+``python -I -m modelyard.serving.compiled MODEL_DIR --fd N`` answers on a socket instead, as ``modelyard.client.worker``
+does for the model itself: so that the two can be compared before one serves for the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+
+from modelyard.client import frames
+from modelyard.serving.limits import processors
+from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused
+from modelyard.serving.model import COMPILED, Model, read_model
+from modelyard.serving.signature import Field
+
+METADATA = "modelyard"
+# What a thread of its own is worth: a shorter call is sooner over than handed on.
+_INLINE_SECONDS = 0.001
+_MOST_WAITING = 1024
+_WARM_ROWS, _WARM_CALLS = 128, 5
+_KINDS: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": np.object_,
+}
+_ANSWERS = {"BO": np.dtype(np.bool_), "IN": np.dtype(np.int64), "UI": np.dtype(np.uint64), "FP": np.dtype(np.float64)}
+
+
+class CompiledError(NotServingError):
+    """The file is no compiled model of this signature."""
+
+
+class Session:
+    """The model in onnxruntime: columns in, outputs out, in the caller's thread and no other."""
+
+    def __init__(self, folder: Path, model: Model) -> None:
+        options = onnxruntime.SessionOptions()
+        # One call, one thread: calls run beside each other, never against each other.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            session = onnxruntime.InferenceSession(str(folder / COMPILED), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no common class but this
+            raise CompiledError(f"onnxruntime cannot load {COMPILED}: {error}") from error
+        self._run = session._sess.run  # what its public `run` calls, after checks that the signature has made already
+        self._inputs = _inputs(session, model)
+        self._fields = model.signature.outputs
+        names = [output.name for output in session.get_outputs()]
+        if len(names) < len(self._fields):
+            raise CompiledError(f"{COMPILED} has outputs {', '.join(names)}; the signature has {len(self._fields)}")
+        self._names = names[: len(self._fields)]
+
+    def predict(self, columns: Columns, rows: int) -> Outputs:
+        """Answer checked columns.
+
+        Raises:
+            Refused: 422, the model cannot answer these rows.
+        """
+        try:
+            with np.errstate(over="raise"):  # a number too large for 32 bits is refused, where it would be infinite
+                feed = {name: _array(columns, names, kind) for name, names, kind in self._inputs}
+            found = self._run(self._names, feed, None)
+        except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+            raise Refused(422, f"the model cannot answer this input: {error}") from error
+        except Exception as error:
+            if type(error).__module__.startswith("onnxruntime"):
+                raise Refused(422, f"the model cannot answer this input: {error}") from error
+            raise
+        return {field.name: _values(field, array, rows) for field, array in zip(self._fields, found, strict=True)}
+
+
+def _inputs(session: Any, model: Model) -> list[tuple[str, list[str], Any]]:
+    given = session.get_inputs()
+    try:
+        columns = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
+    except (KeyError, ValueError) as error:
+        raise CompiledError(f"{COMPILED} does not say which columns its inputs are") from error
+    if len(columns) != len(given) or sorted(name for names in columns for name in names) != sorted(
+        model.signature.names
+    ):
+        raise CompiledError(f"{COMPILED} takes other columns than the signature")
+    return [(one.name, names, _KINDS[one.type]) for one, names in zip(given, columns, strict=True)]
+
+
+def _array(columns: Columns, names: list[str], kind: Any) -> Any:
+    if len(names) > 1:
+        # Rows of one array, seen as columns: quicker than to stack arrays of one column each.
+        return np.array([columns[name] for name in names], kind).T
+    array = np.array(columns[names[0]], kind)
+    return array if array.ndim > 1 else array.reshape(-1, 1)
+
+
+def _values(field: Field, array: Any, rows: int) -> list[Any]:
+    if array.ndim != len(field.shape) + 1:
+        array = array.reshape((rows, *field.shape))
+    kind = _ANSWERS.get(field.datatype[:2])
+    if kind is not None and array.dtype.kind != kind.kind:
+        array = array.astype(kind)  # labels that are truth values or fractions come as whole numbers
+    values: list[Any] = array.tolist()
+    return values
+
+
+class Compiled:
+    """Answers from a compiled model: at once, or by a thread when that would hold up others for long.
+
+    What waits for a thread is bounded; there is nothing to batch, since a call costs microseconds.
+    """
+
+    restarts = 0
+
+    def __init__(self, folder: Path, model: Model) -> None:
+        self._folder = folder
+        self._model = model
+        self._session: Session | None = None
+        self._threads = ThreadPoolExecutor(processors(), "model")
+        self._inline_rows = 0
+        self.waiting = 0
+
+    @property
+    def ready(self) -> bool:
+        """It is loaded, and has answered the golden rows."""
+        return self._session is not None
+
+    async def start(self) -> None:
+        """Load the model and have it answer the golden rows.
+
+        Raises:
+            CompiledError: it can't be loaded, or can't answer them.
+        """
+        self._session = await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+
+    async def stop(self) -> None:
+        """Take no more calls."""
+        self._session = None
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def predict(self, columns: Columns, rows: int) -> Outputs:
+        """Answer checked columns; raises Refused: 503 when too many wait, and what the model cannot answer."""
+        session = self._session
+        if session is None:
+            raise Refused(503, "the model is being loaded", headers=(("retry-after", "1"),))
+        if rows <= self._inline_rows:
+            return session.predict(columns, rows)
+        if self.waiting >= _MOST_WAITING:
+            raise Refused(503, "too many requests are waiting for the model", headers=(("retry-after", "1"),))
+        self.waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, session.predict, columns, rows)
+        finally:
+            self.waiting -= 1
+
+    def _load(self) -> Session:
+        session = Session(self._folder, self._model)
+        golden = self._model.golden
+        many = {name: (values * _WARM_ROWS)[:_WARM_ROWS] for name, values in golden.items()}
+        one = {name: values[:1] for name, values in golden.items()}
+        try:
+            session.predict(golden, len(next(iter(golden.values()))))
+            call = min(_seconds(session, one, 1) for _ in range(_WARM_CALLS))
+            batch = min(_seconds(session, many, _WARM_ROWS) for _ in range(_WARM_CALLS))
+        except Refused as refused:
+            raise CompiledError(f"it does not answer the golden rows: {refused}") from refused
+        row = max(batch - call, 1e-9) / (_WARM_ROWS - 1)
+        self._inline_rows = int((_INLINE_SECONDS - call) / row)
+        return session
+
+
+def _seconds(session: Session, columns: Columns, rows: int) -> float:
+    began = time.perf_counter()
+    session.predict(columns, rows)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Answer on a socket until the other side ends it."""
+    parser = argparse.ArgumentParser(prog="modelyard.serving.compiled")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--fd", type=int, required=True)
+    arguments = parser.parse_args()
+    with socket.socket(fileno=arguments.fd) as connection:
+        model = read_model(arguments.model, os.environ)
+        session: Session | CompiledError
+        try:
+            session = Session(arguments.model, model)
+        except CompiledError as error:
+            session = error
+        while (request := frames.receive(connection)) is not None:
+            frames.send(connection, _answer(session, model, request))
+
+
+def _answer(session: Session | CompiledError, model: Model, request: JSON) -> JSON:
+    if isinstance(session, CompiledError):
+        return {"error": str(session)}
+    columns: Columns = request.get("columns") or {model.signature.inputs[0].name: request["tensor"]["data"]}
+    try:
+        columns = model.signature.check(columns)
+        outputs = session.predict(columns, len(next(iter(columns.values()))))
+    except Refused as refused:
+        return {"error": refused.message}
+    # As a client sees it: NaN is null.
+    return {"outputs": msgspec.json.decode(msgspec.json.encode(outputs))}
+
+
+if __name__ == "__main__":
+    main()

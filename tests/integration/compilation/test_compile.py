@@ -1,0 +1,155 @@
+"""Real models, real converters, the real server's environment: who is compiled, and who is served as it is."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fixtures_compilation import HOUSES, Workshop
+
+from modelyard.client.plain import cells
+from modelyard.compilation import Compilation, Transcript, ask_golden, compile_model
+from modelyard.compilation.compile import compare
+from modelyard.validation.candidate import loaded
+
+WINE = """
+from sklearn.datasets import load_wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+table = load_wine(as_frame=True)
+X, y = table.data, table.target_names[table.target]
+example = X[:5]
+"""
+HOUSE_PRICES = """
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+table = pd.read_csv(HOUSES / "houses.csv")
+X, y = table.drop(columns="price"), table.price
+example = X[:5]
+encoder, years = OneHotEncoder(handle_unknown="ignore"), SimpleImputer(strategy="median")
+prepared = make_column_transformer((encoder, ["district", "garden"]), (years, ["year"]), remainder="passthrough")
+"""
+BOOSTING = """
+import lightgbm, xgboost
+from sklearn.datasets import load_breast_cancer, load_diabetes
+tumors, patients = load_breast_cancer(as_frame=True), load_diabetes(as_frame=True)
+"""
+
+
+class Trial:
+    """One model, asked by its own process, and its compilation."""
+
+    def __init__(self, workshop: Workshop, folder: Path, code: str, python: Path | None = None) -> None:
+        self.folder = folder
+        self.model = workshop.write(folder, code, *filter(None, [python]))
+        self.where = workshop.where(folder, *filter(None, [python]))
+        self.transcript = Transcript(folder / "transcript.jsonl")
+        self.log: list[str] = []
+
+    def run(self, *requests: dict[str, Any]) -> Compilation:
+        facts = json.loads((self.model / "modelyard.json").read_bytes())
+        workdir = self.folder / "candidate"
+        workdir.mkdir()
+        with loaded(self.where.python, self.model, self.folder, (), workdir) as model:
+            noted = type(model)(self.transcript.of(model.ask), model.signature, model.task, model.classes)
+            ask_golden(noted, facts["golden"])
+            for request in requests:
+                noted.ask(request)
+        return compile_model(self.model, self.transcript, self.where, self.folder / "compilation", self.log.append)
+
+
+def houses() -> dict[str, Any]:
+    import pandas as pd
+
+    table = pd.read_csv(HOUSES / "houses-eval.csv").drop(columns="price")
+    return {"columns": {name: cells(table[name]) for name in table}}
+
+
+def test_numbers(workshop: Workshop, tmp_path: Path) -> None:
+    code = f"{WINE}\nmodel = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)"
+    compiled = Trial(workshop, tmp_path, code).run()
+    assert compiled.why == ""
+    assert compiled.folder is not None
+    assert [path.name for path in compiled.folder.iterdir()] == ["model.onnx"]
+    assert compiled.sentence().startswith("Served compiled (ONNX): it answers 5 rows as the model does, within a ")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "make_pipeline(prepared, GradientBoostingRegressor(random_state=0)).fit(X, y)",
+        "make_pipeline(prepared, StandardScaler(with_mean=False), LogisticRegression()).fit(X, y > y.median())",
+    ],
+)
+def test_text_whole_numbers_and_missing_ones(workshop: Workshop, tmp_path: Path, model: str) -> None:
+    compiled = Trial(workshop, tmp_path, f"{HOUSE_PRICES}\nmodel = {model}").run(houses())
+    assert (compiled.why, compiled.rows > 200) == ("", True)
+
+
+def test_a_model_that_refuses_an_unknown_text_must_go_on_to(workshop: Workshop, tmp_path: Path) -> None:
+    code = f"{HOUSE_PRICES}\nencoder.handle_unknown = 'error'\n"
+    code += "model = make_pipeline(prepared, GradientBoostingRegressor(random_state=0)).fit(X, y)"
+    trial = Trial(workshop, tmp_path, code)
+    compiled = trial.run(houses())
+    refused = [exchange.request for exchange in trial.transcript if exchange.outputs is None]
+    assert len(refused) == 2
+    if compiled.folder is None:
+        assert "answers what the model refuses" in compiled.why
+    else:
+        assert compare(compiled.folder.parent, trial.transcript, trial.where, tmp_path / "again") == ""
+
+
+def test_without_a_converter_the_reason_is_told(workshop: Workshop, tmp_path: Path) -> None:
+    code = f"{WINE}\nimport numpy as np\n"
+    code += "model = make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()).fit(X, y)"
+    compiled = Trial(workshop, tmp_path, code).run()
+    assert compiled.folder is None
+    assert "FunctionTransformer" in compiled.why
+    assert compiled.sentence().startswith("Served as it is: ")
+
+
+def test_a_model_altered_after_its_conversion_is_not_used(workshop: Workshop, tmp_path: Path) -> None:
+    """One weight of the file, a hundredth larger."""
+    code = f"{WINE}\nmodel = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)\n"
+    code += f"Path({str(tmp_path / 'weight')!r}).write_text(repr(float(model[-1].coef_[0][0])))"
+    trial = Trial(workshop, tmp_path, code)
+    compiled = trial.run()
+    assert compiled.folder is not None
+    file = compiled.folder / "model.onnx"
+    weight = float((tmp_path / "weight").read_text())
+    before = file.read_bytes()
+    assert before.count(struct.pack("<d", weight)) == 1
+    file.write_bytes(before.replace(struct.pack("<d", weight), struct.pack("<d", weight * 1.01)))
+    found = compare(compiled.folder.parent, trial.transcript, trial.where, tmp_path / "again")
+    assert found.startswith("answers probability [")
+    file.write_bytes(before[:-100])
+    broken = compare(compiled.folder.parent, trial.transcript, trial.where, tmp_path / "broken")
+    assert "onnxruntime cannot load" in broken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "example"),
+    [
+        ("xgboost.XGBClassifier(n_estimators=50).fit(tumors.data, tumors.target)", "tumors.data[:5]"),
+        ("xgboost.XGBRegressor(n_estimators=50).fit(patients.data, patients.target)", "patients.data[:5]"),
+        ("lightgbm.LGBMClassifier(n_estimators=50, verbose=-1).fit(tumors.data, tumors.target)", "tumors.data[:5]"),
+        (
+            "lightgbm.LGBMRegressor(n_estimators=50, verbose=-1).fit(patients.data, patients.target)",
+            "patients.data[:5]",
+        ),
+    ],
+)
+def test_gradient_boosting(workshop: Workshop, boosting_python: Path, tmp_path: Path, model: str, example: str) -> None:
+    trial = Trial(workshop, tmp_path, f"{BOOSTING}\nmodel = {model}\nexample = {example}", boosting_python)
+    compiled = trial.run()
+    assert (compiled.why, compiled.folder is not None) == ("", True), trial.log
