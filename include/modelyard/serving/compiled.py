@@ -6,10 +6,16 @@ does for the model itself: so that the two can be compared before one serves for
 
 from __future__ import annotations
 
+import os
+
+# As both libraries are loaded: onnxruntime reports its use to its makers, by a thread of its own, and NumPy starts
+# threads for products of matrices, which nothing here asks it for. A process without threads can be forked.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import argparse
 import asyncio
 import json
-import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
