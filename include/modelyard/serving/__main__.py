@@ -29,6 +29,7 @@ from modelyard.serving.worker import Pool
 
 if TYPE_CHECKING:
     from modelyard.serving.compiled import Compiled
+    from modelyard.serving.tracing import TraceSettings
 
 # Seconds in which a load balancer learns that this process is going.
 _LEARNING = "3"
@@ -60,17 +61,20 @@ def main() -> int:
         controlling = _controlling(arguments.control)
         limits = Limits.from_environment(os.environ)
         tokens = Tokens.taken_from(os.environ)
+        tracing = _tracing(model)
     except (OSError, ValueError, KeyError) as error:
         _say(f"cannot start: {error}")
         return 1
-    if tokens.demanded:
+    if tokens.demanded or (tracing is not None and tracing.headers):
         _hide()
     compiled = (arguments.root / "model" / COMPILED).is_file()
     board = Board(max(1, arguments.workers) if compiled else 1)  # else a pool of workers is behind the one process
     board.wanted = controlling is None
 
     def serve(_number: int, again: bool) -> int:
-        code: int = uvloop.run(_serve(arguments, model, board, listening, controlling, tokens, limits, again=again))
+        code: int = uvloop.run(
+            _serve(arguments, model, board, listening, controlling, tokens, limits, tracing, again=again)
+        )
         return code
 
     if board.processes > 1:
@@ -88,24 +92,30 @@ async def _serve(
     controlling: socket.socket | None,
     tokens: Tokens,
     limits: Limits,
+    tracing: TraceSettings | None,
     *,
     again: bool,
 ) -> int:
     log = AccessLog(sys.stdout.buffer, model.version, board)
     metrics = Metrics(model, board)
     predictor = _predictor(arguments, model, board, metrics, limits, again=again)
-    application = Application(model, predictor, log, os.environ, metrics, tokens, limits)
+    tracer = None
+    if tracing is not None:
+        from modelyard.serving.tracing import Tracer
+
+        tracer = Tracer(tracing, model, _say)
+    application = Application(model, predictor, log, os.environ, metrics, tokens, limits, tracer)
     server = Server(application, model.headers, board)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(CHANGED, lambda: server.run(server.follow(listening)))
     # A compiled model that is loaded again takes connections when it can answer: until then the others do.
     at_once = not again or isinstance(predictor, Pool)
     if controlling is not None:
-        application.private["/control/accept"] = lambda: _have_all(board, True)
-        application.private["/control/pause"] = lambda: _have_all(board, False)
+        application.private["/control/accept"] = lambda: _have_all(board, server, True)
+        application.private["/control/pause"] = lambda: _have_all(board, server, False)
         await server.control(controlling)
-    loop.add_signal_handler(CHANGED, lambda: server.run(server.follow(listening)))
     if at_once:
         await server.follow(listening)
     starting, stopping = asyncio.create_task(predictor.start()), asyncio.create_task(stop.wait())
@@ -117,7 +127,6 @@ async def _serve(
             if predictor.ready:  # the last process says so for all
                 _say(f"model {model.name} version {model.version} is ready")
             await stopping
-            loop.remove_signal_handler(CHANGED)
             await server.drain(accepting_for=arguments.learning if arguments.fd is None else 0)
     except NotServingError as error:
         _say(f"cannot start: {error}")
@@ -125,15 +134,17 @@ async def _serve(
     finally:
         starting.cancel()
         await predictor.stop()
+        if tracer is not None:
+            await tracer.stop()
         log.flush()
     return 0
 
 
-async def _have_all(board: Board, take: bool) -> None:
+async def _have_all(board: Board, server: Server, take: bool) -> None:
     """Have all processes take connections, or none, and return when they do."""
     board.wanted = take
     os.kill(os.getpid(), CHANGED)
-    while not board.all_do:  # noqa: ASYNC110 - the others are processes
+    while not (board.all_do or server.draining):  # noqa: ASYNC110 - the others are processes
         await asyncio.sleep(0.001)
 
 
@@ -154,6 +165,14 @@ def _predictor(
     from modelyard.serving.compiled import Compiled  # only here: what it imports takes a while
 
     return Compiled(folder, model, board, metrics, limits.answer_seconds)
+
+
+def _tracing(model: Model) -> TraceSettings | None:
+    if not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
+        return None
+    from modelyard.serving.tracing import TraceSettings  # only here: few need it, and it takes a while
+
+    return TraceSettings.taken_from(os.environ, model)
 
 
 def _controlling(path: str | None) -> socket.socket | None:

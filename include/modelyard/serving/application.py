@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import modelyard
 from modelyard.serving import openapi, pages
@@ -27,6 +27,9 @@ from modelyard.serving.messages import (
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import Model
 from modelyard.serving.tokens import Tokens
+
+if TYPE_CHECKING:  # loaded only when it is configured
+    from modelyard.serving.tracing import Tracer
 
 _WHO = "www-authenticate"
 
@@ -62,7 +65,9 @@ class Application:
         metrics: Metrics | None = None,
         tokens: Tokens | None = None,
         limits: Limits | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         environment = environment or {}
         self.limits = limits or Limits()
         self._tokens = tokens or Tokens()
@@ -82,6 +87,7 @@ class Application:
             await self.private[request.path]()
             return Response(200, b"{}")
         started = time.perf_counter()
+        span = None if self._tracer is None else self._tracer.begin(request)
         self._metrics.begun()
         try:
             if self._tokens.demanded:
@@ -97,6 +103,8 @@ class Application:
         finally:
             self._metrics.ended()
         self.note(request, response, time.perf_counter() - started)
+        if span is not None and self._tracer is not None and not request.private:
+            self._tracer.end(span, request, response, self._metrics.route(request.path))
         return response
 
     def note(self, request: Request, response: Response, seconds: float) -> None:

@@ -74,6 +74,10 @@ class Metrics:
         """Count it out."""
         self._gauges.mine[_IN_FLIGHT] -= 1
 
+    def route(self, path: str) -> str:
+        """Return the name that a path is counted under."""
+        return path if path in self._routes else OTHER
+
     def observe(self, path: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         statuses, latency = self._routes.get(path) or self._routes[OTHER]
