@@ -13,6 +13,7 @@ import modelyard
 from modelyard.doctor_command import doctor, doctor_probe
 from modelyard.errors import ModelyardError, Unavailable
 from modelyard.image_command import image
+from modelyard.serve_command import serve
 from modelyard.store.address import home_folder
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def main() -> None:
 
 
 main.add_command(image)
+main.add_command(serve)
 main.add_command(doctor)
 main.add_command(doctor_probe)
 

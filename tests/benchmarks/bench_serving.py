@@ -1,9 +1,10 @@
 """What a model server answers in a second: `PYTHONPATH=. python tests/benchmarks/bench_serving.py [ROUNDS]`.
 
 It needs wrk.
-The model is that of include/examples/wine: a scaler and a logistic regression, one row a request, one worker. Access
-log, metrics and checks are on. `constant` is the same stack with an answer that needs no model: the ceiling. wrk runs
-on the same machine, so that a busy one, or one of a single processor, shows less than the server can do.
+The model is that of include/examples/wine: a scaler and a logistic regression, one row a request, one worker unless
+more are named. Access log, metrics and checks are on. `constant` is the same stack with an answer that needs no model:
+the ceiling. wrk runs on the same machine, so that a busy one, or one with as few processors as there are workers, shows
+less than the server can do; what a request costs, and how the workers share it, it shows all the same.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ example = table.data[:5]
 model = make_pipeline(StandardScaler(), LogisticRegression()).fit(table.data, table.target_names[table.target])
 """
 CONNECTIONS = (1, 16, 64)
+WORKERS = {"2 workers": 2}
 
 
 @dataclass
@@ -52,7 +54,22 @@ class Measured:
     requests: dict[int, list[float]] = field(default_factory=lambda: {count: [] for count in CONNECTIONS})
     p99: dict[int, list[str]] = field(default_factory=lambda: {count: [] for count in CONNECTIONS})
     ready: list[float] = field(default_factory=list)
-    megabytes: list[float] = field(default_factory=list)
+    resident: list[float] = field(default_factory=list)
+    proportional: list[float] = field(default_factory=list)  # each shared page counted once
+    shares: list[str] = field(default_factory=list)  # of the processor time, by process
+    microseconds: dict[int, list[float]] = field(default_factory=lambda: {count: [] for count in CONNECTIONS})
+
+    @contextmanager
+    def used(self, pid: int, connections: int) -> Iterator[None]:
+        """Note the processor time that the server takes for a request meanwhile, and how its processes share it."""
+        processes = [psutil.Process(pid), *psutil.Process(pid).children()]
+        before = [sum(one.cpu_times()[:2]) for one in processes]
+        began = time.perf_counter()
+        yield
+        spent = [sum(one.cpu_times()[:2]) - cpu for one, cpu in zip(processes, before, strict=True)]
+        answered = self.requests[connections][-1] * (time.perf_counter() - began)
+        self.microseconds[connections].append(sum(spent) / answered * 1e6)
+        self.shares.append("/".join(f"{cpu / sum(spent):.0%}" for cpu in spent if cpu > 0.01 * sum(spent)))
 
 
 def make_roots(folder: Path) -> dict[str, Path]:
@@ -74,9 +91,10 @@ def make_roots(folder: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def serving(root: Path, measured: Measured) -> Iterator[str]:
-    """Serve a root; yields the address once it is ready."""
+def serving(root: Path, measured: Measured, workers: int = 1) -> Iterator[tuple[str, int]]:
+    """Serve a root; yields the address and the first process once it is ready."""
     command: list[str | Path] = [root / "server/bin/python", "-I", "-m", "modelyard.serving", "--root", root]
+    command += ["--workers", str(workers)]
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, (root / "access.log").open("w") as log:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         began = time.perf_counter()
@@ -94,9 +112,11 @@ def serving(root: Path, measured: Measured) -> Iterator[str]:
                 except urllib.error.HTTPError:
                     time.sleep(0.01)
             measured.ready.append(time.perf_counter() - began)
-            yield address
+            yield address, process.pid
             processes = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
-            measured.megabytes.append(sum(one.memory_info().rss for one in processes) / 1e6)
+            memory = [one.memory_full_info() for one in processes]
+            measured.resident.append(sum(one.rss for one in memory) / 1e6)
+            measured.proportional.append(sum(one.pss for one in memory) / 1e6)
         finally:
             process.terminate()
             process.wait()
@@ -121,8 +141,13 @@ def show(results: dict[str, Measured]) -> None:
             figures = "".join(f"{value:10,.0f}" for value in (min(found), statistics.median(found), max(found)))
             print(f"{name:<12}{connections:>3} connections {figures}   {' '.join(measured.p99[connections])}")
     for name, measured in results.items():
-        ready, megabytes = statistics.median(measured.ready), statistics.median(measured.megabytes)
-        print(f"{name:<12}ready after {ready:.2f} s, {megabytes:.0f} MB resident")
+        ready, resident = statistics.median(measured.ready), statistics.median(measured.resident)
+        costs = " ".join(f"{statistics.median(found):.0f}" for found in measured.microseconds.values())
+        print(
+            f"{name:<12}ready after {ready:.2f} s, {resident:.0f} MB resident, "
+            f"{statistics.median(measured.proportional):.0f} MB proportional, "
+            f"{costs} µs of processor a request, by process {' '.join(measured.shares)}"
+        )
 
 
 def main() -> None:
@@ -130,7 +155,7 @@ def main() -> None:
     parser.add_argument("rounds", type=int, nargs="?", default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     arguments = parser.parse_args()
-    results = {name: Measured() for name in ("compiled", "as it is", "constant")}
+    results = {name: Measured() for name in ("compiled", *WORKERS, "as it is", "constant")}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         roots = make_roots(folder)
@@ -141,10 +166,11 @@ def main() -> None:
         script.write_text(f"{header}wrk.body = [==[{body}]==]\n")
         for _ in range(arguments.rounds):
             for name, measured in results.items():
-                with serving(roots.get(name, roots["compiled"]), measured) as address:
-                    path, asked = ("/predict", script) if name in roots else ("/healthz", None)
+                with serving(roots.get(name, roots["compiled"]), measured, WORKERS.get(name, 1)) as (address, pid):
+                    path, asked = ("/healthz", None) if name == "constant" else ("/predict", script)
                     for connections in CONNECTIONS:
-                        load(address + path, connections, arguments.seconds, measured, asked)
+                        with measured.used(pid, connections):
+                            load(address + path, connections, arguments.seconds, measured, asked)
     show(results)
 
 

@@ -47,4 +47,4 @@ def main(_run, seed, data, trees, learning_rate, depth):
         if count % 10 == 0:
             _run.log_scalar("rmse", root_mean_squared_error(y_evaluation, prices), count)
     _run.log_scalar("r2", r2_score(y_evaluation, model.predict(X_evaluation)))
-    log_model(_run, model, example=X[:5])
+    log_model(_run, model, example=X[:5], training=X)

@@ -49,5 +49,5 @@ def main(_run, seed, C, test_size):
     accuracy = accuracy_score(y_evaluation, model.predict(X_evaluation))
     _run.log_scalar("accuracy", accuracy)
     _run.log_scalar("log_loss", log_loss(y_evaluation, model.predict_proba(X_evaluation)))
-    log_model(_run, model, example=X[:5])
+    log_model(_run, model, example=X[:5], training=X)
     return accuracy

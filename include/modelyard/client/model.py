@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from modelyard.client import flavors, inputs, packages, signature
+from modelyard.client import flavors, inputs, packages, profile, signature
 from modelyard.client.loaded import FACTS, LoadedModel
 from modelyard.client.observer import relay_of
 from modelyard.client.plain import cells
@@ -23,7 +23,7 @@ JSON = dict[str, Any]
 _TOLERANCE = 1e-9
 
 
-def log_model(_run: Any, model: Any, example: Any, *, flavor: str | None = None) -> None:
+def log_model(_run: Any, model: Any, example: Any, *, flavor: str | None = None, training: Any = None) -> None:
     """Save the model of this run.
 
     It is written in its library's own format, with its signature and with *golden predictions*: the example's rows and
@@ -34,6 +34,8 @@ def log_model(_run: Any, model: Any, example: Any, *, flavor: str | None = None)
         model: an estimator or pipeline of scikit-learn; or, for ``flavor="python"``, the path of a folder.
         example: a few rows as the model takes them, e.g. ``X[:5]``: a pandas frame, a NumPy array or a list of dicts.
         flavor: how it is saved and loaded; found by the model's type when not given.
+        training: the rows the model learned from, of the example's kind. How they are spread is kept (a few bins a
+            feature, not the rows), and the service counts its inputs in the same bins: drift can be seen.
 
     Raises:
         FlavorError, ExampleError: the model can't be saved, or the example doesn't describe what it takes.
@@ -41,7 +43,7 @@ def log_model(_run: Any, model: Any, example: Any, *, flavor: str | None = None)
     """
     folder = Path(tempfile.mkdtemp(prefix="modelyard-model-"))
     try:
-        write_model(folder, model, example, flavor=flavor)
+        write_model(folder, model, example, flavor=flavor, training=training)
         relay = relay_of(_run)
         if relay is None:
             kept = _keep_locally(folder, _run)
@@ -56,7 +58,7 @@ def log_model(_run: Any, model: Any, example: Any, *, flavor: str | None = None)
         shutil.rmtree(folder)
 
 
-def write_model(folder: Path, model: Any, example: Any, *, flavor: str | None = None) -> None:
+def write_model(folder: Path, model: Any, example: Any, *, flavor: str | None = None, training: Any = None) -> None:
     """Write a model directory: the flavor's files and ``modelyard.json``; see ``log_model``."""
     flavor_name = flavor or flavors.name_of(model)
     chosen = flavors.named(flavor_name)
@@ -78,6 +80,7 @@ def write_model(folder: Path, model: Any, example: Any, *, flavor: str | None = 
         "packages": packages.installed(),
         "signature": described,
         "golden": golden,
+        "profile": profile.of(training, example, described),
     }
     try:
         text = json.dumps(facts, indent=1, allow_nan=False)

@@ -20,6 +20,7 @@ from modelyard.deployment.target import JSON
 
 # A model's code runs in the server's children: nothing reaches them but what is named here, and never a credential.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+TOKENS = "tokens"  # in the service's folder: whoever asks needs one of those in it, where there is such a file
 _ANSWER_SECONDS = 30.0
 
 
@@ -92,7 +93,7 @@ class ServerProcess:
                 stdout=output_end,
                 stderr=errors_end,
                 pass_fds=[self._listening.fileno()],
-                env=server_environment(os.environ, self._model, release),
+                env=server_environment(os.environ, self._model, release) | _tokens(),
             )
         except OSError as error:
             raise ServerError(f"the server cannot be started: {error}") from error
@@ -130,8 +131,9 @@ class ServerProcess:
             if port is None
             else http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_SECONDS)
         )
+        release, token = self.release, "" if port is None else _a_token()
         try:
-            await asyncio.to_thread(smoke_test, connection, self.release.version, self.release.image_digest, golden)
+            await asyncio.to_thread(smoke_test, connection, release.version, release.image_digest, golden, token)
         except SmokeError as error:
             where = "" if port is None else " through the service"
             raise ServerError(
@@ -206,6 +208,17 @@ class ServerProcess:
 
     def _words(self) -> str:
         return "".join(f"\n    {line.decode(errors='replace')}" for line in self._tail)
+
+
+def _tokens() -> dict[str, str]:
+    """Return what tells a server who may ask it; its control socket needs no token."""
+    file = Path(TOKENS)
+    return {"MODELYARD_TOKENS_FILE": str(file.absolute())} if file.exists() else {}
+
+
+def _a_token() -> str:
+    file = Path(TOKENS)
+    return next(iter(file.read_text().split()), "") if file.exists() else ""
 
 
 def server_environment(ours: Mapping[str, str], model: str, release: Release) -> dict[str, str]:

@@ -21,8 +21,17 @@ class SmokeError(Exception):
     """What the service answered, and what it should have."""
 
 
-def smoke_test(connection: http.client.HTTPConnection, version: int, image_digest: str, golden: JSON) -> None:
+def smoke_test(
+    connection: http.client.HTTPConnection, version: int, image_digest: str, golden: JSON, token: str = ""
+) -> None:
     """Ask for a prediction of the golden rows and compare; without golden rows, only for readiness.
+
+    Args:
+        connection: to the service; it is closed in the end.
+        version: that must have answered.
+        image_digest: of its image.
+        golden: rows and answers.
+        token: for a service that asks for one.
 
     Raises:
         SmokeError: another answer, another version, or none.
@@ -30,7 +39,8 @@ def smoke_test(connection: http.client.HTTPConnection, version: int, image_diges
     method, path, body = question(golden)
     try:
         text = None if body is None else json.dumps(body)
-        connection.request(method, path, text, {} if body is None else {"content-type": "application/json"})
+        headers = {} if body is None else {"content-type": "application/json"}
+        connection.request(method, path, text, headers | ({"authorization": f"Bearer {token}"} if token else {}))
         response = connection.getresponse()
         answer = response.read()
     except (OSError, http.client.HTTPException) as error:

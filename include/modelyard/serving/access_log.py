@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 from typing import BinaryIO
 
 import msgspec
 
+from modelyard.serving.board import Board
 from modelyard.serving.messages import Request, Response
 
 _DELAY = 0.2  # seconds that a line may wait
@@ -16,8 +18,9 @@ _DELAY = 0.2  # seconds that a line may wait
 class AccessLog:
     """Collects lines and writes them every fifth of a second, and when closed."""
 
-    def __init__(self, stream: BinaryIO, version: str) -> None:
+    def __init__(self, stream: BinaryIO, version: str, board: Board | None = None) -> None:
         self._stream = stream
+        self._board = board
         self._version = version
         self._lines: list[bytes] = []
         self._encoder = msgspec.json.Encoder()
@@ -46,7 +49,10 @@ class AccessLog:
             return
         lines, self._lines = self._lines, []
         try:
-            self._stream.write(b"\n".join(lines) + b"\n")
-            self._stream.flush()
+            with (
+                nullcontext() if self._board is None else self._board.alone()
+            ):  # a pipe takes a long write in pieces, and another process's in between
+                self._stream.write(b"\n".join(lines) + b"\n")
+                self._stream.flush()
         except BrokenPipeError:
             pass

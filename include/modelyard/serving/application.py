@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import modelyard
 from modelyard.serving import openapi, pages
 from modelyard.serving.access_log import AccessLog
+from modelyard.serving.board import Board
 from modelyard.serving.contracts import inference, instances, invocations, plain
+from modelyard.serving.limits import Limits
 from modelyard.serving.messages import (
     Columns,
     Contract,
@@ -24,6 +26,12 @@ from modelyard.serving.messages import (
 )
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import Model
+from modelyard.serving.tokens import Tokens
+
+if TYPE_CHECKING:  # loaded only when it is configured
+    from modelyard.serving.tracing import Tracer
+
+_WHO = "www-authenticate"
 
 
 class Predictor(Protocol):
@@ -32,10 +40,6 @@ class Predictor(Protocol):
     @property
     def ready(self) -> bool:
         """It can answer now."""
-
-    @property
-    def waiting(self) -> int:
-        """Requests in its queue."""
 
     @property
     def restarts(self) -> int:
@@ -53,16 +57,29 @@ class Application:
     """
 
     def __init__(
-        self, model: Model, predictor: Predictor, log: AccessLog, environment: Mapping[str, str] | None = None
+        self,
+        model: Model,
+        predictor: Predictor,
+        log: AccessLog,
+        environment: Mapping[str, str] | None = None,
+        metrics: Metrics | None = None,
+        tokens: Tokens | None = None,
+        limits: Limits | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
+        environment = environment or {}
+        self.limits = limits or Limits()
+        self._tokens = tokens or Tokens()
         self._model = model
         self._predictor = predictor
         self._log = log
-        self._metrics = Metrics(model)
+        self._metrics = metrics or Metrics(model, Board())
         self.private: dict[str, Callable[[], Awaitable[None]]] = {}
         self._routes: dict[tuple[str, str], Handler] = {}
-        self._add_routes(environment or {})
-        self._paths = {path for _, path in self._routes}
+        self._add_routes(environment)
+        self._open = _open_routes(model, environment)
+        self._metrics.add_routes({path for _, path in self._routes})
 
     async def answer(self, request: Request) -> Response:
         """Return the answer to a request, whatever it is, and note it in log and metrics."""
@@ -70,8 +87,11 @@ class Application:
             await self.private[request.path]()
             return Response(200, b"{}")
         started = time.perf_counter()
-        self._metrics.in_flight += 1
+        span = None if self._tracer is None else self._tracer.begin(request)
+        self._metrics.begun()
         try:
+            if self._tokens.demanded:
+                self._admit(request)
             handler = self._handler(request)
             result = handler(request)
             response = result if isinstance(result, Response) else await result
@@ -81,15 +101,27 @@ class Application:
             traceback.print_exc()
             response = refusal(Refused(500, f"the server made a mistake; its log tells more at request {request.id}"))
         finally:
-            self._metrics.in_flight -= 1
+            self._metrics.ended()
         self.note(request, response, time.perf_counter() - started)
+        if span is not None and self._tracer is not None and not request.private:
+            self._tracer.end(span, request, response, self._metrics.route(request.path))
         return response
 
     def note(self, request: Request, response: Response, seconds: float) -> None:
         """Enter an answer in log and metrics; also for requests that were refused before they were read."""
         if not request.private:
-            self._metrics.observe(request.path if request.path in self._paths else "other", response.status, seconds)
+            self._metrics.observe(request.path, response.status, seconds)
             self._log.write(request, response, seconds)
+
+    def _admit(self, request: Request) -> None:
+        if request.path in self._open or request.private:
+            return
+        if not (given := request.headers.get("authorization", "")):
+            challenge = 'Bearer realm="modelyard"'
+            raise Refused(401, "a token is asked for here: Authorization: Bearer TOKEN", headers=((_WHO, challenge),))
+        if not self._tokens.admit(given):
+            challenge = 'Bearer realm="modelyard", error="invalid_token"'
+            raise Refused(401, "this server knows no such token", headers=((_WHO, challenge),))
 
     def _handler(self, request: Request) -> Handler:
         method = "GET" if request.method == "HEAD" else request.method
@@ -125,7 +157,8 @@ class Application:
         post(invocations.azure(model), "/score")
         get(self._metrics_text, "/metrics")
         document, page, docs = openapi.document(model), pages.facts(model), pages.docs(model)
-        get(lambda request: _page_or_healthy(request, page), "/")
+        closed = self._tokens.demanded  # then nobody can be known by a browser's first request
+        get(lambda request: _page_or_healthy(request, None if closed else page), "/")
         get(lambda _: Response(200, docs, "text/html; charset=utf-8"), "/docs")
         get(lambda _: in_json(document), "/openapi.json")
         # Vertex AI says in the environment where it will ask, and what it finds there must be its own contract.
@@ -143,8 +176,9 @@ class Application:
         async def handler(request: Request) -> Response:
             try:
                 call = parse(request)
-                outputs = await predictor.predict(check(call.columns), call.rows)
-                metrics.rows += call.rows
+                columns = check(call.columns)
+                outputs = await predictor.predict(columns, call.rows)
+                metrics.predicted(columns, call.rows)
                 return render(call, outputs)
             except Refused as refused:
                 return refuse(refused)
@@ -165,12 +199,25 @@ class Application:
 
     def _metrics_text(self, _request: Request) -> Response:
         predictor = self._predictor
-        text = self._metrics.text(ready=predictor.ready, waiting=predictor.waiting, restarts=predictor.restarts)
+        text = self._metrics.text(ready=predictor.ready, restarts=predictor.restarts)
         return Response(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
 
-def _page_or_healthy(request: Request, page: bytes) -> Response:
+def _open_routes(model: Model, environment: Mapping[str, str]) -> frozenset[str]:
+    """Return what is answered without a token: what platforms ask to learn whether the server lives, and no more."""
+    return frozenset(
+        {
+            *("/", "/healthz", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready"),
+            f"/v2/models/{model.name}/ready",
+            f"/v2/models/{model.name}/versions/{model.version}/ready",
+            *filter(None, [environment.get("AIP_HEALTH_ROUTE")]),
+            *(["/metrics"] if environment.get("MODELYARD_OPEN_METRICS", "").lower() in {"1", "true"} else []),
+        }
+    )
+
+
+def _page_or_healthy(request: Request, page: bytes | None) -> Response:
     """Return the page to a browser; to anything else that Azure ML's probes expect of ``/``: the word."""
-    if "text/html" in request.headers.get("accept", ""):
+    if page is not None and "text/html" in request.headers.get("accept", ""):
         return Response(200, page, "text/html; charset=utf-8")
     return Response(200, b"Healthy", "text/plain; charset=utf-8")

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from modelyard.serving.messages import Columns, Outputs, Refused
+from modelyard.serving.metrics import Metrics
 
 _MOST_ROWS = 1024  # in one call that merges several requests; a single larger request goes alone
 _MOST_WAITING = 1024  # requests; beyond that a client is told to come back
@@ -29,7 +30,8 @@ class _Item:
 class Batcher:
     """A bounded queue that any number of workers empty, each with a ``serve`` of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics
         self._waiting: deque[_Item] = deque()
         self._arrived = asyncio.Event()
 
@@ -42,12 +44,13 @@ class Batcher:
         """Wait for the answer to checked columns.
 
         Raises:
-            Refused: 503 when too many wait already; and what ``ask`` raised for these rows.
+            Refused: 429 when too many wait already; and what ``ask`` raised for these rows.
         """
         if len(self._waiting) >= _MOST_WAITING:
-            raise Refused(503, "too many requests are waiting for the model", headers=(("retry-after", "1"),))
+            raise busy(self._metrics)
         item = _Item(columns, rows, asyncio.get_running_loop().create_future())
         self._waiting.append(item)
+        self._note_waiting()
         self._arrived.set()
         return await item.answer
 
@@ -67,8 +70,11 @@ class Batcher:
                 self._arrived.clear()
                 await self._arrived.wait()
             batch = self._take()
+            self._note_waiting()
             if not batch:
                 continue
+            if self._metrics is not None:
+                self._metrics.batch(sum(item.rows for item in batch))
             try:
                 await self._answer(batch, ask)
             except BaseException as error:
@@ -82,6 +88,10 @@ class Batcher:
                     if item not in again:
                         _settle(item, gone)
                 raise
+
+    def _note_waiting(self) -> None:
+        if self._metrics is not None:
+            self._metrics.queued(len(self._waiting))
 
     def _take(self) -> list[_Item]:
         batch: list[_Item] = []
@@ -115,6 +125,18 @@ class Batcher:
                 part = {name: values[start : start + item.rows] for name, values in outputs.items()}
             _settle(item, part)
             start += item.rows
+
+
+def busy(metrics: Metrics | None) -> Refused:
+    """Return the refusal of a request for which there is no room in the queue: 429, to be asked again."""
+    if metrics is not None:
+        metrics.refused_busy()
+    return Refused(429, "too many requests are waiting for the model", headers=(("retry-after", "1"),))
+
+
+def late(seconds: float) -> Refused:
+    """Return the refusal of a request that the model has not answered in time."""
+    return Refused(503, f"the model has not answered in {seconds:g} s", headers=(("retry-after", "1"),))
 
 
 def _merge(batch: list[_Item]) -> Columns:

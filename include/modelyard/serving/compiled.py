@@ -6,10 +6,16 @@ does for the model itself: so that the two can be compared before one serves for
 
 from __future__ import annotations
 
+import os
+
+# As both libraries are loaded: onnxruntime reports its use to its makers, by a thread of its own, and NumPy starts
+# threads for products of matrices, which nothing here asks it for. A process without threads can be forked.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import argparse
 import asyncio
 import json
-import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +27,11 @@ import numpy as np
 import onnxruntime
 
 from modelyard.client import frames
+from modelyard.serving.batching import busy, late
+from modelyard.serving.board import Board
 from modelyard.serving.limits import processors
 from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused
+from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import COMPILED, Model, read_model
 from modelyard.serving.signature import Field
 
@@ -121,20 +130,26 @@ class Compiled:
     What waits for a thread is bounded; there is nothing to batch, since a call costs microseconds.
     """
 
-    restarts = 0
-
-    def __init__(self, folder: Path, model: Model) -> None:
+    def __init__(self, folder: Path, model: Model, board: Board, metrics: Metrics, answer_seconds: float) -> None:
+        self._answer_seconds = answer_seconds
         self._folder = folder
         self._model = model
+        self._board = board
         self._session: Session | None = None
-        self._threads = ThreadPoolExecutor(processors(), "model")
+        self._threads = ThreadPoolExecutor(max(1, processors() // board.processes), "model")
+        self._metrics = metrics
         self._inline_rows = 0
-        self.waiting = 0
+        self._waiting = 0
 
     @property
     def ready(self) -> bool:
-        """It is loaded, and has answered the golden rows."""
-        return self._session is not None
+        """It is loaded, and has answered the golden rows; so have all other processes, once."""
+        return self._session is not None and self._board.all_loaded
+
+    @property
+    def restarts(self) -> int:
+        """How often a process of this server was started again."""
+        return self._board.restarts
 
     async def start(self) -> None:
         """Load the model and have it answer the golden rows.
@@ -143,6 +158,7 @@ class Compiled:
             CompiledError: it can't be loaded, or can't answer them.
         """
         self._session = await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+        self._board.loaded()
 
     async def stop(self) -> None:
         """Take no more calls."""
@@ -150,19 +166,28 @@ class Compiled:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def predict(self, columns: Columns, rows: int) -> Outputs:
-        """Answer checked columns; raises Refused: 503 when too many wait, and what the model cannot answer."""
+        """Answer checked columns; raises Refused: 429 when too many wait, and what the model cannot answer."""
         session = self._session
         if session is None:
             raise Refused(503, "the model is being loaded", headers=(("retry-after", "1"),))
         if rows <= self._inline_rows:
+            self._metrics.batch(rows)
             return session.predict(columns, rows)
-        if self.waiting >= _MOST_WAITING:
-            raise Refused(503, "too many requests are waiting for the model", headers=(("retry-after", "1"),))
-        self.waiting += 1
+        if self._waiting >= _MOST_WAITING:
+            raise busy(self._metrics)
+        self._wait(1)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, session.predict, columns, rows)
+            self._metrics.batch(rows)
+            async with asyncio.timeout(self._answer_seconds):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, session.predict, columns, rows)
+        except TimeoutError:
+            raise late(self._answer_seconds) from None
         finally:
-            self.waiting -= 1
+            self._wait(-1)
+
+    def _wait(self, change: int) -> None:
+        self._waiting += change
+        self._metrics.queued(self._waiting)
 
     def _load(self) -> Session:
         session = Session(self._folder, self._model)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from modelyard.serving.server import Server
 
 MOST_HEADER_BYTES = 64 * 1024
-MOST_BODY_BYTES = 16 * 1024 * 1024
 _ASKS_ONCE = "modelyard-connection"
 _LINGER = 2.0  # seconds that a client has to read the last answer before the connection is cut
 
@@ -37,6 +36,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Server, *, private: bool) -> None:
         self._server = server
         self._private = private
+        self._most_body_bytes = server.application.limits.body_bytes
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._waiting: deque[tuple[Request, bool, Response | None]] = deque()
@@ -105,15 +105,15 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:  # noqa: D102
         length = self._headers.get("content-length", "0")
-        if length.isdigit() and int(length) > MOST_BODY_BYTES:
-            self._refuse(413, f"the body has {length} bytes, at most {MOST_BODY_BYTES} are taken")
+        if length.isdigit() and int(length) > self._most_body_bytes:
+            self._refuse(413, f"the body has {length} bytes, at most {self._most_body_bytes} are taken")
         elif self._headers.get("expect", "").lower() == "100-continue" and not self._last:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:  # noqa: D102
         self._body_bytes += len(body)
-        if self._body_bytes > MOST_BODY_BYTES:
-            self._refuse(413, f"the body is larger than the {MOST_BODY_BYTES} bytes that are taken")
+        if self._body_bytes > self._most_body_bytes:
+            self._refuse(413, f"the body is larger than the {self._most_body_bytes} bytes that are taken")
         elif not self._last:
             self._body.append(body)
 

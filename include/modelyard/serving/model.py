@@ -34,6 +34,12 @@ class Model:
     golden: Columns
 
     @property
+    def profile(self) -> JSON:
+        """How training's data were spread, by feature; empty when nothing is known of it."""
+        profile: JSON = self.description.get("profile") or {}
+        return profile
+
+    @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The headers that every answer carries."""
         return (

@@ -118,14 +118,20 @@ def _post(summary: str, properties: JSON, example: JSON, answer: JSON) -> JSON:
             "responses": {
                 "200": {"description": "The predictions", "content": {"application/json": {"schema": answer}}},
                 "400": {"description": "No JSON, or not of this shape", "content": refused},
+                "401": {"description": "The server asks for a token: Authorization: Bearer TOKEN", "content": refused},
+                "408": {"description": "The request did not arrive in time", "content": refused},
                 "413": {"description": "The body is too large", "content": refused},
                 "415": {"description": "The body is of another kind", "content": refused},
                 "422": {
                     "description": "A row or field is not what the model takes; the answer names it",
                     "content": refused,
                 },
+                "429": {
+                    "description": "Too many requests wait for the model; Retry-After tells when to come back",
+                    "content": refused,
+                },
                 "503": {
-                    "description": "The model is being started; Retry-After tells when to come back",
+                    "description": "The model is being started or is too slow; Retry-After tells when to come back",
                     "content": refused,
                 },
             },

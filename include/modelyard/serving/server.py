@@ -8,9 +8,12 @@ import time
 from collections.abc import Coroutine
 from email.utils import formatdate
 
+from modelyard.serving.accepting import Accepting
 from modelyard.serving.application import Application
+from modelyard.serving.board import Board
 from modelyard.serving.connection import Connection
 
+BACKLOG = 1024  # connections that wait to be taken
 _IDLE = 620.0  # seconds a connection may rest; load balancers keep theirs up to 600 and must be the first to let go
 _IDLE_DRAINING = 15.0  # the same while draining, so that a client's next request still finds an answer
 _REST = 30.0  # seconds for the rest of a request that has begun to arrive
@@ -20,12 +23,17 @@ _CLIENT = 60.0  # seconds for a client to read what it asked for
 class Server:
     """All connections of this process.
 
+    Args:
+        headers: what every answer carries.
+        board: shared with the other processes of this server.
+
     Attributes:
-        headers: what every answer carries, as bytes.
+        headers: the same as bytes, with the date.
     """
 
-    def __init__(self, application: Application, headers: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, application: Application, headers: tuple[tuple[str, str], ...], board: Board) -> None:
         self.application = application
+        self._board = board
         self._connections: set[Connection] = set()
         self._none_open = asyncio.Event()
         self._none_open.set()
@@ -34,7 +42,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper = asyncio.create_task(self._sweep())
         # Kept although nobody asks for them again: a server that is garbage is closed.
-        self._accepting: asyncio.Server | None = None
+        self._accepting: asyncio.Server | Accepting | None = None
         self._controlled: asyncio.Server | None = None
         self._set_date()
 
@@ -45,20 +53,33 @@ class Server:
 
     async def accept(self, listening: socket.socket) -> None:
         """Take connections from ``listening`` from now on; it stays the caller's."""
-        if self._accepting is None:
+        if self._accepting is not None:
+            return
+        self._board.taking(True)
+        if self._board.processes > 1:
+            self._accepting = Accepting(listening, lambda connection: self.run(self._connect(connection)), self._board)
+        else:
             loop = asyncio.get_running_loop()
-            self._accepting = await loop.create_server(lambda: Connection(self, private=False), sock=listening.dup())
+            self._accepting = await loop.create_server(
+                lambda: Connection(self, private=False), sock=listening.dup(), backlog=BACKLOG
+            )
 
     async def pause(self) -> None:
         """Take no new connections; what comes waits in the socket's queue for whoever accepts next."""
         if self._accepting is not None:
             self._accepting.close()
             self._accepting = None
+        self._board.taking(False)
 
-    async def control(self, path: str) -> None:
+    async def follow(self, listening: socket.socket) -> None:
+        """Take connections, or none, as the board says that all processes shall."""
+        if not self.draining:
+            await (self.accept(listening) if self._board.wanted else self.pause())
+
+    async def control(self, listening: socket.socket) -> None:
         """Answer at a Unix socket as well, with the private routes."""
         loop = asyncio.get_running_loop()
-        self._controlled = await loop.create_unix_server(lambda: Connection(self, private=True), path)
+        self._controlled = await loop.create_unix_server(lambda: Connection(self, private=True), sock=listening)
 
     async def drain(self, *, accepting_for: float) -> None:
         """End every connection at a moment when its client expects it, and return when there are none.
@@ -79,13 +100,27 @@ class Server:
     def opened(self, connection: Connection) -> None:
         """Look after a connection from now on."""
         self._connections.add(connection)
+        self._board.connected(1)
         self._none_open.clear()
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
         self._connections.discard(connection)
+        self._board.connected(-1)
         if not self._connections:
             self._none_open.set()
+
+    async def _connect(self, connection: socket.socket) -> None:
+        self._board.connected(1)  # at once: the other processes look at it before this one has come to open it
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: Connection(self, private=False), connection)
+        except OSError:
+            connection.close()  # the client has gone already
+        finally:
+            self._board.connected(-1)
 
     def run(self, answer: Coroutine[None, None, None]) -> None:
         """Run one answer; keeps the task alive."""

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from modelyard.serving.batching import Batcher
-from modelyard.serving.limits import processors
+from modelyard.serving.batching import Batcher, late
+from modelyard.serving.limits import Limits, processors
 from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused
+from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import Model
 
 # Lends the model's process our client without putting the server's own packages on its path: these are not the
@@ -48,7 +49,8 @@ class WorkerEndedError(NotServingError):
 class Worker:
     """One process with the model loaded; it takes one call at a time."""
 
-    def __init__(self, root: Path, model: Model, threads: int = 1) -> None:
+    def __init__(self, root: Path, model: Model, threads: int, answer_seconds: float) -> None:
+        self._answer_seconds = answer_seconds
         self._root = root
         self._model = model
         self._threads = str(threads)
@@ -79,7 +81,7 @@ class Worker:
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         rows = len(next(iter(self._model.golden.values())))
         try:
-            await self.ask(self._model.golden, rows)
+            await self._answer(self._model.golden, rows)
         except BaseException as error:
             await self.stop()
             if isinstance(error, Refused):
@@ -91,8 +93,15 @@ class Worker:
 
         Raises:
             Refused: 422, the model itself raised for these rows.
-            WorkerEndedError: there will be no answer.
+            WorkerEndedError: there will be no answer, or not in the time that anybody waits for it.
         """
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                return await self._answer(columns, rows)
+        except TimeoutError as error:
+            raise WorkerEndedError(f"the model's process has not answered in {self._answer_seconds:g} s") from error
+
+    async def _answer(self, columns: Columns, rows: int) -> Outputs:
         message: JSON = {"columns": columns}
         if self._model.signature.kind == "tensor":
             field = self._model.signature.inputs[0]
@@ -144,14 +153,23 @@ class Pool:
     """
 
     def __init__(
-        self, root: Path, model: Model, count: int, log: Callable[[str], None], *, patient: bool = False
+        self,
+        root: Path,
+        model: Model,
+        count: int,
+        log: Callable[[str], None],
+        *,
+        patient: bool = False,
+        metrics: Metrics | None = None,
+        answer_seconds: float = Limits.answer_seconds,
     ) -> None:
+        self._answer_seconds = answer_seconds
         self._root = root
         self._model = model
         self._count = count
         self._threads = max(1, processors() // count)
         self._log = log
-        self._batcher = Batcher()
+        self._batcher = Batcher(metrics)
         self._tasks: list[asyncio.Task[None]] = []
         self._alive = 0
         self._refusing = not patient
@@ -163,16 +181,15 @@ class Pool:
         """At least one worker answers."""
         return self._alive > 0
 
-    @property
-    def waiting(self) -> int:
-        """Requests that no worker has taken up yet."""
-        return self._batcher.waiting
-
     async def predict(self, columns: Columns, rows: int) -> Outputs:
         """Have any worker answer checked columns; raises Refused: 503 when there is none for too long."""
         if self._refusing:
             raise _no_worker()
-        return await self._batcher.predict(columns, rows)
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                return await self._batcher.predict(columns, rows)
+        except TimeoutError:
+            raise late(self._answer_seconds) from None
 
     async def start(self) -> None:
         """Start all workers and return when each has answered the golden rows.
@@ -182,7 +199,7 @@ class Pool:
         """
         if not self._refusing:
             self._be_patient()
-        workers = [Worker(self._root, self._model, self._threads) for _ in range(self._count)]
+        workers = [self._worker() for _ in range(self._count)]
         started = await asyncio.gather(*(worker.start() for worker in workers), return_exceptions=True)
         errors = [result for result in started if isinstance(result, BaseException)]
         if errors:
@@ -200,6 +217,9 @@ class Pool:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._give_up()
+
+    def _worker(self) -> Worker:
+        return Worker(self._root, self._model, self._threads, self._answer_seconds)
 
     def _be_patient(self) -> None:
         if self._giving_up is None:
@@ -231,7 +251,7 @@ class Pool:
             while True:
                 await asyncio.sleep(wait)
                 wait = min(_LONGEST_WAIT, wait * 2 or 0.5)
-                worker = Worker(self._root, self._model, self._threads)
+                worker = self._worker()
                 try:
                     await worker.start()
                 except WorkerEndedError as ended:

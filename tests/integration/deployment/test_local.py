@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -309,3 +311,17 @@ def test_an_idle_connection_gets_its_next_answer_and_then_ends(deploy: Deploy, i
         thread.join(20)
         assert not thread.is_alive()
     assert ask(port) == 2
+
+
+def test_a_service_with_tokens_answers_who_has_one(folder: Path, deploy: Deploy, images: Images) -> None:
+    token = secrets.token_urlsafe()
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "tokens").write_text(f"{token}\n")
+    port = deploy(images.spec(1))
+    deploy(images.spec(2))
+    for headers, status in (({"authorization": f"Bearer {token}"}, 200), ({}, 401)):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("POST", "/predict", '[{"a": 1, "b": 1.0, "word": null}]', headers)
+        assert connection.getresponse().status == status
+        connection.close()
+    assert token not in (folder / "service.log").read_text()

@@ -80,16 +80,25 @@ Start = Callable[..., Running]
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start servers: ``start(root, *arguments, ready=True, environment=FACTS)``; all are gone afterwards."""
+    """Start servers: ``start(root, *arguments, ready=True, environment=FACTS)``; all are gone afterwards.
+
+    ``hand_on`` is a listening socket that ``--fd`` in ``arguments`` names.
+    """
     processes = []
 
-    def starter(root: Path, *arguments: str, ready: bool = True, environment: dict[str, str] = FACTS) -> Running:
+    def starter(
+        root: Path,
+        *arguments: str,
+        ready: bool = True,
+        environment: dict[str, str] = FACTS,
+        hand_on: socket.socket | None = None,
+    ) -> Running:
         folder = tmp_path_factory.mktemp("server")
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
             if not arguments:
                 arguments = ("--fd", str(listening.fileno()))
-            else:
+            elif hand_on is None:
                 port = int(arguments[-1])
             command = [sys.executable, "-I", "-m", "modelyard.serving", "--root", str(root), *arguments]
             with (folder / "err").open("wb") as err, (folder / "out").open("wb") as out:
@@ -97,7 +106,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
                     command,
                     stdout=out,
                     stderr=err,
-                    pass_fds=[listening.fileno()],
+                    pass_fds=[(hand_on or listening).fileno()],
                     env={"PATH": os.environ["PATH"], **environment},
                 )
         processes.append(process)

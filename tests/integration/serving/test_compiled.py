@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,7 @@ import psutil
 import pytest
 from tests.fixtures_compilation import Workshop
 from tests.integration.serving.conftest import Running, Start
+from tests.processes import wait_until
 
 MODEL = """
 import pandas as pd
@@ -101,3 +107,133 @@ def test_a_compiled_model_that_cannot_be_loaded_is_told(start: Start, root: Path
     broken = start(tmp_path, ready=False)
     assert broken.process.wait(20) == 1
     assert "cannot start: onnxruntime cannot load compiled/model.onnx" in broken.log.read_text()
+
+
+@pytest.fixture
+def two(start: Start, root: Path, free_port: int) -> Iterator[Running]:
+    """Two processes that take connections on one socket."""
+    running = start(root, "--workers", "2", "--learning", "0.5", "--port", str(free_port))
+    yield running
+    running.process.terminate()
+    assert running.process.wait(20) == 0, running.log.read_text()
+
+
+def processes(running: Running) -> list[psutil.Process]:
+    found = psutil.Process(running.process.pid).children()
+    return [one for one in found if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_clients_are_shared_out_among_the_processes(two: Running) -> None:
+    assert len(processes(two)) == 2
+    with ExitStack() as stack:
+        for _ in range(16):
+            stack.enter_context(two.connect())
+
+        def taken() -> list[int]:
+            return [
+                sum(one.status == psutil.CONN_ESTABLISHED for one in process.net_connections())
+                for process in processes(two)
+            ]
+
+        wait_until(lambda: sum(taken()) >= 16, "every connection is taken", 20)
+        assert min(taken()) >= 6, taken()
+
+
+def counted(running: Running, name: str) -> float:
+    (found,) = re.findall(rf"^{re.escape(name)} (\S+)$", running.get("/metrics").body.decode(), re.MULTILINE)
+    return float(found)
+
+
+def test_one_page_of_metrics_tells_of_all_processes(two: Running, root: Path) -> None:
+    rows = golden(root)["inputs"][:2]
+    for _ in range(40):
+        assert two.post("/predict", rows).status == 200
+    for _ in range(4):
+        assert counted(two, 'modelyard_requests_total{route="/predict",status="200"}') == 40
+        assert counted(two, "modelyard_rows_predicted_total") == 80
+        assert counted(two, 'modelyard_batch_rows_bucket{le="2"}') == 40
+        assert counted(two, "modelyard_processes") == 2
+        assert counted(two, "modelyard_requests_in_flight") == 1, "this one"
+
+
+def test_a_process_that_is_killed_is_started_again_and_nobody_notices(two: Running, root: Path) -> None:
+    rows = golden(root)["inputs"][:1]
+    assert two.post("/predict", rows).status == 200
+    before = processes(two)
+    before[0].send_signal(signal.SIGKILL)
+    before[0].wait(10)
+    for _ in range(300):
+        assert two.post("/predict", rows).status == 200
+        assert two.get("/readyz").status == 200
+    wait_until(lambda: len(processes(two)) == 2, "the other is there again", 20)
+    assert before[0] not in processes(two)
+    assert before[1] in processes(two)
+    assert counted(two, "modelyard_worker_restarts_total") == 1
+    assert counted(two, 'modelyard_requests_total{route="/predict",status="200"}') == 301, "what it counted is kept"
+    assert re.search(r"process \d of the server was ended by signal 9; starting it again", two.log.read_text())
+
+
+def test_all_processes_do_what_the_supervisor_says(start: Start, root: Path, tmp_path: Path) -> None:
+    control = tmp_path / "control.sock"
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        port = listening.getsockname()[1]
+        arguments = ("--workers", "2", "--control", str(control), "--fd", str(listening.fileno()))
+        server = start(root, *arguments, ready=False, hand_on=listening)
+        server.port = port
+
+    def tell(method: str, path: str) -> bytes:
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(20)
+            asking.connect(str(control))
+            asking.sendall(f"{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode())
+            return asking.recv(100).split(b" ")[1]
+
+    def ready() -> bool:
+        try:
+            return tell("GET", "/readyz") == b"200"
+        except OSError:
+            return False
+
+    wait_until(ready, "all are loaded", 20)
+    with server.connect() as waiting:
+        waiting.sendall(b"GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n")
+        waiting.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            waiting.recv(1)
+        assert tell("POST", "/control/accept") == b"200"
+        waiting.settimeout(20)
+        assert waiting.recv(100).startswith(b"HTTP/1.1 200")
+    for _ in range(10):
+        assert tell("POST", "/control/pause") == b"200"
+        with server.connect() as waiting:
+            waiting.settimeout(0.05)
+            waiting.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+            with pytest.raises(TimeoutError):
+                waiting.recv(1)
+            assert tell("POST", "/control/accept") == b"200"
+            waiting.settimeout(20)
+            assert waiting.recv(100).startswith(b"HTTP/1.1 200")
+    server.process.terminate()
+    assert server.process.wait(30) == 0
+
+
+def test_a_request_that_has_begun_is_answered_as_all_end(two: Running, root: Path) -> None:
+    body = json.dumps(golden(root)["inputs"][:1]).encode()
+    head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(two.connect()) for _ in range(8)]
+        for client in clients:
+            client.sendall(head + body[:10])
+        wait_until(lambda: counted(two, "modelyard_connections") >= 8, "all are taken", 20)
+        two.process.terminate()
+        for client in clients:
+            client.sendall(body[10:])
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+    assert two.process.wait(20) == 0
+
+
+def test_a_process_calls_nobody(compiled: Running) -> None:
+    """onnxruntime would report to its makers, by a thread of its own."""
+    server = psutil.Process(compiled.process.pid)
+    assert [one for one in server.net_connections("inet") if one.raddr and one.raddr[0] != "127.0.0.1"] == []
+    assert server.num_threads() <= 2, "the loop's, and the one that has loaded the model"

@@ -259,6 +259,33 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(start: Start, tmp_path: P
     assert "Traceback" not in running.log.read_text()
 
 
+def test_a_model_that_takes_too_long_is_not_waited_for(start: Start, tmp_path: Path) -> None:
+    environment = {**FACTS, "MODELYARD_ANSWER_SECONDS": "1"}
+    running = start(make_root(tmp_path / "root"), environment=environment)
+    began = time.monotonic()
+    answer = running.post("/predict", [{**ROW, "b": 600.0, "word": "sleep"}])
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert "has not answered in 1 s" in answer.json["error"]
+    assert time.monotonic() - began < 10
+    assert running.post("/predict", [ROW]).status == 200, "its process is another now"
+    assert "the model's process has not answered in 1 s; starting it again" in running.log.read_text()
+    assert "modelyard_worker_restarts_total 1" in running.get("/metrics").body.decode()
+
+
+def test_a_body_may_be_limited(start: Start, tmp_path: Path) -> None:
+    running = start(make_root(tmp_path / "root"), environment={**FACTS, "MODELYARD_MOST_BODY_BYTES": "100"})
+    assert running.post("/predict", [ROW]).status == 200
+    refused = running.post("/predict", [ROW] * 10)
+    assert (refused.status, "at most 100 are taken" in refused.json["error"]) == (413, True)
+
+
+@pytest.mark.parametrize("name", ["MODELYARD_MOST_BODY_BYTES", "MODELYARD_ANSWER_SECONDS"])
+def test_a_limit_that_is_none_ends_the_start(start: Start, tmp_path: Path, name: str) -> None:
+    running = start(make_root(tmp_path / "root"), ready=False, environment={name: "-1"})
+    assert running.process.wait(20) == 1
+    assert f"cannot start: {name} is '-1': give a number above zero" in running.log.read_text()
+
+
 def test_metrics_and_access_log(start: Start, tmp_path: Path) -> None:
     running = start(make_root(tmp_path / "root"))
     running.request("POST", "/predict", [ROW, ROW], {"x-request-id": "my-id"})
@@ -271,6 +298,9 @@ def test_metrics_and_access_log(start: Start, tmp_path: Path) -> None:
     assert 'modelyard_requests_total{route="other",status="404"} 1' in metrics
     assert 'modelyard_request_seconds_bucket{route="/predict",le="+Inf"} 2' in metrics
     assert "modelyard_rows_predicted_total 2" in metrics
+    assert 'modelyard_request_errors_total{route="/predict",kind="client"} 1' in metrics
+    assert 'modelyard_batch_rows_bucket{le="2"} 1' in metrics
+    assert "modelyard_requests_waiting 0" in metrics
     running.process.terminate()
     assert running.process.wait(20) == 0
     lines = [json.loads(line) for line in running.access_log.read_text().splitlines()]
@@ -290,3 +320,22 @@ def test_pages_and_openapi(server: Running) -> None:
         for method, operation in operations.items():
             content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             assert server.request(method.upper(), path, content.get("example")).status == 200, path
+
+
+def test_drift_is_counted_against_training(start: Start, tmp_path: Path) -> None:
+    root = make_root(tmp_path / "root")
+    facts = json.loads((root / "model" / "modelyard.json").read_text())
+    facts["profile"] = {
+        "a": {"input": "a", "edges": [1, 5], "counts": [10, 20, 10, 0]},
+        "word": {"input": "word", "values": ["x", "y"], "counts": [20, 15, 0, 5]},
+    }
+    (root / "model" / "modelyard.json").write_text(json.dumps(facts))
+    running = start(root)
+    assert running.post("/predict", [ROW, {**ROW, "a": 9, "word": None}, {**ROW, "word": "z"}]).status == 200
+    assert running.post("/predict", [{**ROW, "a": "refused"}]).status == 422
+    metrics = running.get("/metrics").body.decode()
+    for labels, count in (('feature="a",bin="<=1"', 2), ('feature="a",bin=">5"', 1), ('feature="a",bin="<=5"', 0)):
+        assert f"modelyard_input_values_total{{{labels}}} {count}\n" in metrics
+    for label in ("=x", "other", "missing"):
+        assert f'modelyard_input_values_total{{feature="word",bin="{label}"}} 1\n' in metrics
+    assert 'modelyard_training_share{feature="word",bin="missing"} 0.125' in metrics

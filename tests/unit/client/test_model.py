@@ -166,3 +166,19 @@ def test_a_model_of_no_known_flavor_is_refused_with_a_way_out(tmp_path: Path):
 def test_a_transformer_is_no_model(tmp_path: Path):
     with pytest.raises(FlavorError, match="no predict method"):
         write_model(tmp_path, StandardScaler().fit([[1.0]]), np.array([[1.0]]))
+
+
+def test_how_the_training_rows_are_spread_is_kept(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": np.arange(40.0), "town": ["north", "south"] * 20})
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(), ["town"]), remainder="passthrough"), LinearRegression()
+    ).fit(table, table.x)
+    for name, training in (("with", table), ("without", None)):
+        (tmp_path / name).mkdir()
+        write_model(tmp_path / name, model, table[:3], training=training)
+    profile = json.loads((tmp_path / "with" / "modelyard.json").read_text())["profile"]
+    assert profile["x"]["counts"] == [5, 4, 4, 4, 4, 4, 4, 4, 4, 3, 0]
+    assert profile["town"] == {"input": "town", "values": ["north", "south"], "counts": [20, 20, 0, 0]}
+    assert json.loads((tmp_path / "without" / "modelyard.json").read_text())["profile"] == {}
+    with pytest.raises(ExampleError, match="no column town"):
+        write_model(tmp_path / "with", model, table[:3], training=table[["x"]])

@@ -101,7 +101,7 @@ def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         waiting = await asking(batcher, [0], [1], [2])
         with pytest.raises(Refused) as refused:
             await waiting[2]
-        assert refused.value.status == 503
+        assert refused.value.status == 429
         assert dict(refused.value.headers) == {"retry-after": "1"}
         batcher.refuse(Refused(503, "nobody is there"))
         assert all(isinstance(r, Refused) for r in await asyncio.gather(*waiting, return_exceptions=True))

@@ -11,6 +11,7 @@ import pytest
 from modelyard.serving import server as module
 from modelyard.serving.access_log import AccessLog
 from modelyard.serving.application import Application
+from modelyard.serving.board import Board
 from modelyard.serving.messages import Columns, Outputs
 from modelyard.serving.model import Model
 from modelyard.serving.server import Server
@@ -32,7 +33,7 @@ def make_server() -> Server:
     field = {"name": "x", "datatype": "INT64", "shape": [-1]}
     signature = Signature.from_json({"kind": "columns", "inputs": [field], "outputs": [field]})
     model = Model("echo", "1", "1", "sha256:0", {}, signature, {"x": [1]})
-    return Server(Application(model, Echo(), AccessLog(io.BytesIO(), "1")), model.headers)
+    return Server(Application(model, Echo(), AccessLog(io.BytesIO(), "1")), model.headers, Board())
 
 
 async def exchange(listening: socket.socket, data: bytes) -> bytes:

@@ -33,5 +33,5 @@ def main(_run, data, C):
 
     accuracy = accuracy_score(y_evaluation, model.predict(X_evaluation))
     _run.log_scalar("accuracy", accuracy)
-    log_model(_run, model, example=X[:5])
+    log_model(_run, model, example=X[:5], training=X)
     return accuracy
