@@ -13,6 +13,7 @@ import modelyard
 from modelyard.doctor_command import doctor, doctor_probe
 from modelyard.errors import ModelyardError, Unavailable
 from modelyard.image_command import image
+from modelyard.prediction_command import predictions
 from modelyard.store.address import home_folder
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def main() -> None:
 main.add_command(image)
 main.add_command(doctor)
 main.add_command(doctor_probe)
+main.add_command(predictions)
 
 
 @main.command()

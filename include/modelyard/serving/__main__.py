@@ -18,6 +18,7 @@ from modelyard.serving.application import Application
 from modelyard.serving.keeper import keep
 from modelyard.serving.messages import NotServingError
 from modelyard.serving.model import COMPILED, Model, read_model
+from modelyard.serving.prediction_log import PredictionLog, Settings, settings_of
 from modelyard.serving.server import Server
 from modelyard.serving.worker import Pool
 
@@ -49,22 +50,35 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         model = read_model(arguments.root / "model", os.environ)
+        log_settings = settings_of(os.environ, model)
         listening = _listening(arguments.fd, arguments.host, int(os.environ.get("AIP_HTTP_PORT", arguments.port)))
     except (OSError, ValueError, KeyError) as error:
         _say(f"cannot start: {error}")
         return 1
 
     def serve(again: bool) -> int:
-        code: int = uvloop.run(_serve(arguments, model, listening, again=again))
+        code: int = uvloop.run(_serve(arguments, model, listening, log_settings, again=again))
         return code
 
     return keep(serve, _say) if arguments.fd is None else serve(False)
 
 
-async def _serve(arguments: argparse.Namespace, model: Model, listening: socket.socket, *, again: bool) -> int:
+async def _serve(
+    arguments: argparse.Namespace,
+    model: Model,
+    listening: socket.socket,
+    log_settings: Settings | None,
+    *,
+    again: bool,
+) -> int:
     log = AccessLog(sys.stdout.buffer, model.version)
+    try:
+        predictions = None if log_settings is None else PredictionLog(log_settings, model, _say)
+    except OSError as error:
+        _say(f"cannot start: the prediction log has no folder: {error}")
+        return 1
     predictor = _predictor(arguments, model, again=again)
-    application = Application(model, predictor, log, os.environ)
+    application = Application(model, predictor, log, os.environ, predictions)
     server = Server(application, model.headers)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,6 +103,8 @@ async def _serve(arguments: argparse.Namespace, model: Model, listening: socket.
     finally:
         starting.cancel()
         await predictor.stop()
+        if predictions is not None:
+            await predictions.close()
         log.flush()
     return 0
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import modelyard
 from modelyard.serving import openapi, pages
 from modelyard.serving.access_log import AccessLog
-from modelyard.serving.contracts import inference, instances, invocations, plain
+from modelyard.serving.contracts import feedback, inference, instances, invocations, plain
 from modelyard.serving.messages import (
     Columns,
     Contract,
@@ -24,6 +24,7 @@ from modelyard.serving.messages import (
 )
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import Model
+from modelyard.serving.prediction_log import PredictionLog
 
 
 class Predictor(Protocol):
@@ -53,11 +54,17 @@ class Application:
     """
 
     def __init__(
-        self, model: Model, predictor: Predictor, log: AccessLog, environment: Mapping[str, str] | None = None
+        self,
+        model: Model,
+        predictor: Predictor,
+        log: AccessLog,
+        environment: Mapping[str, str] | None = None,
+        predictions: PredictionLog | None = None,
     ) -> None:
         self._model = model
         self._predictor = predictor
         self._log = log
+        self._predictions = predictions
         self._metrics = Metrics(model)
         self.private: dict[str, Callable[[], Awaitable[None]]] = {}
         self._routes: dict[tuple[str, str], Handler] = {}
@@ -123,6 +130,8 @@ class Application:
             post(tensorflow, f"{base}:predict")
         post(invocations.mlflow(model), "/invocations")
         post(invocations.azure(model), "/score")
+        self._routes[("POST", "/feedback")] = feedback.truth(model, self._predictions)
+        self._routes[("POST", "/events.json")] = feedback.event(model, self._predictions)
         get(self._metrics_text, "/metrics")
         document, page, docs = openapi.document(model), pages.facts(model), pages.docs(model)
         get(lambda request: _page_or_healthy(request, page), "/")
@@ -139,15 +148,21 @@ class Application:
     def _post(self, contract: Contract, *paths: str) -> None:
         parse, render, refuse = contract.parse, contract.render, contract.refuse
         check, predictor, metrics = self._model.signature.check, self._predictor, self._metrics
+        note = None if self._predictions is None else self._predictions.note
 
         async def handler(request: Request) -> Response:
+            began = time.perf_counter()
             try:
                 call = parse(request)
-                outputs = await predictor.predict(check(call.columns), call.rows)
+                columns = check(call.columns)
+                outputs = await predictor.predict(columns, call.rows)
                 metrics.rows += call.rows
-                return render(call, outputs)
+                response = render(call, outputs)
             except Refused as refused:
                 return refuse(refused)
+            if note is not None:
+                note(request, columns, call.rows, outputs, time.perf_counter() - began)
+            return response
 
         for path in paths:
             self._routes[("POST", path)] = handler
@@ -166,6 +181,8 @@ class Application:
     def _metrics_text(self, _request: Request) -> Response:
         predictor = self._predictor
         text = self._metrics.text(ready=predictor.ready, waiting=predictor.waiting, restarts=predictor.restarts)
+        if self._predictions is not None:
+            text += "\n".join(self._predictions.metrics()) + "\n"
         return Response(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -1,0 +1,219 @@
+"""The prediction log: what was asked and answered, written to disk beside the answers and never before them.
+
+A request pays for one small object. A few dozen of these are encoded together, between two turns of the loop; a
+quarter of a second of them is a batch, which a thread compresses and appends to a segment (``log_folder``). So a kill
+costs at most the batch that is not written yet, and a disk that is slow or full costs records, counted, but no answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from modelyard.serving.log_folder import LogFolder, shipped, waiting
+from modelyard.serving.messages import Columns, Outputs, Request
+from modelyard.serving.model import Model
+from modelyard.serving.signature import listed
+
+VARIABLE = "MODELYARD_PREDICTION_LOG"
+ENTITY = "modelyard-entity"  # the header that says whom or what a request is about
+SMOKE = "modelyard-smoke"  # so begins the id of a request that a deployment makes: no prediction for anybody
+
+_BATCH_SECONDS = 0.25
+_ENCODED_ROWS = 64  # together: some tenths of a millisecond
+_MOST_BYTES = 32 * 1024 * 1024  # in memory, when the disk is too slow
+_MOST_ENTITY = 256
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the deployment says of the log, as JSON in ``VARIABLE``.
+
+    Attributes:
+        folder: where segments are written; whoever sends them away takes them from there.
+        sample: the share of the answers that are logged, from 0 to 1.
+        hide: names of inputs and outputs whose values are not.
+        most_bytes: of the folder; what would go beyond is dropped.
+        seconds: after which a segment is closed, so that it can be sent away.
+    """
+
+    folder: str
+    sample: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    hide: tuple[str, ...] = ()
+    most_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1024**3
+    seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+
+
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One line of kind ``predictions``; columns as the model got and gave them, a value a row."""
+
+    time: float
+    request_id: str
+    version: str
+    route: str
+    rows: int
+    milliseconds: float
+    inputs: Columns
+    outputs: Outputs
+    entity: str | None = None
+
+
+def settings_of(environment: Mapping[str, str], model: Model) -> Settings | None:
+    """Return what the environment says of the log; None when nothing is to be logged.
+
+    Raises:
+        ValueError: it is no such thing, or hides what the model does not have: a misspelled name would be logged.
+    """
+    if not (text := environment.get(VARIABLE)):
+        return None
+    try:
+        settings = msgspec.json.decode(text, type=Settings)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{VARIABLE} is not what it should be: {error}") from error
+    known = [field.name for field in (*model.signature.inputs, *model.signature.outputs)]
+    if unknown := sorted(set(settings.hide) - set(known)):
+        raise ValueError(f"the prediction log shall hide {listed(unknown)}; the model has only {listed(known)}")
+    return settings
+
+
+class PredictionLog:
+    """Notes answers and ground truth; to be closed before the process ends, or the last batch is lost.
+
+    Args:
+        settings: the deployment's.
+        model: the one that answers.
+        say: one line for the server's own log.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+
+    def __init__(self, settings: Settings, model: Model, say: Callable[[str], None]) -> None:
+        self._folder = Path(settings.folder)
+        self._sample = settings.sample
+        self._hidden = frozenset(settings.hide)
+        self._shown_inputs = tuple(field.name for field in model.signature.inputs if field.name not in self._hidden)
+        self._shown_outputs = tuple(field.name for field in model.signature.outputs if field.name not in self._hidden)
+        self._version = model.version
+        self._written = LogFolder(self._folder, model.version, settings.most_bytes, settings.seconds, say)
+        self._encode_lines = msgspec.json.Encoder().encode_lines
+        self._noted: list[Prediction] = []
+        self._noted_rows = 0
+        self._lines: list[bytes] = []
+        self._records = self._bytes = self._dropped = 0
+        self._thread = ThreadPoolExecutor(1, "prediction-log")
+        self._ticking = asyncio.create_task(self._tick())
+
+    def note(self, request: Request, inputs: Columns, rows: int, outputs: Outputs, seconds: float) -> None:
+        """Note one answer, or leave it to chance, as the settings say.
+
+        Args:
+            request: what was asked; one of the control socket's, or of a deployment, is not noted.
+            inputs: checked columns, not changed afterwards.
+            rows: in each of them.
+            outputs: what the model answered, not changed afterwards.
+            seconds: from the request's parsing to its answer.
+        """
+        if (self._sample < 1 and random.random() >= self._sample) or request.private:  # noqa: S311 - no secret
+            return
+        if request.id.startswith(SMOKE):
+            return
+        if self._hidden:
+            inputs = {name: inputs[name] for name in self._shown_inputs}
+            outputs = {name: outputs[name] for name in self._shown_outputs if name in outputs}
+        entity = request.headers.get(ENTITY)
+        self._noted.append(
+            Prediction(
+                time.time(),
+                request.id,
+                self._version,
+                request.path,
+                rows,
+                round(seconds * 1000, 3),
+                inputs,
+                outputs,
+                None if entity is None else entity[:_MOST_ENTITY],
+            )
+        )
+        before = self._noted_rows
+        self._noted_rows = before + rows
+        if before < _ENCODED_ROWS <= self._noted_rows:
+            asyncio.get_running_loop().call_soon(self._encode)
+
+    async def keep(self, feedback: list[dict[str, Any]]) -> bool:
+        """Write ground truth at once; return whether it is on disk, safe from the end of this process.
+
+        Args:
+            feedback: records; a time and the version that serves now are added. Of ``truth`` the hidden outputs are
+                left out.
+        """
+        told = {"time": time.time(), "version": self._version}
+        lines = self._encode_lines([told | self._without_hidden(record) for record in feedback])
+        kept: bool = await self._in_thread(self._written.write, "feedback", lines, len(feedback))
+        return kept
+
+    async def close(self) -> None:
+        """Write everything that was noted and close the segments."""
+        self._ticking.cancel()
+        await asyncio.gather(self._ticking, return_exceptions=True)
+        await self._flush()
+        await self._in_thread(self._written.close)
+        self._thread.shutdown()
+
+    def metrics(self) -> list[str]:
+        """Return lines for Prometheus: what this process has written and dropped, what waits or has left."""
+        counts, (unsent, size), sent = self._written.counts, waiting(self._folder), shipped(self._folder)
+        lines = []
+        for what, kind, values in (
+            ("written_total", "counter", {kind: counts[kind, "written"] for kind in unsent}),
+            ("dropped_total", "counter", {kind: counts[kind, "dropped"] for kind in unsent}),
+            ("waiting", "gauge", dict(unsent)),
+            ("shipped_total", "counter", sent),
+        ):
+            name = f"modelyard_prediction_log_{what}"
+            if what == "dropped_total":
+                values["predictions"] += self._dropped
+            lines += [f"# TYPE {name} {kind}", *(f'{name}{{kind="{key}"}} {value}' for key, value in values.items())]
+        return [*lines, "# TYPE modelyard_prediction_log_bytes gauge", f"modelyard_prediction_log_bytes {size}"]
+
+    def _without_hidden(self, record: dict[str, Any]) -> dict[str, Any]:
+        truth = record.get("truth")
+        if not self._hidden or truth is None:
+            return record
+        return record | {"truth": {name: value for name, value in truth.items() if name not in self._hidden}}
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_BATCH_SECONDS)
+            # Not given up half way when the log is closed: what is being written is awaited there.
+            await asyncio.shield(asyncio.ensure_future(self._flush()))
+
+    async def _flush(self) -> None:
+        self._encode()
+        if self._lines:
+            lines, records = b"".join(self._lines), self._records
+            self._lines, self._records, self._bytes = [], 0, 0
+            await self._in_thread(self._written.write, "predictions", lines, records)
+        if self._written.due:
+            await self._in_thread(self._written.close_due)
+
+    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _encode(self) -> None:
+        if not (noted := self._noted):
+            return
+        self._noted, self._noted_rows = [], 0
+        if self._bytes > _MOST_BYTES:
+            self._dropped += len(noted)
+            return
+        lines = self._encode_lines(noted)
+        self._lines.append(lines)
+        self._records += len(noted)
+        self._bytes += len(lines)
