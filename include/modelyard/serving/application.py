@@ -133,7 +133,8 @@ class Application:
         self._routes[("POST", "/feedback")] = feedback.truth(model, self._predictions)
         self._routes[("POST", "/events.json")] = feedback.event(model, self._predictions)
         get(self._metrics_text, "/metrics")
-        document, page, docs = openapi.document(model), pages.facts(model), pages.docs(model)
+        page, feedback_too = pages.facts(model), self._predictions is not None
+        document, docs = openapi.document(model, feedback=feedback_too), pages.docs(model, feedback=feedback_too)
         get(lambda request: _page_or_healthy(request, page), "/")
         get(lambda _: Response(200, docs, "text/html; charset=utf-8"), "/docs")
         get(lambda _: in_json(document), "/openapi.json")

@@ -47,6 +47,14 @@ class Server:
         status, _ = self.post("/predict", [{"a": number, "b": 0.5, "word": None}], **headers)
         assert status == 200
 
+    def get(self, path: str) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", path)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the prediction log."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -55,8 +63,9 @@ class Server:
             lines = connection.getresponse().read().decode().splitlines()
         finally:
             connection.close()
-        pairs = (line.removeprefix("modelyard_prediction_log_").rsplit(" ", 1) for line in lines)
-        return {name: float(value) for name, value in pairs if not name.startswith(("#", "modelyard_"))}
+        start = "modelyard_prediction_log_"
+        pairs = (line.removeprefix(start).rsplit(" ", 1) for line in lines if line.startswith(start))
+        return {name: float(value) for name, value in pairs}
 
     def end(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
@@ -97,7 +106,7 @@ def serve(root: Path, tmp_path: Path) -> Iterator[Serve]:
     """Start a server: ``serve(seconds=…, sample=…, hide=…, most_bytes=…)``."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def serving(**settings: Any) -> Server:
+    def serving(log: bool = True, **settings: Any) -> Server:
         folder, err = tmp_path / "log", tmp_path / f"err-{len(started)}"
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
@@ -106,7 +115,7 @@ def serve(root: Path, tmp_path: Path) -> Iterator[Serve]:
             "MODELYARD_MODEL_NAME": "sum",
             "MODELYARD_MODEL_VERSION": "3",
             "MODELYARD_LEARNING_SECONDS": "0",
-            "MODELYARD_PREDICTION_LOG": json.dumps({"folder": str(folder), **settings}),
+            **({"MODELYARD_PREDICTION_LOG": json.dumps({"folder": str(folder), **settings})} if log else {}),
         }
         command = [sys.executable, "-I", "-m", "modelyard.serving", "--root", str(root), "--port", str(port)]
         with err.open("wb") as stream:
