@@ -252,7 +252,7 @@ def _show_services(services: list[Live]) -> None:
     "--git", "git_folder", type=FOLDER, help="A folder with username and password of the project's repository."
 )
 @click.option("--cluster", "cluster_folder", type=FOLDER, help="A folder with the access to another cluster.")
-@click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to build on.")
+@click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to use it further.")
 def step(
     name: str,
     pipeline_run: str,
@@ -270,10 +270,13 @@ def step(
     from modelyard.deployment import ClusterAccess
     from modelyard.process import hide
     from modelyard.steps.entry import run_step
+    from modelyard.steps.plan import DEPLOYING
     from modelyard.store.address import StoreAddress
 
     hide()
     home = home_folder(os.environ)
+    if name in DEPLOYING:
+        runner_image = runner_image or os.environ.get("MODELYARD_RUNNER_IMAGE") or None
     git: tuple[str, str] | None
     cluster = None
     if address == "-":

@@ -74,6 +74,7 @@ def policy(model: str) -> None:
 
     Such a user's keys belong where the servers run: in a Secret of the environment's namespace, or on this machine.
     """
+    from modelyard.deployment.kubernetes.side_car import secret_name
     from modelyard.errors import RequestError
     from modelyard.monitoring import destination
 
@@ -82,7 +83,7 @@ def policy(model: str) -> None:
         raise RequestError(f"The store keeps its objects in {artifacts}, a folder", "nobody needs a credential for it")
     click.echo(json.dumps(destination.policy(artifacts, model), indent=2))
     click.secho(
-        f"In a cluster:    kubectl -n ENVIRONMENT create secret generic {destination.secret_name(model)} "
+        f"In a cluster:    kubectl -n ENVIRONMENT create secret generic {secret_name(model)} "
         f"--from-literal={destination.ACCESS_KEY}=… --from-literal={destination.SECRET_KEY}=…\n"
         f"On this machine: files {destination.ACCESS_KEY} and {destination.SECRET_KEY} in "
         f"{destination.credential_folder(home_folder(os.environ), model)}",

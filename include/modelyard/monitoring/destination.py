@@ -21,11 +21,6 @@ def prefix_of(model: str, environment: str | None = None) -> str:
     return f"{PREFIX}/{model}" if environment is None else f"{PREFIX}/{model}/{environment}"
 
 
-def secret_name(model: str) -> str:
-    """Return the name of the Secret with the shipper's credential, in the namespace that the model is served in."""
-    return f"modelyard-predictions-{model}"
-
-
 def credential_folder(home: Path, model: str) -> Path:
     """Return where this machine keeps the credential of a model's shipper: see ``credential_places``."""
     return home / SHIPPERS / model

@@ -51,7 +51,7 @@ class LogFolder:
         self.counts: Counter[tuple[str, str]] = Counter()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def write(self, kind: str, lines: bytes, records: int) -> bool:
+    def write(self, kind: str, lines: bytes | bytearray, records: int) -> bool:
         """Append a batch of lines, each with its line feed; return whether it is kept.
 
         Args:

@@ -1,8 +1,8 @@
 """The prediction log: what was asked and answered, written to disk beside the answers and never before them.
 
-A request pays for one small object. A few dozen of these are encoded together, between two turns of the loop; a
-quarter of a second of them is a batch, which a thread compresses and appends to a segment (``log_folder``). So a kill
-costs at most the batch that is not written yet, and a disk that is slow or full costs records, counted, but no answer.
+A request pays for its line of JSON: to keep what the line is made of, to encode it later, would cost it more. A quarter
+of a second of lines is a batch, which a thread compresses and appends to a segment (``log_folder``). So a kill costs at
+most the batch that is not written yet, and a disk that is slow or full costs records, counted, but no answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ ENTITY = "modelyard-entity"  # the header that says whom or what a request is ab
 SMOKE = "modelyard-smoke"  # so begins the id of a request that a deployment makes: no prediction for anybody
 
 _BATCH_SECONDS = 0.25
-_ENCODED_ROWS = 64  # together: some tenths of a millisecond
 _MOST_BYTES = 32 * 1024 * 1024  # in memory, when the disk is too slow
 _MOST_ENTITY = 256
 
@@ -102,11 +101,10 @@ class PredictionLog:
         self._shown_outputs = tuple(field.name for field in model.signature.outputs if field.name not in self._hidden)
         self._version = model.version
         self._written = LogFolder(self._folder, model.version, settings.most_bytes, settings.seconds, say)
-        self._encode_lines = msgspec.json.Encoder().encode_lines
-        self._noted: list[Prediction] = []
-        self._noted_rows = 0
-        self._lines: list[bytes] = []
-        self._records = self._bytes = self._dropped = 0
+        encoder = msgspec.json.Encoder()
+        self._encode_into, self._encode_lines = encoder.encode_into, encoder.encode_lines
+        self._lines = bytearray()
+        self._records = self._dropped = 0
         self._thread = ThreadPoolExecutor(1, "prediction-log")
         self._ticking = asyncio.create_task(self._tick())
 
@@ -128,23 +126,24 @@ class PredictionLog:
             inputs = {name: inputs[name] for name in self._shown_inputs}
             outputs = {name: outputs[name] for name in self._shown_outputs if name in outputs}
         entity = request.headers.get(ENTITY)
-        self._noted.append(
-            Prediction(
-                time.time(),
-                request.id,
-                self._version,
-                request.path,
-                rows,
-                round(seconds * 1000, 3),
-                inputs,
-                outputs,
-                None if entity is None else entity[:_MOST_ENTITY],
-            )
+        lines = self._lines
+        if len(lines) > _MOST_BYTES:
+            self._dropped += 1
+            return
+        line = Prediction(
+            time.time(),
+            request.id,
+            self._version,
+            request.path,
+            rows,
+            round(seconds * 1000, 3),
+            inputs,
+            outputs,
+            None if entity is None else entity[:_MOST_ENTITY],
         )
-        before = self._noted_rows
-        self._noted_rows = before + rows
-        if before < _ENCODED_ROWS <= self._noted_rows:
-            asyncio.get_running_loop().call_soon(self._encode)
+        self._encode_into(line, lines, -1)
+        lines += b"\n"
+        self._records += 1
 
     async def keep(self, feedback: list[dict[str, Any]]) -> bool:
         """Write ground truth at once; return whether it is on disk, safe from the end of this process.
@@ -195,25 +194,12 @@ class PredictionLog:
             await asyncio.shield(asyncio.ensure_future(self._flush()))
 
     async def _flush(self) -> None:
-        self._encode()
-        if self._lines:
-            lines, records = b"".join(self._lines), self._records
-            self._lines, self._records, self._bytes = [], 0, 0
+        if self._records:
+            lines, records = self._lines, self._records
+            self._lines, self._records = bytearray(), 0
             await self._in_thread(self._written.write, "predictions", lines, records)
         if self._written.due:
             await self._in_thread(self._written.close_due)
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-    def _encode(self) -> None:
-        if not (noted := self._noted):
-            return
-        self._noted, self._noted_rows = [], 0
-        if self._bytes > _MOST_BYTES:
-            self._dropped += len(noted)
-            return
-        lines = self._encode_lines(noted)
-        self._lines.append(lines)
-        self._records += len(noted)
-        self._bytes += len(lines)

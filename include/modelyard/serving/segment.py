@@ -116,7 +116,7 @@ class Segment:
             os.close(self._descriptor)
 
 
-def compressed(lines: bytes) -> bytes:
+def compressed(lines: bytes | bytearray) -> bytes:
     """Return lines as one gzip member; quick rather than small."""
     packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
     return packer.compress(lines) + packer.flush()

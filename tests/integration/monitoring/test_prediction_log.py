@@ -162,14 +162,14 @@ def test_the_folder_is_bounded_and_what_was_written_once_stays(serve: Serve, shi
     assert written + dropped == 1200
     assert sum(path.stat().st_size for path in server.folder.iterdir()) <= most
     assert "is full" in server.err.read_text()
-    assert server.post("/feedback", {"entity": "x", "truth": 1.0})[0] == 503
+
+    def feedback() -> int:
+        return server.post("/feedback", {"entity": "x", "truth": 1.0})[0]
+
+    until(lambda: feedback() == 503)  # what is not kept is not accepted
     ship(in_folder)
     until(lambda: len(in_folder.predictions()) == written)
-
-    def room_again() -> bool:
-        return server.post("/feedback", {"entity": "x", "truth": 1.0})[0] == 202
-
-    until(room_again)
+    until(lambda: feedback() == 202)
     server.predict(1)
     until(lambda: len(in_folder.predictions()) == written + 1)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from modelyard.deployment.target import JSON, Autoscaling, Ingress
+from modelyard.deployment.kubernetes import side_car
+from modelyard.deployment.target import JSON, Autoscaling, Ingress, PredictionLog
 
 CONTAINER = "server"
 PORT, PORT_NUMBER = "http", 8080
@@ -23,6 +24,11 @@ _PROBE_SECONDS = 5
 _GRACE_SECONDS = 90
 # Kubelet's own patience with a start is longer than ours, so that it is us who say why a version is refused.
 _LONGER_THAN_OURS = 30
+_SECURITY: JSON = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Release:
     Attributes:
         image: by digest, as kubelet pulls it.
         cpu, memory: what one pod asks for and is limited to; None leaves it to the namespace.
+        log: what is kept of its answers; None for nothing.
     """
 
     version: int
@@ -77,16 +84,18 @@ class Release:
     ready_timeout: float
     autoscaling: Autoscaling | None = None
     ingress: Ingress | None = None
+    log: PredictionLog | None = None
 
     @classmethod
     def from_json(cls, value: JSON) -> Release:
         """Return the release that ``dataclasses.asdict`` has made this of."""
-        autoscaling, ingress = value.get("autoscaling"), value.get("ingress")
+        autoscaling, ingress, log = (value.get(name) for name in ("autoscaling", "ingress", "log"))
         return cls(
             **value
             | {
                 "autoscaling": Autoscaling(**autoscaling) if autoscaling else None,
                 "ingress": Ingress(**ingress) if ingress else None,
+                "log": PredictionLog.from_json(log) if log else None,
             }
         )
 
@@ -190,11 +199,12 @@ def _facts(release: Release) -> dict[str, str]:
 
 
 def _pod(place: Place, release: Release) -> JSON:
+    log = release.log
     return {
         "serviceAccountName": place.model,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS + (side_car.GRACE_SECONDS if log else 0),
         "imagePullSecrets": [{"name": PULL_SECRET}],
         "securityContext": {
             "runAsNonRoot": True,
@@ -202,8 +212,9 @@ def _pod(place: Place, release: Release) -> JSON:
             "runAsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        **({"initContainers": [side_car.container(log, _SECURITY)]} if log else {}),
         "containers": [_container(place, release)],
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *(side_car.volumes(place.model, log) if log else [])],
     }
 
 
@@ -215,19 +226,16 @@ def _container(place: Place, release: Release) -> JSON:
         "MODEL_VERSION": str(release.version),
         "RUN_ID": str(release.run_id),
         "IMAGE_DIGEST": release.image_digest,
+        "PREDICTION_LOG": release.log.settings(side_car.FOLDER) if release.log else "",
     }
     return {
         "name": CONTAINER,
         "image": release.image,
         "args": ["--workers", str(release.workers)],
-        "env": [{"name": f"MODELYARD_{name}", "value": value} for name, value in facts.items()],
+        "env": [{"name": f"MODELYARD_{name}", "value": value} for name, value in facts.items() if value],
         "ports": [{"name": PORT, "containerPort": PORT_NUMBER, "protocol": "TCP"}],
         "resources": {"requests": asked, "limits": asked} if asked else {},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _SECURITY,
         "startupProbe": {
             **probe,
             "periodSeconds": 1,
@@ -235,5 +243,8 @@ def _container(place: Place, release: Release) -> JSON:
         },
         # A server whose model has ended holds its requests for a while: the next ones go elsewhere soon.
         "readinessProbe": {**probe, "periodSeconds": 1, "failureThreshold": 3},
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+            *([side_car.mount()] if release.log else []),
+        ],
     }
