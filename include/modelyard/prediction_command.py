@@ -62,9 +62,8 @@ def show(
     end = until or datetime.now(UTC)
     found = segments.feedback(since, end) if feedback else segments.predictions(since, end, version)
     for record in found:
-        click.echo(
-            json.dumps({name: value for name, value in asdict(record).items() if value is not None}, default=str)
-        )
+        said = {name: value for name, value in asdict(record).items() if value is not None}
+        click.echo(json.dumps(said, default=datetime.isoformat))
 
 
 @predictions.command()
