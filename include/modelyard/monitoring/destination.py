@@ -91,8 +91,12 @@ class Destination:
         return replace(self, s3_access_key=access, s3_secret_key=secret)
 
     def open(self) -> Backend:
-        """Return what keeps the objects; nothing is connected yet."""
-        return open_backend(self)
+        """Return what keeps the objects, for their writer; nothing is connected yet."""
+        if not self.needs_credential:
+            return open_backend(self)
+        from modelyard.store.s3 import Bucket
+
+        return Bucket.of(self, for_its_owner=True)
 
 
 def policy(artifacts: str, model: str) -> dict[str, object]:

@@ -49,13 +49,21 @@ class Bucket:
     """
 
     @classmethod
-    def of(cls, address: S3Address) -> Self:
-        """Return the bucket of an address whose artifacts are in one."""
-        parts = urlsplit(address.artifacts)
-        return cls(parts.netloc, parts.path.strip("/"), address)
+    def of(cls, address: S3Address, *, for_its_owner: bool = False) -> Self:
+        """Return the bucket of an address whose artifacts are in one.
 
-    def __init__(self, bucket: str, prefix: str, address: S3Address) -> None:
+        Args:
+            address: where it is.
+            for_its_owner: what is written may be read by the bucket's owner, who is somebody else: Ceph gives an object
+                to its writer alone. AWS gives it to the bucket's account by itself, and would ask for a right more.
+        """
+        parts = urlsplit(address.artifacts)
+        acl = "bucket-owner-full-control" if for_its_owner and address.s3_endpoint_url else None
+        return cls(parts.netloc, parts.path.strip("/"), address, acl)
+
+    def __init__(self, bucket: str, prefix: str, address: S3Address, acl: str | None = None) -> None:
         self.name = bucket
+        self._acl = {} if acl is None else {"ACL": acl}
         self._prefix = f"{prefix}/" if prefix else ""
         self._address = address
         self._where = f"Bucket '{bucket}' at {address.s3_endpoint_url or 'AWS'}"
@@ -109,7 +117,12 @@ class Bucket:
         with self.errors():
             try:
                 self.client.put_object(
-                    **self.object(path), **self._encryption, Body=data, ContentMD5=_md5(data), IfNoneMatch="*"
+                    **self.object(path),
+                    **self._encryption,
+                    **self._acl,
+                    Body=data,
+                    ContentMD5=_md5(data),
+                    IfNoneMatch="*",
                 )
             except ClientError as error:
                 if error.response["Error"]["Code"] not in _THERE_ALREADY:
@@ -119,7 +132,7 @@ class Bucket:
         from botocore.exceptions import BotoCoreError, ClientError
 
         with self.errors():
-            upload = self.client.create_multipart_upload(**self.object(path), **self._encryption)
+            upload = self.client.create_multipart_upload(**self.object(path), **self._encryption, **self._acl)
             target = self.object(path) | {"UploadId": upload["UploadId"]}
             try:
                 parts: list[dict[str, Any]] = []
