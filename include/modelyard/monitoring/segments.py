@@ -18,6 +18,8 @@ JSON = dict[str, Any]
 # A segment lies in the hour of its first record. Its last one came before it was closed: model.yaml's
 # `serving.prediction_log.seconds` is at most an hour.
 _LONGEST_SEGMENT = timedelta(hours=1)
+# It was begun when its first batch came to be written: after the answers in that.
+_LATE = timedelta(minutes=1)
 _GZIP = 31
 _PIECE = 1024 * 1024
 _MOST_LINE = 256 * 1024 * 1024
@@ -57,7 +59,7 @@ class Prediction:
             str(line["version"]),
             str(line["route"]),
             int(line["rows"]),
-            float(line["milliseconds"]),
+            int(line["microseconds"]) / 1000,
             dict(line["inputs"]),
             dict(line["outputs"]),
             line.get("entity"),
@@ -159,7 +161,7 @@ class Segments:
 
     def _paths(self, kind: str, since: datetime, until: datetime, version: int | None) -> Iterator[str]:
         """Yield the segments that may have lines of this time, by the time they were begun."""
-        since = since.astimezone(UTC) - _LONGEST_SEGMENT
+        since, until = since.astimezone(UTC) - _LONGEST_SEGMENT, until + _LATE
         hour = since.replace(minute=0, second=0, microsecond=0)
         while hour < until:
             whole_day = hour.hour == 0 and hour + timedelta(days=1) <= until

@@ -57,7 +57,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     version: str
     route: str
     rows: int
-    milliseconds: float
+    microseconds: int
     inputs: Columns
     outputs: Outputs
     entity: str | None = None
@@ -136,7 +136,7 @@ class PredictionLog:
             self._version,
             request.path,
             rows,
-            round(seconds * 1000, 3),
+            int(seconds * 1_000_000),
             inputs,
             outputs,
             None if entity is None else entity[:_MOST_ENTITY],
