@@ -126,8 +126,8 @@ class PredictionLog:
             inputs = {name: inputs[name] for name in self._shown_inputs}
             outputs = {name: outputs[name] for name in self._shown_outputs if name in outputs}
         entity = request.headers.get(ENTITY)
-        lines = self._lines
-        if len(lines) > _MOST_BYTES:
+        lines, before = self._lines, len(self._lines)
+        if before > _MOST_BYTES:
             self._dropped += 1
             return
         line = Prediction(
@@ -141,7 +141,12 @@ class PredictionLog:
             outputs,
             None if entity is None else entity[:_MOST_ENTITY],
         )
-        self._encode_into(line, lines, -1)
+        try:
+            self._encode_into(line, lines, -1)
+        except (msgspec.MsgspecError, TypeError, ValueError, ArithmeticError, RecursionError):
+            del lines[before:]  # an answer that is no JSON, and was none: as bytes of a tensor, as CSV
+            self._dropped += 1
+            return
         lines += b"\n"
         self._records += 1
 
