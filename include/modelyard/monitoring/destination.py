@@ -15,6 +15,8 @@ PREFIX = "served"
 # The files of a credential's folder: as a mounted Secret has them.
 ACCESS_KEY, SECRET_KEY = "MODELYARD_S3_ACCESS_KEY", "MODELYARD_S3_SECRET_KEY"
 
+_CA = "ca.crt"
+
 
 def prefix_of(model: str, environment: str | None = None) -> str:
     """Return the folder of all that a model has answered: what its shipper's credential may write below."""
@@ -78,6 +80,8 @@ class Destination:
     def with_credential(self, folder: Path) -> Destination:
         """Return it with the credential of a folder, a file a key, as a Secret is mounted.
 
+        A file ``ca.crt`` there holds the certificates that the store's own must chain to, wherever else these may be.
+
         Raises:
             StoreError: it is not there, or not whole.
         """
@@ -88,7 +92,8 @@ class Destination:
                 f"The prediction log has no credential in {folder}: {error.strerror}",
                 f"put an access key and a secret key there, in files {ACCESS_KEY} and {SECRET_KEY}",
             ) from error
-        return replace(self, s3_access_key=access, s3_secret_key=secret)
+        bundle = str(folder / _CA) if (folder / _CA).is_file() else self.s3_ca_bundle
+        return replace(self, s3_access_key=access, s3_secret_key=secret, s3_ca_bundle=bundle)
 
     def open(self) -> Backend:
         """Return what keeps the objects, for their writer; nothing is connected yet."""

@@ -154,8 +154,8 @@ class PredictionLog:
         """Write ground truth at once; return whether it is on disk, safe from the end of this process.
 
         Args:
-            feedback: records; a time and the version that serves now are added. Of ``truth`` the hidden outputs are
-                left out.
+            feedback: records; a time and the version that serves now are added. Hidden names are left out of ``truth``
+                and of the properties of an ``event``.
         """
         told = {"time": time.time(), "version": self._version}
         lines = self._encode_lines([told | self._without_hidden(record) for record in feedback])
@@ -187,10 +187,17 @@ class PredictionLog:
         return [*lines, "# TYPE modelyard_prediction_log_bytes gauge", f"modelyard_prediction_log_bytes {size}"]
 
     def _without_hidden(self, record: dict[str, Any]) -> dict[str, Any]:
-        truth = record.get("truth")
-        if not self._hidden or truth is None:
+        if not self._hidden:
             return record
-        return record | {"truth": {name: value for name, value in truth.items() if name not in self._hidden}}
+        shown = dict(record)
+        if record.get("truth"):
+            shown["truth"] = self._shown(record["truth"])
+        if "event" in record:
+            shown["event"] = record["event"] | {"properties": self._shown(record["event"]["properties"])}
+        return shown
+
+    def _shown(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name not in self._hidden}
 
     async def _tick(self) -> None:
         while True:

@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +17,10 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.conftest import S3
+from tests.landlock import needs_landlock
 
+from modelyard.client.child import confined
+from modelyard.credential_places import credential_places
 from modelyard.deployment import PredictionLog, ServiceSpec
 from modelyard.deployment.local import LocalTarget, start_all, stop_all
 from modelyard.deployment.state import SEGMENTS, service_folder
@@ -154,6 +159,19 @@ def test_a_log_that_hides_what_the_model_has_not_is_no_version_to_go_live(
 ) -> None:
     with pytest.raises(DeploymentFailed, match="shall hide wrod; the model has only"):
         deploy(with_log(images.spec(1), destination, hide=("wrod",)))
+
+
+@needs_landlock
+def test_what_serves_is_closed_to_the_folder_of_the_credential(tmp_path: Path) -> None:
+    folder = credential_folder(tmp_path, "sum")
+    folder.mkdir(parents=True)
+    (folder / SECRET_KEY).write_text("secret")
+    read = [sys.executable, "-c", f"print(open({str(folder / SECRET_KEY)!r}).read())"]
+    assert subprocess.run(read, capture_output=True, text=True).stdout == "secret\n"
+    confined_too = confined(read, hidden=credential_places(tmp_path))
+    ended = subprocess.run(confined_too, capture_output=True, text=True)
+    assert ended.stdout == ""
+    assert "PermissionError" in ended.stderr
 
 
 def test_into_s3_it_takes_a_credential_that_no_server_can_read(

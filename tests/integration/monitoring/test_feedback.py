@@ -74,12 +74,14 @@ def test_what_was_accepted_survives_a_kill_at_once(server: Server, ship: Ship, i
 
 
 def test_hidden_outputs_are_hidden_in_feedback_too(serve: Serve, ship: Ship, in_folder: Place) -> None:
-    server = serve(seconds=0.3, hide=["probability"])
+    server = serve(seconds=0.3, hide=["probability", "word"])
     truth = {"prediction": 1.0, "probability": [0.0, 1.0]}
     assert server.post("/feedback", {"entity": "x", "truth": truth})[0] == 202
-    assert server.post("/events.json", EVENT | {"properties": truth})[0] == 201
+    assert server.post("/events.json", EVENT | {"properties": truth | {"word": "secret", "open": "said"}})[0] == 201
     ship(in_folder)
     until(lambda: len(kept(in_folder)) == 2)
+    assert "said" in str(kept(in_folder))
+    assert "secret" not in str(kept(in_folder))
     assert [one.truth for one in kept(in_folder)] == [{"prediction": 1.0}] * 2
     assert "probability" not in str(kept(in_folder))
 
