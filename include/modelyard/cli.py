@@ -13,6 +13,7 @@ import modelyard
 from modelyard.doctor_command import doctor, doctor_probe
 from modelyard.errors import ModelyardError, Unavailable
 from modelyard.image_command import image
+from modelyard.prediction_command import predictions
 from modelyard.serve_command import serve
 from modelyard.store.address import home_folder
 
@@ -45,6 +46,7 @@ main.add_command(image)
 main.add_command(serve)
 main.add_command(doctor)
 main.add_command(doctor_probe)
+main.add_command(predictions)
 
 
 @main.command()
@@ -252,7 +254,7 @@ def _show_services(services: list[Live]) -> None:
     "--git", "git_folder", type=FOLDER, help="A folder with username and password of the project's repository."
 )
 @click.option("--cluster", "cluster_folder", type=FOLDER, help="A folder with the access to another cluster.")
-@click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to build on.")
+@click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to use it further.")
 def step(
     name: str,
     pipeline_run: str,
@@ -270,10 +272,13 @@ def step(
     from modelyard.deployment import ClusterAccess
     from modelyard.process import hide
     from modelyard.steps.entry import run_step
+    from modelyard.steps.plan import DEPLOYING
     from modelyard.store.address import StoreAddress
 
     hide()
     home = home_folder(os.environ)
+    if name in DEPLOYING:
+        runner_image = runner_image or os.environ.get("MODELYARD_RUNNER_IMAGE") or None
     git: tuple[str, str] | None
     cluster = None
     if address == "-":

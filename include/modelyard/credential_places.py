@@ -7,13 +7,13 @@ from pathlib import Path
 
 # Where a pod's Secrets are mounted.
 MOUNTED = Path("/run/modelyard")
-CLUSTERS = "clusters"
+CLUSTERS, SHIPPERS = "clusters", "shippers"
 # Where a cluster puts the tokens of a pod's account, its own and a cloud's.
 _TOKENS = Path("/var/run/secrets")
 
 # Below MODELYARD_HOME: the embedded database's password; the demo's Airflow, with its keys, passwords and connections;
-# the keys of clusters, which TLS takes from files alone.
-_OF_MODELYARD = ("mongo", "airflow", CLUSTERS)
+# the keys of clusters, which TLS takes from files alone; those of the users who may add to the object store.
+_OF_MODELYARD = ("mongo", "airflow", CLUSTERS, SHIPPERS)
 # The sources from which S3 and registry clients take what the store's address leaves out.
 _OF_THE_USER = (".aws", ".docker")
 # Files, since projects and environments may lie in folders beside them.

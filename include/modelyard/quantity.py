@@ -34,6 +34,11 @@ def check_bytes(text: str) -> str:
     return text
 
 
+def bytes_of(text: str) -> int:
+    """Return the bytes that a checked quantity says."""
+    return int(_quantity(text))
+
+
 def _quantity(text: str) -> Decimal:
     match = _QUANTITY.fullmatch(text)
     if match is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -13,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from modelyard.credential_places import SHIPPERS
 from modelyard.deployment.conversation import ask
 from modelyard.deployment.server_process import PASSED_ON
 from modelyard.deployment.state import Release, read_state, service_folder, service_folders
 from modelyard.deployment.supervisor import LOCK, LOG
-from modelyard.deployment.target import JSON, Live, ServiceSpec
+from modelyard.deployment.target import JSON, Live, PredictionLog, ServiceSpec
 from modelyard.errors import DeploymentFailed, Superseded, Unavailable
 
 _START_SECONDS = 20.0
@@ -52,7 +54,9 @@ class LocalTarget:
             root=str(root),
             workers=spec.workers,
             ready_timeout=spec.ready_timeout,
+            log=None if spec.log is None else json.loads(json.dumps(asdict(spec.log))),
         )
+        self._check_credential(spec)
         _ensure_supervisor(folder, spec.port)
         answer: JSON = {}
         try:
@@ -74,6 +78,14 @@ class LocalTarget:
         if "done" not in answer:
             raise _lost(folder)
         return _address(answer["done"]["port"])
+
+    def _check_credential(self, spec: ServiceSpec) -> None:
+        folder = self._home / SHIPPERS / spec.model
+        if spec.log is not None and spec.log.needs_credential and not folder.is_dir():
+            raise DeploymentFailed(
+                f"Nothing on this machine may send the prediction log of {spec.model} to {_place(spec.log)}",
+                f"put the keys of a user who may into {folder}; `modelyard predictions policy {spec.model}` tells more",
+            )
 
     def current(self, model: str, environment: str) -> Live | None:
         """See ``Target.current``."""
@@ -205,6 +217,10 @@ def _lost(folder: Path) -> Unavailable:
         f"The supervisor in {folder} ended while it deployed",
         f"try again: it goes on where it was; its log is {folder / LOG}",
     )
+
+
+def _place(log: PredictionLog) -> str:
+    return log.destination["MODELYARD_ARTIFACTS"]
 
 
 def _address(port: int) -> str:

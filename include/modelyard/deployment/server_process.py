@@ -15,8 +15,8 @@ from typing import BinaryIO
 from modelyard.client.child import confined
 from modelyard.deployment.service_log import ServiceLog
 from modelyard.deployment.smoke import SmokeError, smoke_test
-from modelyard.deployment.state import Release
-from modelyard.deployment.target import JSON
+from modelyard.deployment.state import SEGMENTS, Release
+from modelyard.deployment.target import JSON, PredictionLog
 
 # A model's code runs in the server's children: nothing reaches them but what is named here, and never a credential.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
@@ -228,4 +228,11 @@ def server_environment(ours: Mapping[str, str], model: str, release: Release) ->
         "MODELYARD_MODEL_VERSION": str(release.version),
         "MODELYARD_RUN_ID": str(release.run_id),
         "MODELYARD_IMAGE_DIGEST": release.image_digest,
+        **_log_environment(release),
     }
+
+
+def _log_environment(release: Release) -> dict[str, str]:
+    if release.log is None:
+        return {}
+    return {"MODELYARD_PREDICTION_LOG": PredictionLog.from_json(release.log).settings(str(Path(SEGMENTS).absolute()))}

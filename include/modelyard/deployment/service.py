@@ -19,8 +19,9 @@ from typing import Any
 
 from modelyard.deployment.server_process import ServerError, ServerProcess
 from modelyard.deployment.service_log import ServiceLog
+from modelyard.deployment.shipper_process import ShipperProcess
 from modelyard.deployment.state import Release, State, write_state
-from modelyard.deployment.target import JSON
+from modelyard.deployment.target import JSON, PredictionLog
 
 _DRAIN = 60.0  # seconds for a replaced server's last answers; it gives idle connections 15 itself
 _STOP = 3.0  # the same when the whole service is stopped
@@ -36,16 +37,24 @@ class Service:
 
     Args:
         hidden: files and folders that its servers shall not read.
+        shipper: sends away what they log.
     """
 
     def __init__(
-        self, model: str, listening: socket.socket, state: State, log: ServiceLog, hidden: Sequence[Path]
+        self,
+        model: str,
+        listening: socket.socket,
+        state: State,
+        log: ServiceLog,
+        hidden: Sequence[Path],
+        shipper: ShipperProcess,
     ) -> None:
         self._model = model
         self._listening = listening
         self._state = state
         self._log = log
         self._hidden = hidden
+        self._shipper = shipper
         self._server: ServerProcess | None = None
         self._changing = asyncio.Lock()
         self._numbers = count(1)
@@ -86,6 +95,7 @@ class Service:
             if old is not None:
                 log(f"version {old.release.version} answers what it has, then ends")
                 await old.end(_DRAIN)
+            await self._shipper.ship(_prediction_log(release))
 
     async def start(self) -> None:
         """Bring the live release up again, as often as it takes."""
@@ -103,6 +113,7 @@ class Service:
                     self._log.say(f"{error}\ntrying again in {wait:g} s")
                 else:
                     self._take(server)
+                    await self._shipper.ship(_prediction_log(server.release))
                     return
             await asyncio.sleep(wait)
 
@@ -112,6 +123,7 @@ class Service:
         if self._server is not None:
             server, self._server = self._server, None
             await server.end(_STOP)
+        await self._shipper.end()
 
     def _new_server(self, release: Release) -> ServerProcess:
         control = f"server-{next(self._numbers)}.sock"
@@ -153,6 +165,10 @@ class Service:
                 f"the server of version {server.release.version} ended with exit code {code}; starting it again"
             )
             await self.start()
+
+
+def _prediction_log(release: Release) -> PredictionLog | None:
+    return None if release.log is None else PredictionLog.from_json(release.log)
 
 
 async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from modelyard.deployment.target import JSON
+
 NAME = "state.json"
+SEGMENTS = "predictions"  # the folder of the prediction log, beside it
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Release:
 
     Attributes:
         root: folder with environment, server, project and model.
+        log: a ``target.PredictionLog``, as JSON; None for none.
     """
 
     version: int
@@ -26,6 +30,7 @@ class Release:
     root: str
     workers: int
     ready_timeout: float
+    log: JSON | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from modelyard.deployment.port import NoPortError, listen
 from modelyard.deployment.server_process import ServerError
 from modelyard.deployment.service import OlderError, Service, cancelled
 from modelyard.deployment.service_log import ServiceLog
+from modelyard.deployment.shipper_process import ShipperProcess
 from modelyard.deployment.state import Release, State, read_state, write_state
 from modelyard.deployment.target import JSON
 
@@ -124,7 +125,9 @@ def main(folder: Path, port: int | None, ready: Callable[[], None]) -> None:
         if before is not None and before.port != state.port:
             log.say(f"port {before.port} is taken by another program: the service moves to {state.port}")
         log.say(f"supervising {folder.parent.name}/{folder.name} at port {state.port}, process {os.getpid()}")
-        asyncio.run(_supervise(Service(folder.name, listening, state, log, credential_places(home)), log, ready))
+        shipper = ShipperProcess(folder.name, home, log.say, log.write)
+        service = Service(folder.name, listening, state, log, credential_places(home), shipper)
+        asyncio.run(_supervise(service, log, ready))
     Path(SOCKET).unlink(missing_ok=True)
     log.say("stopped")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -39,6 +40,38 @@ class Ingress:
 
 
 @dataclass(frozen=True)
+class PredictionLog:
+    """What is kept of a service's answers, and where it goes: see ``project.model.PredictionLog``.
+
+    Attributes:
+        most_bytes: that may wait beside each server.
+        prefix: of all that this model has answered in this environment, in the object store.
+        destination: variables that tell the shipper of the object store, without a credential.
+        needs_credential: it does not take everybody: where the shipper's own is kept, depends on the target.
+        image: that has the shipper, for targets that run images; None where nobody has named it.
+    """
+
+    sample: float
+    hide: tuple[str, ...]
+    most_bytes: int
+    seconds: int
+    prefix: str
+    destination: Mapping[str, str]
+    needs_credential: bool
+    image: str | None = None
+
+    @classmethod
+    def from_json(cls, value: JSON) -> PredictionLog:
+        """Return the log that ``dataclasses.asdict`` has made this of, whatever JSON has made of that."""
+        return cls(**{**value, "hide": tuple(value["hide"])})
+
+    def settings(self, folder: str) -> str:
+        """Return what the server is told, as JSON in ``MODELYARD_PREDICTION_LOG``."""
+        told = {"sample": self.sample, "hide": self.hide, "most_bytes": self.most_bytes, "seconds": self.seconds}
+        return json.dumps({"folder": folder, **told})
+
+
+@dataclass(frozen=True)
 class ServiceSpec:
     """One version that is to go live in an environment.
 
@@ -52,6 +85,7 @@ class ServiceSpec:
         autoscaling: None for always ``replicas``.
         ingress: None for none.
         ready_timeout: seconds the version has to load its model and answer its golden rows.
+        log: what is kept of its answers; None for nothing.
     """
 
     model: str
@@ -69,6 +103,7 @@ class ServiceSpec:
     autoscaling: Autoscaling | None = None
     ingress: Ingress | None = None
     ready_timeout: float = 120.0
+    log: PredictionLog | None = None
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def _arguments(command: Command, runner_image: str, mounted: Mapping[str, str], 
     arguments += ["--try-number", str(command.try_number), "--clear-number", str(command.clear_number)]
     for name, port in ports.items():
         arguments += ["--beside", f"{name}=http://127.0.0.1:{port}"]
-    if command.step == "prepare":  # it lays the environment on it
+    if command.step in ("prepare", *DEPLOYING):  # it lays the environment on it; there a shipper may run in it
         arguments += ["--runner-image", runner_image]
     for name in mounted:
         arguments += [f"--{'address' if name == 'store' else name}", str(MOUNTED / name)]

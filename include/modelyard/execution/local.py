@@ -144,12 +144,14 @@ class LocalStep:
 def _environment(home: Path) -> dict[str, str]:
     """Return this process's environment without what is Airflow's or a credential of Modelyard's.
 
-    AIRFLOW_HOME stays: the step hides what lies there from the project's code.
+    AIRFLOW_HOME stays: the step hides what lies there from the project's code. So does the name of the runner image,
+    for servers that are deployed to a cluster.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name == "AIRFLOW_HOME" or not name.lstrip("_").startswith(("AIRFLOW", "MODELYARD"))
+        if name in ("AIRFLOW_HOME", "MODELYARD_RUNNER_IMAGE")
+        or not name.lstrip("_").startswith(("AIRFLOW", "MODELYARD"))
     }
     return kept | {"MODELYARD_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 

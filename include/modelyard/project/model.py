@@ -181,6 +181,23 @@ class Autoscaling(Section):
     )
 
 
+class PredictionLog(Section):
+    """What is kept of each answer: read back by `modelyard predictions` and by what watches the model."""
+
+    sample: float = Field(default=1.0, gt=0, le=1, description="The share of the answers that is kept, by chance.")
+    hide: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(), strict=False, description="Inputs and outputs whose values are not kept.", examples=[["name"]]
+    )
+    disk: Memory = Field(
+        default="1Gi",
+        description="Bytes that may wait beside each server to be sent to the object store; what would go beyond is "
+        "not kept.",
+    )
+    seconds: int = Field(
+        default=60, ge=1, le=3600, description="After how many seconds they are sent, when they are not many."
+    )
+
+
 class Serving(Section):
     """How the model answers."""
 
@@ -191,6 +208,9 @@ class Serving(Section):
     )
     autoscaling: Autoscaling | None = Field(
         default=None, description="Where the target is a cluster: add replicas by load; null: always `replicas`."
+    )
+    prediction_log: PredictionLog | None = Field(
+        default=None, description="What is kept of each answer, and that feedback is taken; null: neither."
     )
 
     @model_validator(mode="after")

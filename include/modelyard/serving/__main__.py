@@ -23,6 +23,7 @@ from modelyard.serving.limits import Limits
 from modelyard.serving.messages import NotServingError
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import COMPILED, Model, read_model
+from modelyard.serving.prediction_log import PredictionLog, Settings, settings_of
 from modelyard.serving.server import BACKLOG, Server
 from modelyard.serving.tokens import Tokens
 from modelyard.serving.worker import Pool
@@ -57,6 +58,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         model = read_model(arguments.root / "model", os.environ)
+        log_settings = settings_of(os.environ, model)
         listening = _listening(arguments.fd, arguments.host, int(os.environ.get("AIP_HTTP_PORT", arguments.port)))
         controlling = _controlling(arguments.control)
         limits = Limits.from_environment(os.environ)
@@ -73,7 +75,7 @@ def main() -> int:
 
     def serve(_number: int, again: bool) -> int:
         code: int = uvloop.run(
-            _serve(arguments, model, board, listening, controlling, tokens, limits, tracing, again=again)
+            _serve(arguments, model, board, listening, controlling, tokens, limits, tracing, log_settings, again=again)
         )
         return code
 
@@ -93,6 +95,7 @@ async def _serve(
     tokens: Tokens,
     limits: Limits,
     tracing: TraceSettings | None,
+    log_settings: Settings | None,
     *,
     again: bool,
 ) -> int:
@@ -104,7 +107,12 @@ async def _serve(
         from modelyard.serving.tracing import Tracer
 
         tracer = Tracer(tracing, model, _say)
-    application = Application(model, predictor, log, os.environ, metrics, tokens, limits, tracer)
+    try:
+        predictions = None if log_settings is None else PredictionLog(log_settings, model, _say, board)
+    except OSError as error:
+        _say(f"cannot start: the prediction log has no folder: {error}")
+        return 1
+    application = Application(model, predictor, log, os.environ, metrics, tokens, limits, tracer, predictions)
     server = Server(application, model.headers, board)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -136,6 +144,8 @@ async def _serve(
         await predictor.stop()
         if tracer is not None:
             await tracer.stop()
+        if predictions is not None:
+            await predictions.close()
         log.flush()
     return 0
 

@@ -11,7 +11,7 @@ import modelyard
 from modelyard.serving import openapi, pages
 from modelyard.serving.access_log import AccessLog
 from modelyard.serving.board import Board
-from modelyard.serving.contracts import inference, instances, invocations, plain
+from modelyard.serving.contracts import feedback, inference, instances, invocations, plain
 from modelyard.serving.limits import Limits
 from modelyard.serving.messages import (
     Columns,
@@ -26,6 +26,7 @@ from modelyard.serving.messages import (
 )
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import Model
+from modelyard.serving.prediction_log import PredictionLog
 from modelyard.serving.tokens import Tokens
 
 if TYPE_CHECKING:  # loaded only when it is configured
@@ -66,6 +67,7 @@ class Application:
         tokens: Tokens | None = None,
         limits: Limits | None = None,
         tracer: Tracer | None = None,
+        predictions: PredictionLog | None = None,
     ) -> None:
         self._tracer = tracer
         environment = environment or {}
@@ -74,6 +76,7 @@ class Application:
         self._model = model
         self._predictor = predictor
         self._log = log
+        self._predictions = predictions
         self._metrics = metrics or Metrics(model, Board())
         self.private: dict[str, Callable[[], Awaitable[None]]] = {}
         self._routes: dict[tuple[str, str], Handler] = {}
@@ -155,9 +158,12 @@ class Application:
             post(tensorflow, f"{base}:predict")
         post(invocations.mlflow(model), "/invocations")
         post(invocations.azure(model), "/score")
+        self._routes[("POST", "/feedback")] = feedback.truth(model, self._predictions)
+        self._routes[("POST", "/events.json")] = feedback.event(model, self._predictions)
         get(self._metrics_text, "/metrics")
-        document, page, docs = openapi.document(model), pages.facts(model), pages.docs(model)
         closed = self._tokens.demanded  # then nobody can be known by a browser's first request
+        page, feedback_too = pages.facts(model), self._predictions is not None
+        document, docs = openapi.document(model, feedback=feedback_too), pages.docs(model, feedback=feedback_too)
         get(lambda request: _page_or_healthy(request, None if closed else page), "/")
         get(lambda _: Response(200, docs, "text/html; charset=utf-8"), "/docs")
         get(lambda _: in_json(document), "/openapi.json")
@@ -172,16 +178,21 @@ class Application:
     def _post(self, contract: Contract, *paths: str) -> None:
         parse, render, refuse = contract.parse, contract.render, contract.refuse
         check, predictor, metrics = self._model.signature.check, self._predictor, self._metrics
+        note = None if self._predictions is None else self._predictions.note
 
         async def handler(request: Request) -> Response:
+            began = time.perf_counter()
             try:
                 call = parse(request)
                 columns = check(call.columns)
                 outputs = await predictor.predict(columns, call.rows)
                 metrics.predicted(columns, call.rows)
-                return render(call, outputs)
+                response = render(call, outputs)
             except Refused as refused:
                 return refuse(refused)
+            if note is not None:
+                note(request, columns, call.rows, outputs, time.perf_counter() - began)
+            return response
 
         for path in paths:
             self._routes[("POST", path)] = handler
@@ -200,6 +211,8 @@ class Application:
     def _metrics_text(self, _request: Request) -> Response:
         predictor = self._predictor
         text = self._metrics.text(ready=predictor.ready, restarts=predictor.restarts)
+        if self._predictions is not None:
+            text += "\n".join(self._predictions.metrics()) + "\n"
         return Response(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -30,12 +30,17 @@ _ERROR = {
 }
 
 
-def document(model: Model) -> JSON:
-    """Return the OpenAPI document of every route that people and platforms ask."""
+def document(model: Model, *, feedback: bool = False) -> JSON:
+    """Return the OpenAPI document of every route that people and platforms ask.
+
+    Args:
+        model: whose signature and golden rows it shows.
+        feedback: ground truth is taken, since there is a prediction log.
+    """
     return {
         "openapi": "3.1.0",
         "info": {"title": model.name, "version": model.version},
-        "paths": {**_predicting(model), **_telling(model)},
+        "paths": {**_predicting(model), **(_feedback(model) if feedback else {}), **_telling(model)},
         "components": {
             "schemas": {
                 "Row": _row(model, model.signature.inputs),
@@ -74,6 +79,45 @@ def _predicting(model: Model) -> JSON:
             "PredictionIO: one row", {name: {} for name in one}, one, {"$ref": "#/components/schemas/Prediction"}
         ),
     }
+
+
+def _feedback(model: Model) -> JSON:
+    outputs = {field.name: _schema(field) for field in model.signature.outputs}
+    golden = model.description["golden"].get("outputs") or {}
+    true = {name: values[0] for name, values in golden.items() if name in outputs}
+    text: JSON = {"type": "string", "minLength": 1, "maxLength": 256}
+    first = next(iter(outputs.values()), {})
+    record = {
+        "request_id": {**text, "description": "the X-Request-Id of the answer that it is about"},
+        "row": {"type": "integer", "minimum": 0, "description": "of that request; left out where it had one"},
+        "entity": {**text, "description": "whom or what it is about, where no request is known"},
+        "truth": {"anyOf": [{"type": "object", "properties": outputs, "minProperties": 1}, first]},
+        "time": {"type": "string", "format": "date-time", "description": "when it came true"},
+    }
+    event = {
+        "event": text,
+        "entityType": text,
+        "entityId": text,
+        "properties": {"type": "object"},
+        "eventTime": {"type": "string", "format": "date-time"},
+        "prId": text,
+    }
+    examples = {
+        "/feedback": {"request_id": "a-request-id", "truth": true},
+        "/events.json": {"event": "outcome", "entityType": "user", "entityId": "17", "properties": true},
+    }
+    paths = {
+        "/feedback": _post("What came true", record, examples["/feedback"], _properties({"accepted": {}})),
+        "/events.json": _post("PredictionIO: an event", event, examples["/events.json"], _properties({"eventId": {}})),
+    }
+    for path, status, required in (
+        ("/feedback", "202", ["truth"]),
+        ("/events.json", "201", ["event", "entityType", "entityId"]),
+    ):
+        operation = paths[path]["post"]
+        operation["requestBody"]["content"]["application/json"]["schema"]["required"] = required
+        operation["responses"][status] = {**operation["responses"].pop("200"), "description": "It is kept"}
+    return paths
 
 
 def _telling(model: Model) -> JSON:

@@ -38,10 +38,10 @@ def facts(model: Model) -> bytes:
     )
 
 
-def docs(model: Model) -> bytes:
+def docs(model: Model, *, feedback: bool = False) -> bytes:
     """Return ``/docs``: every route that predicts, with a request that is answered when pasted into a shell."""
     parts = []
-    for path, operations in document(model)["paths"].items():
+    for path, operations in document(model, feedback=feedback)["paths"].items():
         for method, operation in operations.items():
             parts.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}</p>")
             if "requestBody" in operation:

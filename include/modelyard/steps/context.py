@@ -39,8 +39,9 @@ class StepContext:
         home: this machine's folder for caches and local services.
         beside: base URL (``http://127.0.0.1:40111``) of each image that serves beside this step, by its name.
         git: user name and token of the project's Git repository, for `prepare` alone.
-        runner_image: name of the image that steps run in; None where they are processes of a machine. For `prepare`
-            alone, which makes an image of it for those that run the project's code.
+        runner_image: name of the image that steps run in; None where they are processes of a machine. For `prepare`,
+            which makes an image of it for those that run the project's code, and for the steps that deploy: beside a
+            server the shipper of its prediction log may run in it.
         log: one line for the task's log.
         cluster: of the environment, for the steps that deploy; None when it names no connection.
     """

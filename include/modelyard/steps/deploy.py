@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from modelyard.deployment import Autoscaling, Ingress, ServiceSpec, Target, open_target
+from modelyard.deployment import Autoscaling, Ingress, PredictionLog, ServiceSpec, Target, open_target
 from modelyard.errors import ModelyardError, RequestError, Superseded
+from modelyard.monitoring.destination import Destination, prefix_of
+from modelyard.project import model as project
 from modelyard.project.model import Serving
+from modelyard.quantity import bytes_of
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Deployed, Prepared, Pushed
 from modelyard.store import ModelVersion
@@ -65,6 +68,7 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
                 autoscaling=None if serving.autoscaling is None else Autoscaling(**serving.autoscaling.model_dump()),
                 ingress=Ingress(**run.settings["ingress"]) if run.settings.get("ingress") else None,
                 smoke=golden,
+                log=_prediction_log(context, version.name, environment, serving.prediction_log),
             ),
             context.log,
         )
@@ -89,6 +93,24 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
         generation=deployment.generation,
         address=address,
         replaced=deployment.replaces if deployment.replaces != version.version else None,
+    )
+
+
+def _prediction_log(
+    context: StepContext, model: str, environment: str, wanted: project.PredictionLog | None
+) -> PredictionLog | None:
+    if wanted is None:
+        return None
+    destination = Destination.of(context.store.address)
+    return PredictionLog(
+        sample=wanted.sample,
+        hide=wanted.hide,
+        most_bytes=bytes_of(wanted.disk),
+        seconds=wanted.seconds,
+        prefix=prefix_of(model, environment),
+        destination=destination.to_environment(),
+        needs_credential=destination.needs_credential,
+        image=context.runner_image,
     )
 
 

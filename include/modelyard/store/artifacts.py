@@ -11,14 +11,17 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from modelyard.errors import CorruptArtifact, NotFound, StoreError
 from modelyard.store.address import StoreAddress
 from modelyard.store.records import ArtifactFile
+
+if TYPE_CHECKING:
+    from modelyard.store.s3 import S3Address
 
 _CHUNK = 1024 * 1024
 
@@ -41,6 +44,9 @@ class Backend(Protocol):
         Raises:
             NotFound: nothing is kept at ``path``.
         """
+
+    def paths(self, prefix: str) -> Iterator[str]:
+        """Yield the path of everything that is kept below a folder, sorted."""
 
     def ping(self) -> None:
         """Make sure that it answers.
@@ -170,14 +176,19 @@ class Artifacts:
 
 def open_artifacts(address: StoreAddress) -> Artifacts:
     """Return the artifacts of a store's address; nothing is connected yet."""
+    return Artifacts(open_backend(address))
+
+
+def open_backend(address: S3Address) -> Backend:
+    """Return what keeps the bytes at ``address.artifacts``; nothing is connected yet."""
     parts = urlsplit(address.artifacts)
     if parts.scheme == "file":
         from modelyard.store.folder import Folder
 
-        return Artifacts(Folder(Path(unquote(parts.path))))
+        return Folder(Path(unquote(parts.path)))
     from modelyard.store.s3 import Bucket
 
-    return Artifacts(Bucket.of(address))
+    return Bucket.of(address)
 
 
 class _Checked(io.RawIOBase):

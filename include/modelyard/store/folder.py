@@ -62,6 +62,12 @@ class Folder:
             except FileNotFoundError as error:
                 raise NotFound(f"There is no file {self._root / path}") from error
 
+    def paths(self, prefix: str) -> Iterator[str]:
+        """Yield the path of every file below the folder ``prefix``, sorted."""
+        with self._errors():
+            found = [Path(folder, name) for folder, _, names in os.walk(self._root / prefix) for name in names]
+        yield from sorted(path.relative_to(self._root).as_posix() for path in found)
+
     def ping(self) -> None:
         """Make sure that the folder is there and can be written to."""
         with self._errors():

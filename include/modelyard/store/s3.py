@@ -8,11 +8,10 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Protocol, Self
 from urllib.parse import urlsplit
 
 from modelyard.errors import NotFound, StoreError, Unavailable
-from modelyard.store.address import StoreAddress
 
 _PART = 16 * 1024 * 1024
 _MOST_PARTS = 10_000
@@ -20,6 +19,25 @@ _THERE_ALREADY = {"PreconditionFailed", "ConditionalRequestConflict"}
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 _LATER = {"SlowDown", "RequestTimeout", "TooManyRequests", "Throttling", "InternalError", "ServiceUnavailable"}
+
+
+class S3Address(Protocol):
+    """Where a bucket is, and what it takes to use it: see ``StoreAddress``."""
+
+    @property
+    def artifacts(self) -> str: ...  # noqa: D102
+    @property
+    def s3_endpoint_url(self) -> str | None: ...  # noqa: D102
+    @property
+    def s3_region(self) -> str | None: ...  # noqa: D102
+    @property
+    def s3_access_key(self) -> str | None: ...  # noqa: D102
+    @property
+    def s3_secret_key(self) -> str | None: ...  # noqa: D102
+    @property
+    def s3_ca_bundle(self) -> str | None: ...  # noqa: D102
+    @property
+    def s3_encryption(self) -> str | None: ...  # noqa: D102
 
 
 class Bucket:
@@ -31,13 +49,21 @@ class Bucket:
     """
 
     @classmethod
-    def of(cls, address: StoreAddress) -> Self:
-        """Return the bucket of an address whose artifacts are in one."""
-        parts = urlsplit(address.artifacts)
-        return cls(parts.netloc, parts.path.strip("/"), address)
+    def of(cls, address: S3Address, *, for_its_owner: bool = False) -> Self:
+        """Return the bucket of an address whose artifacts are in one.
 
-    def __init__(self, bucket: str, prefix: str, address: StoreAddress) -> None:
+        Args:
+            address: where it is.
+            for_its_owner: what is written may be read by the bucket's owner, who is somebody else: Ceph gives an object
+                to its writer alone. AWS gives it to the bucket's account by itself, and would ask for a right more.
+        """
+        parts = urlsplit(address.artifacts)
+        acl = "bucket-owner-full-control" if for_its_owner and address.s3_endpoint_url else None
+        return cls(parts.netloc, parts.path.strip("/"), address, acl)
+
+    def __init__(self, bucket: str, prefix: str, address: S3Address, acl: str | None = None) -> None:
         self.name = bucket
+        self._acl = {} if acl is None else {"ACL": acl}
         self._prefix = f"{prefix}/" if prefix else ""
         self._address = address
         self._where = f"Bucket '{bucket}' at {address.s3_endpoint_url or 'AWS'}"
@@ -65,6 +91,18 @@ class Bucket:
             body = self.client.get_object(**self.object(path))["Body"]
         return io.BufferedReader(_Body(body, self))
 
+    def paths(self, prefix: str) -> Iterator[str]:
+        """Yield the path of every object below the folder ``prefix``, sorted, as the server pages them."""
+        token: dict[str, str] = {}
+        while True:
+            with self.errors():
+                page = self.client.list_objects_v2(Bucket=self.name, Prefix=f"{self._prefix}{prefix}/", **token)
+            for item in page.get("Contents", ()):
+                yield item["Key"].removeprefix(self._prefix)
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
     def ping(self) -> None:
         """Make sure that the bucket is there and lets this user in."""
         try:
@@ -79,7 +117,12 @@ class Bucket:
         with self.errors():
             try:
                 self.client.put_object(
-                    **self.object(path), **self._encryption, Body=data, ContentMD5=_md5(data), IfNoneMatch="*"
+                    **self.object(path),
+                    **self._encryption,
+                    **self._acl,
+                    Body=data,
+                    ContentMD5=_md5(data),
+                    IfNoneMatch="*",
                 )
             except ClientError as error:
                 if error.response["Error"]["Code"] not in _THERE_ALREADY:
@@ -89,7 +132,7 @@ class Bucket:
         from botocore.exceptions import BotoCoreError, ClientError
 
         with self.errors():
-            upload = self.client.create_multipart_upload(**self.object(path), **self._encryption)
+            upload = self.client.create_multipart_upload(**self.object(path), **self._encryption, **self._acl)
             target = self.object(path) | {"UploadId": upload["UploadId"]}
             try:
                 parts: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ import pytest
 from tests.released_models import image_of, pipeline_run, version
 from tests.step_context import context_of
 
-from modelyard.deployment import Autoscaling, ClusterAccess, Ingress, ServiceSpec
+from modelyard.deployment import Autoscaling, ClusterAccess, Ingress, PredictionLog, ServiceSpec
 from modelyard.errors import Fenced, ModelyardError, RequestError, Superseded, Unavailable
 from modelyard.execution import Command
 from modelyard.execution.local import LocalStep
@@ -159,6 +159,43 @@ def test_what_model_yaml_says_of_a_cluster_reaches_the_target(
     assert opened == ["kubernetes", "models", access]
     assert specs[0].autoscaling == Autoscaling(max_replicas=3, cpu=70)
     assert specs[0].ingress == Ingress("wine.example.com")
+
+
+def test_what_is_to_be_logged_reaches_the_target_without_the_stores_credential(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs: list[ServiceSpec] = []
+
+    class Noting(Slow):
+        def deploy(self, spec: ServiceSpec, log: Callable[[str], None]) -> str:
+            specs.append(spec)
+            return super().deploy(spec, log)
+
+    monkeypatch.setattr(deploy, "open_target", lambda *_: Noting(lambda: None))
+    context = context_of(store, pipeline_run(store, "wine", "logged"), "deploy", tmp_path)
+    context = replace(context, runner_image="registry/runner:1")
+    serving = Serving.model_validate({"prediction_log": {"sample": 0.5, "hide": ["name"], "disk": "2Mi"}})
+    store.address = replace(
+        store.address,
+        artifacts="s3://bucket/models",
+        s3_endpoint_url="http://s3:9000",
+        s3_access_key="the-store",
+        s3_secret_key="that-nobody-may-see",
+    )
+    deploy.roll_out(context, released(store, 1), serving)
+
+    (spec,) = specs
+    assert spec.log == PredictionLog(
+        sample=0.5,
+        hide=("name",),
+        most_bytes=2 * 1024 * 1024,
+        seconds=60,
+        prefix="served/wine/production",
+        destination={"MODELYARD_ARTIFACTS": "s3://bucket/models", "MODELYARD_S3_ENDPOINT_URL": "http://s3:9000"},
+        needs_credential=True,
+        image="registry/runner:1",
+    )
+    assert "the-store" not in repr(spec)
 
 
 def test_the_access_to_a_cluster_reaches_a_local_steps_process_and_is_told_to_nobody(

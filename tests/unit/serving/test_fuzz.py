@@ -9,14 +9,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from modelyard.monitoring.segments import Feedback
 from modelyard.serving.access_log import AccessLog
 from modelyard.serving.application import Application
 from modelyard.serving.messages import Columns, Outputs, Request, Response
 from modelyard.serving.model import Model
+from modelyard.serving.prediction_log import PredictionLog
 from modelyard.serving.signature import Signature
 
 FIELDS: list[dict[str, Any]] = [
@@ -44,10 +47,26 @@ class Checked:
         return columns
 
 
+class Kept(PredictionLog):
+    """Keeps nothing, after it has looked whether all of it could be read back."""
+
+    def __init__(self) -> None:
+        pass
+
+    def note(self, request: Request, inputs: Columns, rows: int, outputs: Outputs, seconds: float) -> None:
+        """Look at an answer."""
+
+    async def keep(self, feedback: list[dict[str, Any]]) -> bool:
+        for record in msgspec.json.decode(msgspec.json.encode(feedback)):
+            assert Feedback.from_json({"time": 0, "version": "1", **record})
+            assert record.get("request_id") or record.get("entity")
+        return True
+
+
 def application(kind: str, fields: list[dict[str, Any]], golden: Columns) -> Application:
     signature = Signature.from_json({"kind": kind, "inputs": fields, "outputs": fields})
-    model = Model("m", "1", "1", "sha256:0", {}, signature, golden)
-    return Application(model, Checked(), AccessLog(io.BytesIO(), "1"))
+    model = Model("m", "1", "1", "sha256:0", {"golden": {}}, signature, golden)
+    return Application(model, Checked(), AccessLog(io.BytesIO(), "1"), {}, Kept())
 
 
 APPLICATIONS = {
@@ -55,6 +74,7 @@ APPLICATIONS = {
     "tensor": application("tensor", [TENSOR], {"input": [[1.0, 2.0]]}),
 }
 ROUTES = ["/predict", "/v2/models/m/infer", "/v1/models/m:predict", "/invocations", "/score", "/queries.json"]
+TRUTHS = ["/feedback", "/events.json"]
 
 
 def post(kind: str, path: str, body: bytes, headers: dict[str, str]) -> Response:
@@ -65,7 +85,7 @@ def post(kind: str, path: str, body: bytes, headers: dict[str, str]) -> Response
     assert "Traceback" not in text
     assert all(value.isprintable() for _, value in response.headers)
     if response.status >= 400:
-        assert json.loads(text)["error"]
+        assert json.loads(text)["message" if path == "/events.json" else "error"]
     return response
 
 
@@ -125,7 +145,47 @@ HEADERS = st.fixed_dictionaries(
         "content-encoding": st.sampled_from(["gzip", "identity", ""]),
     },
 )
+RECORDS = st.fixed_dictionaries(
+    {"truth": VALUES | st.just(1) | st.fixed_dictionaries({}, optional={name: st.just(ROW[name]) for name in ROW})},
+    optional={
+        **{name: st.text(max_size=3) | VALUES for name in ("request_id", "entity")},
+        "row": SCALARS,
+        "time": ODD | st.datetimes().map(str),
+    },
+)
+EVENTS = st.fixed_dictionaries(
+    {name: st.sampled_from(["rate", "$set", "$unset", "pio_x", ""]) | SCALARS for name in ("event", "entityId")},
+    optional={
+        **{name: st.just("user") | VALUES for name in ("entityType", "targetEntityType", "targetEntityId", "prId")},
+        "properties": st.dictionaries(st.sampled_from([*ROW, "pio_a", "b"]), VALUES, max_size=3) | VALUES,
+        "eventTime": ODD | st.datetimes().map(str),
+        "tags": VALUES,
+    },
+)
 thorough = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("path", TRUTHS)
+@pytest.mark.parametrize("kind", list(APPLICATIONS))
+@thorough
+@given(body=RECORDS | st.lists(RECORDS, max_size=3) | EVENTS | VALUES, headers=HEADERS)
+@example(body={"entity": "x", "truth": ROW}, headers={})
+@example(body={"event": "rate", "entityType": "user", "entityId": 7, "properties": ROW}, headers={})
+def test_any_truth_is_kept_or_refused(kind: str, path: str, body: Any, headers: dict[str, str]) -> None:
+    post(kind, path, json.dumps(body).encode(), headers)
+
+
+@pytest.mark.parametrize("path", TRUTHS)
+def test_a_truth_nested_as_deeply_as_json_may_be_is_no_mistake_of_ours(path: str) -> None:
+    for depth in (900, 990, 995, 1000, 1020, 100_000):
+        deep = b"[" * depth + b"]" * depth
+        event = (
+            b'{"entity": "x", "truth": '
+            if path == "/feedback"
+            else b'{"event": "e", "entityType": "t", "entityId": "i"'
+        )
+        body = event + deep + b"}" if path == "/feedback" else event + b', "properties": {"x": ' + deep + b"}}"
+        post("columns", path, body, {})
 
 
 @pytest.mark.parametrize("path", ROUTES)

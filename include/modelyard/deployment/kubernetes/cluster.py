@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from modelyard.credential_places import CLUSTERS
 from modelyard.deployment.cluster_access import ClusterAccess
+from modelyard.deployment.smoke import HEADERS
 from modelyard.deployment.target import JSON
 from modelyard.errors import DeploymentFailed, RequestError, Unavailable
 
@@ -190,7 +191,7 @@ class Cluster:
             Status, headers and body of the answer.
         """
         proxy = f"{_path('Service', namespace, f'http:{name}:{port}')}/proxy{path}"
-        return self._answer(time.monotonic() + _AWAY_SECONDS, method, proxy, body, headers=_ONCE)
+        return self._answer(time.monotonic() + _AWAY_SECONDS, method, proxy, body, headers=_ONCE | HEADERS)
 
     def ask_once(
         self, method: str, path: str, body: JSON | None = None, accept: tuple[int, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard.deployment.kubernetes import manifests
+from modelyard.deployment.kubernetes import manifests, side_car
 from modelyard.deployment.kubernetes.manifests import Place, Release
 from modelyard.deployment.target import JSON
 
@@ -18,7 +18,7 @@ def companions(place: Place, release: Release, uid: str) -> dict[str, JSON | Non
     metadata = manifests.metadata(place, release) | {
         "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": place.model, "uid": uid}]
     }
-    always = {manifest["kind"]: manifest for manifest in _always(place, metadata)}
+    always = {manifest["kind"]: manifest for manifest in _always(place, release, metadata)}
     return {
         **always,
         AUTOSCALER: _autoscaler(place, release, metadata),
@@ -26,7 +26,7 @@ def companions(place: Place, release: Release, uid: str) -> dict[str, JSON | Non
     }
 
 
-def _always(place: Place, metadata: JSON) -> list[JSON]:
+def _always(place: Place, release: Release, metadata: JSON) -> list[JSON]:
     selector = {"matchLabels": place.selector}
     return [
         {
@@ -39,12 +39,13 @@ def _always(place: Place, metadata: JSON) -> list[JSON]:
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
             "metadata": metadata,
-            # Whoever may reach the namespace may ask; the server itself, and so the model's code, reaches nobody.
+            # Whoever may reach the namespace may ask; the server itself, and so the model's code, reaches nobody. Where
+            # a shipper stands beside it, that one's object store is not closed to it, but it has no credential.
             "spec": {
                 "podSelector": selector,
                 "policyTypes": ["Ingress", "Egress"],
                 "ingress": [{"ports": [{"protocol": "TCP", "port": manifests.PORT_NUMBER}]}],
-                "egress": [],
+                "egress": side_car.egress(release.log) if release.log else [],
             },
         },
         {

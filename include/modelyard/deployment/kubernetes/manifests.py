@@ -10,7 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 
 from modelyard import pod_security
-from modelyard.deployment.target import JSON, Autoscaling, Ingress
+from modelyard.deployment.kubernetes import side_car
+from modelyard.deployment.target import JSON, Autoscaling, Ingress, PredictionLog
 
 CONTAINER = "server"
 PORT, PORT_NUMBER = "http", 8080
@@ -64,6 +65,7 @@ class Release:
     Attributes:
         image: by digest, as kubelet pulls it.
         cpu, memory: what one pod asks for and is limited to; None leaves it to the namespace.
+        log: what is kept of its answers; None for nothing.
     """
 
     version: int
@@ -78,16 +80,18 @@ class Release:
     ready_timeout: float
     autoscaling: Autoscaling | None = None
     ingress: Ingress | None = None
+    log: PredictionLog | None = None
 
     @classmethod
     def from_json(cls, value: JSON) -> Release:
         """Return the release that ``dataclasses.asdict`` has made this of."""
-        autoscaling, ingress = value.get("autoscaling"), value.get("ingress")
+        autoscaling, ingress, log = (value.get(name) for name in ("autoscaling", "ingress", "log"))
         return cls(
             **value
             | {
                 "autoscaling": Autoscaling(**autoscaling) if autoscaling else None,
                 "ingress": Ingress(**ingress) if ingress else None,
+                "log": PredictionLog.from_json(log) if log else None,
             }
         )
 
@@ -191,15 +195,17 @@ def _facts(release: Release) -> dict[str, str]:
 
 
 def _pod(place: Place, release: Release) -> JSON:
+    log = release.log
     return {
         "serviceAccountName": place.model,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS + (side_car.GRACE_SECONDS if log else 0),
         "imagePullSecrets": [{"name": PULL_SECRET}],
         "securityContext": pod_security.of_pod(),
+        **({"initContainers": [side_car.container(log, pod_security.of_container())]} if log else {}),
         "containers": [_container(place, release)],
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *(side_car.volumes(place.model, log) if log else [])],
     }
 
 
@@ -211,12 +217,13 @@ def _container(place: Place, release: Release) -> JSON:
         "MODEL_VERSION": str(release.version),
         "RUN_ID": str(release.run_id),
         "IMAGE_DIGEST": release.image_digest,
+        "PREDICTION_LOG": release.log.settings(side_car.FOLDER) if release.log else "",
     }
     return {
         "name": CONTAINER,
         "image": release.image,
         "args": ["--workers", str(release.workers)],
-        "env": [{"name": f"MODELYARD_{name}", "value": value} for name, value in facts.items()],
+        "env": [{"name": f"MODELYARD_{name}", "value": value} for name, value in facts.items() if value],
         "ports": [{"name": PORT, "containerPort": PORT_NUMBER, "protocol": "TCP"}],
         "resources": {"requests": asked, "limits": asked} if asked else {},
         "securityContext": pod_security.of_container(),
@@ -227,5 +234,8 @@ def _container(place: Place, release: Release) -> JSON:
         },
         # A server whose model has ended holds its requests for a while: the next ones go elsewhere soon.
         "readinessProbe": {**probe, "periodSeconds": 1, "failureThreshold": 3},
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+            *([side_car.mount()] if release.log else []),
+        ],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from modelyard.deployment.kubernetes import side_car
 from modelyard.deployment.kubernetes.cluster import Cluster
 from modelyard.deployment.kubernetes.manifests import CONTAINER, Place, Release, labels_of
 from modelyard.deployment.target import JSON
@@ -35,6 +36,7 @@ class _Trouble:
     patience: float
     pod: JSON | None = None  # whose events belong to it
     log: str | None = None  # and whose last lines: of its "current" container, or of the "previous" one
+    container: str = CONTAINER
 
 
 @dataclass
@@ -90,7 +92,7 @@ class RollOut:
         if trouble.pod is None:
             return text
         if trouble.log is not None:
-            lines = self.cluster.log(trouble.pod, CONTAINER, _LOG_LINES, previous=trouble.log == "previous")
+            lines = self.cluster.log(trouble.pod, trouble.container, _LOG_LINES, previous=trouble.log == "previous")
             text += f"; its last lines:\n{lines}" if lines else "; it has written nothing"
         events = self.cluster.events(trouble.pod, _EVENTS)
         return text + ("\nThe cluster's events:\n" + "\n".join(events) if events else "")
@@ -102,20 +104,43 @@ class RollOut:
                 return _Trouble(("node", name), f"no node takes pod {name}: {condition.get('message', '')}", _NODE, pod)
         if pod["status"].get("phase") == "Failed":
             return _Trouble(("failed", name), f"pod {name} was ended: {pod['status'].get('message', '')}", _PULL, pod)
-        statuses = {status["name"]: status for status in pod["status"].get("containerStatuses", ())}
-        container = statuses.get(CONTAINER)  # a service mesh puts another one beside it
-        if container is None or container.get("ready"):
+        statuses = {
+            status["name"]: status
+            for kind in ("containerStatuses", "initContainerStatuses")
+            for status in pod["status"].get(kind, ())
+        }
+        shipper, server = statuses.get(side_car.CONTAINER), statuses.get(CONTAINER)
+        # A service mesh puts others beside it.
+        if self.release.log is not None and shipper is not None and not shipper.get("ready"):
+            return self._trouble_of(pod, shipper, side_car.CONTAINER) or self._no_credential(pod)
+        if server is None or server.get("ready"):
             return None
+        return self._trouble_of(pod, server, CONTAINER)
+
+    def _no_credential(self, pod: JSON) -> _Trouble | None:
+        """The shipper waits for its Secret: the cluster says so in an event alone."""
+        found = [event for event in self.cluster.events(pod, _EVENTS) if event.startswith("FailedMount")]
+        if not found:
+            return None
+        name = pod["metadata"]["name"]
+        text = (
+            f"pod {name} does not start without the Secret {side_car.secret_name(self.place.model)} "
+            f"(`modelyard predictions policy {self.place.model}` tells what belongs there)"
+        )
+        return _Trouble(("mount", name), text, _REFUSED, pod)
+
+    def _trouble_of(self, pod: JSON, container: JSON, what: str) -> _Trouble | None:
+        name = pod["metadata"]["name"]
         waiting = container["state"].get("waiting", {})
         reason, message = waiting.get("reason"), waiting.get("message", "")
         if reason in _CANNOT_PULL:
             final = reason == "InvalidImageName" or any(part in message.lower() for part in _FINAL)
-            text = f"the image {self.release.image} cannot be pulled: {message or reason}"
+            image = self.release.image if what == CONTAINER or self.release.log is None else self.release.log.image
+            text = f"the image {image} cannot be pulled: {message or reason}"
             return _Trouble(("pull", name), text, _REFUSED if final else _PULL, pod)
         if reason in _CANNOT_START:
-            return _Trouble(
-                ("start", name), f"the container of pod {name} cannot be started: {message or reason}", _REFUSED, pod
-            )
+            text = f"the container {what} of pod {name} cannot be started: {message or reason}"
+            return _Trouble(("start", name), text, _REFUSED, pod)
         ended = container["state"].get("terminated") or container.get("lastState", {}).get("terminated")
         if ended and (container["restartCount"] > 0 or "terminated" in container["state"]):
             again = container["restartCount"] > 1 or reason == "CrashLoopBackOff"
@@ -126,8 +151,9 @@ class RollOut:
             )
             log = "current" if "terminated" in container["state"] else "previous"
             patience = 0 if again else self.release.ready_timeout
-            return _Trouble(("crash", name), f"the server in pod {name} {why} as it started", patience, pod, log)
-        if "running" in container["state"]:
+            text = f"the {what} in pod {name} {why} as it started"
+            return _Trouble(("crash", name), text, patience, pod, log, what)
+        if what == CONTAINER and "running" in container["state"]:
             seconds = self.release.ready_timeout
             return _Trouble(
                 (_COMING, name), f"the server in pod {name} was not ready within {seconds:g} s", seconds, pod, "current"

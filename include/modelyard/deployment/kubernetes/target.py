@@ -52,6 +52,7 @@ class KubernetesTarget:
         """
         place = self._place(spec.model, spec.environment)
         release = self._release(spec)
+        _check_log(spec)
         try:
             return self._deploy(spec, place, release, log)
         except (SystemExit, KeyboardInterrupt):
@@ -130,6 +131,7 @@ class KubernetesTarget:
             ready_timeout=spec.ready_timeout,
             autoscaling=spec.autoscaling,
             ingress=spec.ingress,
+            log=spec.log,
         )
 
     def _take(self, place: Place, release: Release) -> Release | None:
@@ -263,6 +265,21 @@ class KubernetesTarget:
         except DeploymentFailed as error:
             return f"version {live.version} was put back, but cannot be watched ({error.message})"
         return f"version {live.version} still serves"
+
+
+def _check_log(spec: ServiceSpec) -> None:
+    if spec.log is None:
+        return
+    if not spec.log.needs_credential:
+        raise DeploymentFailed(
+            f"A cluster cannot send the prediction log of {spec.model} to a folder of this machine",
+            "give the model store's connection an object store: artifacts s3://bucket/prefix",
+        )
+    if spec.log.image is None:
+        raise DeploymentFailed(
+            f"The shipper of the prediction log of {spec.model} runs in the runner image, and nobody has named it",
+            "set MODELYARD_RUNNER_IMAGE where this step runs; a step that is a pod is told by [modelyard] runner_image",
+        )
 
 
 def _owner(place: Place) -> dict[str, str]:
