@@ -67,7 +67,8 @@ def train(python: Path, example: str, folder: Path) -> Trained:
     project = Path(shutil.copytree(EXAMPLES / example, folder / "project"))
     client = lay_client(folder / "client")
     (folder / "home").mkdir()
-    variables = environment(python, folder / "home", code=[client])
+    # The byte code stays in the environment, for the processes that come after this one.
+    variables = environment(python, folder / "home", code=[client], PYTHONDONTWRITEBYTECODE="")
     subprocess.run([python, "-W", "ignore", "train.py", "with", "seed=42"], cwd=project, env=variables, check=True)
     (model,) = (project / ".modelyard/models").iterdir()
     return Trained(python, project, model, client)
