@@ -6,9 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.fixtures_flavors import MakePython
+from tests.fixtures_flavors import EXAMPLES, MakePython
 
 from modelyard.client.child import environment, lay_client
+from modelyard.project import load
+from modelyard.project.experiment import describe
+from modelyard.project.lock import locked, read_lock
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +52,8 @@ assert (facts["flavor"], facts["task"], facts["classes"]) == ("xgboost", "classi
 assert facts["golden"]["outputs"]["prediction"] == booster.predict(xgboost.DMatrix(X[:3])).argmax(axis=1).tolist()
 kept(booster, X[:3], "again")
 assert files("booster") == files("again")
-for objective, task in [("reg:squarederror", "regression"), ("rank:pairwise", None), ("multi:softmax", "classification")]:
+tasks = {"reg:squarederror": "regression", "rank:pairwise": None, "multi:softmax": "classification"}
+for objective, task in tasks.items():
     parameters = {"objective": objective, **({"num_class": 3} if "multi" in objective else {})}
     trained = xgboost.train(parameters, rows, 5)
     facts = kept(trained, X[:3], objective.replace(":", "-"))
@@ -218,22 +222,32 @@ assert "utc_time_created" not in Path("object/mlflow/MLmodel").read_text()
 """
 
 
-@pytest.mark.parametrize(
-    ("example", "code"),
-    [
-        ("tumors", _XGBOOST),
-        ("diabetes", _LIGHTGBM),
-        ("iris-onnx", _ONNX),
-        ("parcels-pyfunc", _PYFUNC),
-        ("digits-torch", _TORCH),
-        ("digits-keras", _KERAS),
-    ],
-)
-def test_what_a_flavor_keeps_and_refuses(flavor_python: MakePython, example: str, code: str, tmp_path: Path) -> None:
+_CODE = {
+    "tumors": _XGBOOST,
+    "diabetes": _LIGHTGBM,
+    "iris-onnx": _ONNX,
+    "parcels-pyfunc": _PYFUNC,
+    "digits-torch": _TORCH,
+    "digits-keras": _KERAS,
+}
+
+
+@pytest.mark.parametrize("example", _CODE)
+def test_what_a_flavor_keeps_and_refuses(flavor_python: MakePython, example: str, tmp_path: Path) -> None:
     python, work = flavor_python(example), tmp_path / "work"
     (tmp_path / "home").mkdir()
     work.mkdir()
-    variables = environment(python, tmp_path / "home", code=[lay_client(tmp_path / "client")])
-    command = [python, "-W", "ignore", "-c", _START + code]
+    code = [lay_client(tmp_path / "client")]
+    # The byte code stays in the environment, for the test that comes after this one.
+    variables = environment(python, tmp_path / "home", code=code, PYTHONDONTWRITEBYTECODE="")
+    command = [str(python), "-W", "ignore", "-c", _START + _CODE[example]]
     done = subprocess.run(command, cwd=work, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("example", _CODE)
+def test_the_lock_of_its_example_says_what_the_experiment_says(flavor_python: MakePython, example: str) -> None:
+    folder = EXAMPLES / example
+    loaded = load(folder)
+    config = describe(folder, loaded.entry, flavor_python(example), hidden=())
+    assert read_lock(folder) == locked(loaded, folder, config)

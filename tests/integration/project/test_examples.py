@@ -10,7 +10,6 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
-from tests.fixtures_flavors import MakePython
 from tests.landlock import needs_landlock
 
 from modelyard.client.child import environment, lay_client
@@ -23,7 +22,6 @@ from modelyard.project.new import new
 
 EXAMPLES = Path(__file__).parents[3] / "include/examples"
 NAMES = ["wine", "houses", "digits-notebook", "my-model"]
-OF_OTHER_LIBRARIES = ["tumors", "diabetes", "iris-onnx", "parcels-pyfunc", "digits-torch", "digits-keras"]
 
 
 @pytest.fixture(params=NAMES)
@@ -67,15 +65,6 @@ def test_the_same_seed_gives_the_same_bytes(project: Path, project_python: Path,
 def test_the_lock_says_what_the_experiment_says(project: Path, project_python: Path) -> None:
     loaded = load(project)
     assert read_lock(project) == locked(loaded, project, describe(project, loaded.entry, project_python, hidden=()))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", OF_OTHER_LIBRARIES)
-def test_so_does_the_lock_of_one_with_another_library(name: str, flavor_python: MakePython) -> None:
-    folder = EXAMPLES / name
-    loaded = load(folder)
-    config = describe(folder, loaded.entry, flavor_python(name), hidden=())
-    assert read_lock(folder) == locked(loaded, folder, config)
 
 
 def test_the_templates_packages_are_those_of_an_example() -> None:

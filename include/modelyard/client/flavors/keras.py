@@ -28,7 +28,13 @@ def handles(model: Any) -> bool:
 
 
 def save(model: Any, folder: Path) -> dict[str, str]:
-    """Write ``model.keras``, and which backend it was trained on."""
+    """Write ``model.keras``, and which backend it was trained on.
+
+    Raises:
+        FlavorError: it is no model of Keras 3.
+    """
+    if not handles(model):
+        raise FlavorError("flavor 'keras' takes a model of Keras 3")
     import keras
 
     written = folder / f"written-{_FILE}"

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.flavors import Task, boosting
+from modelyard.client.flavors import FlavorError, Task, boosting
 
 _FILE = "model.txt"
 _PROBABILITY = ("binary", "multiclass", "multiclassova")
@@ -28,7 +28,13 @@ def handles(model: Any) -> bool:
 
 
 def save(model: Any, folder: Path) -> dict[str, str]:
-    """Write ``model.txt``: up to the best iteration, where the training has found one."""
+    """Write ``model.txt``: up to the best iteration, where the training has found one.
+
+    Raises:
+        FlavorError: it is no booster.
+    """
+    if not handles(model):
+        raise FlavorError("flavor 'lightgbm' takes a Booster of LightGBM; its estimators are of flavor 'sklearn'")
     model.save_model(folder / _FILE)
     return {"model": _FILE}
 

@@ -35,8 +35,10 @@ def save(model: Any, folder: Path) -> dict[str, str]:
     """Write ``program.pt2``, or ``weights.pt`` and what builds the module: ``module.json``.
 
     Raises:
-        FlavorError: the module can't be built again from what it says of itself.
+        FlavorError: it is neither, or the module can't be built again from what it says of itself.
     """
+    if not handles(model):
+        raise FlavorError("flavor 'torch' takes a torch.nn.Module, or what torch.export.export returned")
     import torch
 
     if isinstance(model, torch.export.ExportedProgram):

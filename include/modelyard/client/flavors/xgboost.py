@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.flavors import Task, boosting
+from modelyard.client.flavors import FlavorError, Task, boosting
 from modelyard.client.flavors import sklearn as estimators
 
 _FILE = "model.ubj"
@@ -38,7 +38,16 @@ def handles(model: Any) -> bool:
 
 
 def save(model: Any, folder: Path) -> dict[str, str]:
-    """Write ``model.ubj``, entered by what it is loaded as: ``booster``, ``classifier``, ``regressor``, ``ranker``."""
+    """Write ``model.ubj``, entered by what it is loaded as: ``booster``, ``classifier``, ``regressor``, ``ranker``.
+
+    Raises:
+        FlavorError: it is not what ``handles`` takes.
+    """
+    if not handles(model):
+        raise FlavorError(
+            "flavor 'xgboost' takes a Booster, or an estimator of XGBoost's own whose missing values are NaN; "
+            "others are of flavor 'sklearn'"
+        )
     model.save_model(folder / _FILE)
     return {_kind(model) or "booster": _FILE}
 
