@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 # In the background of a shell it is ignored, and so by every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.fixtures_machine", "fixtures_registry", "tests.fixtures_cluster", "tests.fixtures_compilation"]
+pytest_plugins = [
+    "tests.fixtures_machine",
+    "fixtures_registry",
+    "tests.fixtures_cluster",
+    "tests.fixtures_compilation",
+    "tests.fixtures_flavors",
+]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from modelyard.client import flavors
+from modelyard.client import flavors, onnx_graph
+from modelyard.client.flavors import lightgbm as lightgbm_boosters
+from modelyard.client.flavors import onnx as as_onnx
+from modelyard.client.flavors import xgboost as xgboost_boosters
 from modelyard.client.loaded import FACTS
 
 JSON = dict[str, Any]
@@ -29,9 +32,16 @@ JSON = dict[str, Any]
 # What numbers come in as: fractions, and whole numbers. The first is what the model itself gets; not every operator
 # has that, and a model that rounds its input to 32 bits by itself answers equally to the second.
 FORMS = {"exact": ("FP64", "INT64"), "float64": ("FP64", "FP64"), "float32": ("FP32", "FP32")}
-FLAVORS = ("sklearn",)  # that there are converters for: a model of another one need not be tried
+FLAVORS = (
+    "sklearn",
+    "xgboost",
+    "lightgbm",
+    "onnx",
+)  # that there are converters for: a model of another one need not be tried
 RESULT = "result.json"
 METADATA = "modelyard"
+# What a model is that is ONNX already: nothing about its numbers is ours to choose.
+_AS_IT_IS = {"exact": FORMS["exact"]}
 # The newest that the server's onnxruntime and every converter know.
 _OPSETS = {"": 21, "ai.onnx.ml": 3}
 
@@ -43,47 +53,88 @@ class CannotConvertError(Exception):
 def convert(folder: Path, out: Path) -> JSON:
     """Write the forms of the model in ``folder``, and return what ``RESULT`` says."""
     facts = json.loads((folder / FACTS).read_bytes())
-    model = flavors.named(facts["flavor"]).load(folder, facts["files"])
+    flavor = facts["flavor"]
+    model = folder / facts["files"]["model"] if flavor == "onnx" else flavors.named(flavor).load(folder, facts["files"])
     forms, why, trace = [], "", ""
-    for form, numbers in FORMS.items():
+    for form, numbers in (_AS_IT_IS if flavor == "onnx" else FORMS).items():
         try:
-            onnx = _converted(model, facts["signature"], *numbers)
+            onnx, columns = _converted(flavor, model, facts["signature"]["inputs"], *numbers)
+            _label(onnx, columns)
         except CannotConvertError as error:
             return {"forms": [], "why": str(error)}
         except Exception as error:  # noqa: BLE001 - converters raise whatever they meet first
             if not why:
                 why, trace = _first_line(error), traceback.format_exc()
             continue
-        (out / f"{form}.onnx").write_bytes(onnx)
+        (out / f"{form}.onnx").write_bytes(onnx.SerializeToString(deterministic=True))
         forms.append(form)
     if not forms:
         print(trace, file=sys.stderr, flush=True)
     return {"forms": forms, "why": "" if forms else why}
 
 
-def _converted(model: Any, signature: JSON, fraction: str, whole: str) -> bytes:
-    from skl2onnx import convert_sklearn, update_registered_converter
-
-    _register(update_registered_converter)
-    for part in _parts(model):
-        if hasattr(part, "get_booster"):
-            part.get_booster().feature_names = None  # its converter takes names of one pattern only, and needs none
-    inputs = _inputs(model, signature["inputs"], fraction, whole)
-    options = {id(part): {"zipmap": False} for part in _parts(model) if hasattr(part, "predict_proba")}
-    onnx = convert_sklearn(model, "model", [given[:2] for given in inputs], options=options, target_opset=_OPSETS)
-    merged = _merged(onnx, [columns for _, _, columns in inputs])
+def _converted(flavor: str, model: Any, entries: list[JSON], fraction: str, whole: str) -> tuple[Any, list[list[str]]]:
+    """Return the model as ONNX, and for each of its inputs the columns that lie side by side in it."""
+    if flavor == "onnx":
+        return _read(model, [entry["name"] for entry in entries])
+    inputs = _inputs(model, entries, fraction, whole)
+    onnx = _from_estimator(flavor, model, [given[:2] for given in inputs])
+    columns = onnx_graph.merge_inputs(onnx, [given[2] for given in inputs])
     if fraction == "FP64":
-        _adapt(onnx.graph)
+        onnx_graph.adapt(onnx.graph)
     # Some converters declare another type than their operators have; onnxruntime knows without.
     for value in [*onnx.graph.output, *onnx.graph.value_info]:
         value.ClearField("type")
-    onnx.metadata_props.add(key=METADATA, value=json.dumps(merged))
-    serialized: bytes = onnx.SerializeToString(deterministic=True)
-    return serialized
+    return onnx, columns
 
 
-def _register(add: Any) -> None:
-    """Tell skl2onnx of the models that other libraries have, where the project has these."""
+def _read(file: Path, columns: list[str]) -> tuple[Any, list[list[str]]]:
+    import onnx
+
+    model = onnx.load(file)
+    constants = {value.name for value in model.graph.initializer}
+    names = [given.name for given in model.graph.input if given.name not in constants]
+    return model, [[name] for name in names] if as_onnx.by_name(names, columns) else [columns]
+
+
+def _label(onnx: Any, columns: list[list[str]]) -> None:
+    kept = [one for one in onnx.metadata_props if one.key != METADATA]
+    del onnx.metadata_props[:]
+    onnx.metadata_props.extend(kept)
+    onnx.metadata_props.add(key=METADATA, value=json.dumps(columns))
+
+
+def _from_estimator(flavor: str, model: Any, types: list[tuple[str, Any]]) -> Any:
+    from skl2onnx import convert_sklearn, update_registered_converter
+
+    kinds = _kinds()
+    if flavor == "lightgbm":
+        kind, model = lightgbm_boosters.estimator(model)
+        kinds.append((type(model), "lightgbm", "LGBM", kind))
+    elif hasattr(model, "save_config"):  # a booster of XGBoost
+        model = xgboost_boosters.estimator(model)
+    _register(kinds, update_registered_converter)
+    for part in _parts(model):
+        if hasattr(part, "get_booster"):
+            part.get_booster().feature_names = None  # its converter takes names of one pattern only, and needs none
+    classifiers = [part for part in _parts(model) if hasattr(part, "predict_proba")]
+    if flavor == "lightgbm" and hasattr(model, "classes_"):
+        classifiers.append(model)
+    options = {id(part): {"zipmap": False} for part in classifiers}
+    return convert_sklearn(model, "model", types, options=options, target_opset=_OPSETS)
+
+
+def _kinds() -> list[tuple[type, str, str, str]]:
+    """Return the models that other libraries have, where the project has these: class, library, prefix and kind."""
+    found = []
+    for library, prefix in (("xgboost", "XGB"), ("lightgbm", "LGBM")):
+        if (module := sys.modules.get(library)) is not None:  # the model is loaded by now, or has nothing of it
+            found += [(getattr(module, prefix + kind), library, prefix, kind) for kind in ("Classifier", "Regressor")]
+    return found
+
+
+def _register(kinds: list[tuple[type, str, str, str]], add: Any) -> None:
+    """Tell skl2onnx of these."""
     from skl2onnx.common.shape_calculator import (
         calculate_linear_classifier_output_shapes,
         calculate_linear_regressor_output_shapes,
@@ -93,14 +144,9 @@ def _register(add: Any) -> None:
         "Classifier": calculate_linear_classifier_output_shapes,
         "Regressor": calculate_linear_regressor_output_shapes,
     }
-    for library, prefix in (("xgboost", "XGB"), ("lightgbm", "LGBM")):
-        module = sys.modules.get(library)
-        if module is None:
-            continue  # the model is loaded by now, and has nothing of it
-        converter = _converter(library)
-        for kind, shape in shapes.items():
-            options = {"zipmap": [True, False, "columns"], "nocl": [True, False]} if kind == "Classifier" else None
-            add(getattr(module, prefix + kind), prefix + kind, shape, converter, options=options)
+    for model, library, prefix, kind in kinds:
+        options = {"zipmap": [True, False, "columns"], "nocl": [True, False]} if kind == "Classifier" else None
+        add(model, prefix + kind, shapes[kind], _converter(library), options=options)
 
 
 def _converter(library: str) -> Any:
@@ -146,66 +192,6 @@ def _type(kind: str, shape: list[int | None]) -> Any:
         "BYTES": data_types.StringTensorType,
     }
     return kinds[kind]([None if size == -1 else size for size in shape])
-
-
-def _adapt(graph: Any) -> None:
-    """Put what onnxruntime has no 64 bits for into what it has them for, or into the 32 that the model uses itself.
-
-    The libraries with trees compare in 32 bits, as their thresholds are kept here: only numbers that have been rounded
-    in the same way lie on the same side of them.
-    """
-    import math
-
-    from onnx import helper
-
-    whole = {given.name for given in graph.input if given.type.tensor_type.elem_type == 7}  # INT64
-    nodes = []
-    for number, node in enumerate(graph.node):
-        values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-        mask, rounded, fill = (f"modelyard_{what}_{number}" for what in ("missing", "rounded", "fill"))
-        if node.op_type == "Imputer" and math.isnan(values.get("replaced_value_float", 0.0)):
-            floats = values["imputed_value_floats"]
-            graph.initializer.append(helper.make_tensor(fill, 11, [len(floats)], floats))  # 11 is FP64
-            nodes.append(helper.make_node("IsNaN", [node.input[0]], [mask]))
-            nodes.append(helper.make_node("Where", [mask, fill, node.input[0]], [node.output[0]]))
-            continue
-        if node.op_type.startswith("TreeEnsemble") and node.input[0] not in whole:
-            nodes.append(helper.make_node("Cast", [node.input[0]], [rounded], to=1))  # FP32
-            node.input[0] = rounded
-        nodes.append(node)
-    nodes = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _merged(onnx: Any, columns: list[list[str]]) -> list[list[str]]:
-    """Put the graph's inputs of one type side by side in one, which it takes apart itself: each input costs time."""
-    from onnx import helper
-
-    graph = onnx.graph
-    groups: dict[int, list[int]] = {}
-    for number, given in enumerate(graph.input):
-        groups.setdefault(given.type.tensor_type.elem_type, []).append(number)
-    if len(groups) == len(graph.input):
-        return columns
-    inputs, merged, splits = [], [], []
-    for kind, members in groups.items():
-        names = [graph.input[number].name for number in members]
-        if len(names) == 1:
-            inputs.append(graph.input[members[0]])
-        else:
-            table = f"modelyard_{kind}"
-            inputs.append(helper.make_tensor_value_info(table, kind, [None, len(names)]))
-            for place, name in enumerate(names):
-                index = helper.make_tensor(f"{table}_{place}", 7, [1], [place])  # 7 is INT64
-                graph.initializer.append(index)
-                splits.append(helper.make_node("Gather", [table, index.name], [name], axis=1))
-        merged.append([name for number in members for name in columns[number]])
-    nodes = [*splits, *graph.node]
-    del graph.input[:], graph.node[:]
-    graph.input.extend(inputs)
-    graph.node.extend(nodes)
-    return merged
 
 
 def _parts(model: Any) -> Iterator[Any]:

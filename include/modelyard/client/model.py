@@ -19,7 +19,8 @@ from modelyard.client.plain import cells
 
 JSON = dict[str, Any]
 
-# The same model, the same rows: only the order in which threads add up may differ.
+# The same model, the same rows: only the order in which threads add up may differ. By the output's type.
+_TOLERANCES = {"FP32": 1e-6}
 _TOLERANCE = 1e-9
 
 
@@ -31,7 +32,10 @@ def log_model(_run: Any, model: Any, example: Any, *, flavor: str | None = None,
 
     Args:
         _run: Sacred's run, an argument of every captured function.
-        model: an estimator or pipeline of scikit-learn; or, for ``flavor="python"``, the path of a folder.
+        model: an estimator or pipeline of scikit-learn; a booster or estimator of XGBoost or LightGBM; a module or an
+            exported program of PyTorch; a model of Keras; a model of ONNX, or the path of its file; an MLflow
+            PythonModel; the path of an MLflow model's folder or of a TensorFlow SavedModel; or, for
+            ``flavor="python"``, the path of any folder.
         example: a few rows as the model takes them, e.g. ``X[:5]``: a pandas frame, a NumPy array or a list of dicts.
         flavor: how it is saved and loaded; found by the model's type when not given.
         training: the rows the model learned from, of the example's kind. How they are spread is kept (a few bins a
@@ -87,7 +91,7 @@ def write_model(folder: Path, model: Any, example: Any, *, flavor: str | None = 
     except ValueError as error:
         raise signature.ExampleError("the example, or the model's answer to it, holds an infinite number") from error
     (folder / FACTS).write_text(text + "\n", encoding="utf-8")
-    _prove(folder, request, golden["outputs"])
+    _prove(folder, request, described["outputs"], golden["outputs"])
 
 
 def _signature(flavor: flavors.Flavor, model: Any, example: Any) -> JSON:
@@ -113,22 +117,24 @@ def _signature(flavor: flavors.Flavor, model: Any, example: Any) -> JSON:
     return described
 
 
-def _prove(folder: Path, request: JSON, expected: JSON) -> None:
+def _prove(folder: Path, request: JSON, outputs: list[JSON], expected: JSON) -> None:
     """Load what was saved and ask it as the service will: a model that answers otherwise is refused now, not later."""
     found = LoadedModel.load(folder).answer(request)
-    for name, values in expected.items():
-        if not _same(values, found.get(name)):
+    for output in outputs:
+        name, values = output["name"], expected[output["name"]]
+        if not _same(values, found.get(name), _TOLERANCES.get(output["datatype"], _TOLERANCE)):
             raise signature.ExampleError(
                 f"the model answers otherwise once it is saved, loaded, and asked in JSON: '{name}' was {values}, "
                 f"is {found.get(name)}: give an example of the very kind the model was trained on"
             )
 
 
-def _same(expected: Any, found: Any) -> bool:
+def _same(expected: Any, found: Any, tolerance: float) -> bool:
     if isinstance(expected, list) and isinstance(found, list):
-        return len(expected) == len(found) and all(map(_same, expected, found))
+        pairs = zip(expected, found, strict=False)
+        return len(expected) == len(found) and all(_same(one, other, tolerance) for one, other in pairs)
     if isinstance(expected, float) and isinstance(found, int | float):
-        return math.isclose(expected, found, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+        return math.isclose(expected, found, rel_tol=tolerance, abs_tol=tolerance)
     return bool(expected == found)
 
 

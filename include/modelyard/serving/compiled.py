@@ -43,9 +43,10 @@ _WARM_ROWS, _WARM_CALLS = 128, 5
 _KINDS: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
+    "tensor(float16)": np.float16,
     "tensor(bool)": np.bool_,
     "tensor(string)": np.object_,
+    **{f"tensor({sign}int{bits})": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 _ANSWERS = {"BO": np.dtype(np.bool_), "IN": np.dtype(np.int64), "UI": np.dtype(np.uint64), "FP": np.dtype(np.float64)}
 
@@ -103,6 +104,8 @@ def _inputs(session: Any, model: Model) -> list[tuple[str, list[str], Any]]:
         model.signature.names
     ):
         raise CompiledError(f"{COMPILED} takes other columns than the signature")
+    if unknown := [f"{one.name} ({one.type})" for one in given if one.type not in _KINDS]:
+        raise CompiledError(f"{COMPILED} has inputs that no request can give: {', '.join(unknown)}")
     return [(one.name, names, _KINDS[one.type]) for one, names in zip(given, columns, strict=True)]
 
 

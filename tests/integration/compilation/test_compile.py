@@ -42,6 +42,8 @@ BOOSTING = """
 import lightgbm, xgboost
 from sklearn.datasets import load_breast_cancer, load_diabetes
 tumors, patients = load_breast_cancer(as_frame=True), load_diabetes(as_frame=True)
+tumors_for_xgboost = xgboost.DMatrix(tumors.data, tumors.target)
+tumors_for_lightgbm = lightgbm.Dataset(tumors.data, tumors.target)
 """
 
 
@@ -147,6 +149,10 @@ def test_a_model_altered_after_its_conversion_is_not_used(workshop: Workshop, tm
             "lightgbm.LGBMRegressor(n_estimators=50, verbose=-1).fit(patients.data, patients.target)",
             "patients.data[:5]",
         ),
+        ("xgboost.train({'objective': 'binary:logistic'}, tumors_for_xgboost)", "tumors.data[:5]"),
+        ("xgboost.train({}, xgboost.DMatrix(patients.data.values, patients.target))", "patients.data.values[:5]"),
+        ("lightgbm.train({'objective': 'binary', 'verbose': -1}, tumors_for_lightgbm)", "tumors.data[:5]"),
+        ("lightgbm.train({'verbose': -1}, lightgbm.Dataset(patients.data, patients.target))", "patients.data[:5]"),
     ],
 )
 def test_gradient_boosting(workshop: Workshop, boosting_python: Path, tmp_path: Path, model: str, example: str) -> None:

@@ -19,10 +19,13 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from tests.fixtures_compilation import Workshop
+from tests.fixtures_flavors import MakePython, Train
 from tests.image_roots import make_root, script
 from tritonclient import http as triton
 
 from modelyard.client.model import write_model
+from modelyard.deployment.smoke import largest, same
 
 from .conftest import Running, Start
 
@@ -76,14 +79,39 @@ def python(project: Path) -> tuple[Any, Any]:
     return weights, [{"count": 3, "word": "x"}, {"count": 4, "word": None}]
 
 
+# A graph with an input of text and one of numbers, for a frame of such columns.
+_SAVED_MODEL = """
+import pandas as pd
+import tensorflow as tf
+
+class Prices(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "word"), tf.TensorSpec([None], tf.float32, "size")])
+    def price(self, word, size):
+        return {"answer": size * 0.1 + tf.cast(tf.strings.length(word), tf.float32)}
+
+prices = Prices()
+tf.saved_model.save(prices, str(Path.home() / "prices"), signatures=prices.price)
+model = Path.home() / "prices"
+example = pd.DataFrame({"word": ["x", "four", "other"], "size": pd.Series([1.0, 2.5, 0.25], dtype="float32")})
+"""
+# Where the server runs the model itself, and where the project's environment does.
+_COMPILED = ("tumors", "diabetes", "iris-onnx")
+_AS_THEY_ARE = (*_COMPILED, "parcels-pyfunc", "digits-torch", "digits-keras", "saved-model")
+
+
 @dataclass
 class Served:
-    """A model in a running server, and what training knows of it."""
+    """A model in a running server, and what training knows of it.
+
+    Attributes:
+        rounded: its numbers have 32 bits, or another library computes them: equal within the tolerance of every check.
+    """
 
     server: Running
     signature: dict[str, Any]
     rows: list[Any]
     outputs: dict[str, list[Any]]
+    rounded: bool = False
 
     @property
     def columns(self) -> dict[str, list[Any]]:
@@ -97,23 +125,58 @@ class Served:
         return bool(self.signature["kind"] == "columns")
 
 
-@pytest.fixture(scope="module", params=["frame", "array", "one_column", "python"])
-def served(request: pytest.FixtureRequest, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Served:
-    folder = tmp_path_factory.mktemp(request.param)
-    root = make_root(folder / "root")
-    shutil.rmtree(root / "environment")
-    shutil.rmtree(root / "model")
-    (root / "model").mkdir()
+def of_tests(name: str, root: Path) -> None:
+    """Make a model in this process, and its image."""
     script(root / "environment" / "bin" / "python", f'exec {sys.executable} "$@"')
-    made = {"frame": frame, "array": array, "one_column": one_column}.get(request.param)
+    made = {"frame": frame, "array": array, "one_column": one_column}.get(name)
     model, example = made() if made else python(root / "project")
+    (root / "model").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(root / "project")
         write_model(root / "model", model, example, flavor=None if made else "python")
         sys.modules.pop("predict", None)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        *("frame", "array", "one_column", "python"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in _AS_THEY_ARE),
+        *(pytest.param(f"{name} compiled", marks=pytest.mark.slow) for name in _COMPILED),
+    ],
+)
+def served(
+    request: pytest.FixtureRequest,
+    start: Start,
+    workshop: Workshop,
+    trained: Train,
+    flavor_python: MakePython,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Served:
+    name, _, compiled = request.param.partition(" ")
+    folder = tmp_path_factory.mktemp(name)
+    root = make_root(folder / "root")
+    shutil.rmtree(root / "environment")
+    shutil.rmtree(root / "model")
+    if name == "saved-model":
+        python = flavor_python(name)
+        shutil.move(workshop.write(folder / "made", _SAVED_MODEL, python), root / "model")
+        script(root / "environment" / "bin" / "python", f'exec {python} "$@"')
+    elif name not in _AS_THEY_ARE:
+        of_tests(name, root)
+    elif compiled:
+        compilation = trained(name).compile(workshop, folder)
+        assert compilation.folder is not None, compilation.why
+        shutil.rmtree(root / "project")
+        shutil.copytree(compilation.folder.parent, root / "model")
+    else:
+        example = trained(name)
+        shutil.copytree(example.project, root / "project", dirs_exist_ok=True)
+        shutil.copytree(example.model, root / "model")
+        script(root / "environment" / "bin" / "python", f'exec {example.python} "$@"')
     facts = json.loads((root / "model" / "modelyard.json").read_text())
     golden = facts["golden"]
-    return Served(start(root), facts["signature"], golden["inputs"], golden["outputs"])
+    return Served(start(root), facts["signature"], golden["inputs"], golden["outputs"], name in _AS_THEY_ARE)
 
 
 def ask(served: Served, path: str, body: Any, **headers: str) -> Any:
@@ -221,7 +284,9 @@ def test_any_route_answers_as_training_did(served: Served, route: Callable[[Serv
     answered = route(served)
     assert answered
     for name, values in answered.items():
-        if isinstance(served.outputs[name][0], float | list):
+        if served.rounded:
+            assert same(served.outputs[name], values, largest(served.outputs[name])), values
+        elif isinstance(served.outputs[name][0], float | list):
             np.testing.assert_allclose(values, served.outputs[name], rtol=1e-9, atol=1e-9)
         else:
             assert values == served.outputs[name]

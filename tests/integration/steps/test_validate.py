@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ import pytest
 from tests.fixtures_compilation import Workshop
 
 from modelyard.client.model import write_model
+from modelyard.compilation import Converter
+from modelyard.compilation import compile as compiling
 from modelyard.errors import GateFailed, ProjectError, Unavailable
 from modelyard.images.layout import Layout
 from modelyard.project import Project
@@ -260,6 +263,36 @@ def test_a_model_without_a_compiled_form_passes_and_the_report_says_why(bench: B
     page = bench.store.artifacts.read(result.report["html"]).decode()
     assert "Served as it is: " in page
     assert any(line.startswith("Served as it is: ") for line in bench.log)
+
+
+def test_a_model_altered_after_its_conversion_is_not_used_and_the_report_says_why(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One weight in every form that the real converters have written, half as large again."""
+    from sklearn.linear_model import LogisticRegression
+
+    estimator = LogisticRegression(max_iter=5000)
+    version = bench.register(estimator=estimator)
+    weight = float(estimator.coef_[0][0])
+    convert = compiling._convert
+
+    def altering(model: Path, where: Converter, workdir: Path) -> tuple[list[str], str]:
+        forms, why = convert(model, where, workdir)
+        for form in forms:
+            file = workdir / f"{form}.onnx"
+            before = after = file.read_bytes()
+            for kind in ("<d", "<f"):
+                after = after.replace(struct.pack(kind, weight), struct.pack(kind, weight * 1.5))
+            assert after != before
+            file.write_bytes(after)
+        return forms, why
+
+    monkeypatch.setattr(compiling, "_convert", altering)
+    result = bench.validate(version)
+    assert result.compiled is None
+    told = bench.report(version)["compiled"]
+    assert (told["used"], told["why"].startswith("compiled, it answers probability [")) == (False, True), told
+    assert "Served as it is: compiled, it answers" in bench.store.artifacts.read(result.report["html"]).decode()
 
 
 def test_bad_data_refuse_and_are_told_with_the_rest(bench: Bench) -> None:

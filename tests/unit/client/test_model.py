@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
+from modelyard.client import flavors
 from modelyard.client.flavors import FlavorError
 from modelyard.client.loaded import LoadedModel
 from modelyard.client.model import write_model
@@ -161,6 +162,28 @@ def test_an_example_that_describes_nothing_is_refused(tmp_path: Path, example: A
 def test_a_model_of_no_known_flavor_is_refused_with_a_way_out(tmp_path: Path):
     with pytest.raises(FlavorError, match="flavor='python'"):
         write_model(tmp_path, object(), FRAME[:1])
+
+
+@pytest.mark.parametrize("flavor", ["xgboost", "lightgbm", "onnx", "torch", "keras", "tensorflow", "pyfunc", "python"])
+def test_a_model_of_another_flavor_than_named_is_refused(tmp_path: Path, flavor: str):
+    with pytest.raises(FlavorError, match=f"flavor '{flavor}' takes"):
+        write_model(tmp_path, object(), FRAME[:1], flavor=flavor)
+
+
+@pytest.mark.parametrize(
+    ("file", "flavor"),
+    [("MLmodel", "pyfunc"), ("saved_model.pb", "tensorflow"), ("weights.bin", "python")],
+)
+def test_the_flavor_of_a_folder_is_told_by_what_is_in_it(tmp_path: Path, file: str, flavor: str):
+    (tmp_path / file).write_bytes(b"")
+    assert flavors.name_of(tmp_path) == flavors.name_of(str(tmp_path)) == flavor
+
+
+def test_the_flavor_of_a_file_is_told_by_its_name(tmp_path: Path):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    assert flavors.name_of(tmp_path / "model.onnx") == "onnx"
+    with pytest.raises(FlavorError, match="of no flavor"):
+        flavors.name_of(tmp_path / "missing.onnx")
 
 
 def test_a_transformer_is_no_model(tmp_path: Path):

@@ -34,7 +34,7 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-@pytest.mark.parametrize("name", ["wine", "houses", "digits-notebook"])
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in EXAMPLES.glob("*/model.yaml")))
 def test_the_examples_are_sound(name: str) -> None:
     assert check(EXAMPLES / name).name == name
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol, cast
 Task = Literal["classification", "regression"] | None
 
 # In the order they are asked: what is more special comes first.
-NAMES = ("sklearn", "python")
+NAMES = ("xgboost", "lightgbm", "onnx", "torch", "keras", "tensorflow", "pyfunc", "sklearn", "python")
 
 
 class Flavor(Protocol):
