@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import ctypes
 import gc
 import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -15,21 +13,16 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from modelyard.serving.access_log import AccessLog
-from modelyard.serving.application import Application
-from modelyard.serving.board import CHANGED, Board
+from modelyard.serving.board import Board
 from modelyard.serving.keeper import keep
 from modelyard.serving.limits import Limits
-from modelyard.serving.messages import NotServingError
-from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import COMPILED, Model, read_model
-from modelyard.serving.prediction_log import PredictionLog, Settings, settings_of
-from modelyard.serving.server import BACKLOG, Server
+from modelyard.serving.prediction_log import settings_of
+from modelyard.serving.process import Start, say, serve
+from modelyard.serving.server import BACKLOG
 from modelyard.serving.tokens import Tokens
-from modelyard.serving.worker import Pool
 
 if TYPE_CHECKING:
-    from modelyard.serving.compiled import Compiled
     from modelyard.serving.tracing import TraceSettings
 
 # Seconds in which a load balancer learns that this process is going.
@@ -58,123 +51,43 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         model = read_model(arguments.root / "model", os.environ)
-        log_settings = settings_of(os.environ, model)
+        log = settings_of(os.environ, model)
         listening = _listening(arguments.fd, arguments.host, int(os.environ.get("AIP_HTTP_PORT", arguments.port)))
         controlling = _controlling(arguments.control)
         limits = Limits.from_environment(os.environ)
         tokens = Tokens.taken_from(os.environ)
         tracing = _tracing(model)
     except (OSError, ValueError, KeyError) as error:
-        _say(f"cannot start: {error}")
+        say(f"cannot start: {error}")
         return 1
     if tokens.demanded or (tracing is not None and tracing.headers):
         _hide()
     compiled = (arguments.root / "model" / COMPILED).is_file()
     board = Board(max(1, arguments.workers) if compiled else 1)  # else a pool of workers is behind the one process
     board.wanted = controlling is None
+    start = Start(
+        root=arguments.root,
+        model=model,
+        workers=arguments.workers,
+        board=board,
+        listening=listening,
+        controlling=controlling,
+        learning=arguments.learning if arguments.fd is None else 0,
+        tokens=tokens,
+        limits=limits,
+        tracing=tracing,
+        log=log,
+    )
 
-    def serve(_number: int, again: bool) -> int:
-        code: int = uvloop.run(
-            _serve(arguments, model, board, listening, controlling, tokens, limits, tracing, log_settings, again=again)
-        )
+    def run(_number: int, again: bool) -> int:
+        code: int = uvloop.run(serve(start, again=again))
         return code
 
     if board.processes > 1:
         import modelyard.serving.compiled  # noqa: F401 - so that what it loads is there once, for all processes
 
         gc.freeze()
-    return keep(serve, _say, board) if arguments.fd is None or board.processes > 1 else serve(0, False)
-
-
-async def _serve(
-    arguments: argparse.Namespace,
-    model: Model,
-    board: Board,
-    listening: socket.socket,
-    controlling: socket.socket | None,
-    tokens: Tokens,
-    limits: Limits,
-    tracing: TraceSettings | None,
-    log_settings: Settings | None,
-    *,
-    again: bool,
-) -> int:
-    log = AccessLog(sys.stdout.buffer, model.version, board)
-    metrics = Metrics(model, board)
-    predictor = _predictor(arguments, model, board, metrics, limits, again=again)
-    tracer = None
-    if tracing is not None:
-        from modelyard.serving.tracing import Tracer
-
-        tracer = Tracer(tracing, model, _say)
-    try:
-        predictions = None if log_settings is None else PredictionLog(log_settings, model, _say, board)
-    except OSError as error:
-        _say(f"cannot start: the prediction log has no folder: {error}")
-        return 1
-    application = Application(model, predictor, log, os.environ, metrics, tokens, limits, tracer, predictions)
-    server = Server(application, model.headers, board)
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(CHANGED, lambda: server.run(server.follow(listening)))
-    # A compiled model that is loaded again takes connections when it can answer: until then the others do.
-    at_once = not again or isinstance(predictor, Pool)
-    if controlling is not None:
-        application.private["/control/accept"] = lambda: _have_all(board, server, True)
-        application.private["/control/pause"] = lambda: _have_all(board, server, False)
-        await server.control(controlling)
-    if at_once:
-        await server.follow(listening)
-    starting, stopping = asyncio.create_task(predictor.start()), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-            await server.follow(listening)
-            if predictor.ready:  # the last process says so for all
-                _say(f"model {model.name} version {model.version} is ready")
-            await stopping
-            await server.drain(accepting_for=arguments.learning if arguments.fd is None else 0)
-    except NotServingError as error:
-        _say(f"cannot start: {error}")
-        return 1
-    finally:
-        starting.cancel()
-        await predictor.stop()
-        if tracer is not None:
-            await tracer.stop()
-        if predictions is not None:
-            await predictions.close()
-        log.flush()
-    return 0
-
-
-async def _have_all(board: Board, server: Server, take: bool) -> None:
-    """Have all processes take connections, or none, and return when they do."""
-    board.wanted = take
-    os.kill(os.getpid(), CHANGED)
-    while not (board.all_do or server.draining):  # noqa: ASYNC110 - the others are processes
-        await asyncio.sleep(0.001)
-
-
-def _predictor(
-    arguments: argparse.Namespace, model: Model, board: Board, metrics: Metrics, limits: Limits, *, again: bool
-) -> Pool | Compiled:
-    folder = arguments.root / "model"
-    if not (folder / COMPILED).is_file():
-        return Pool(
-            arguments.root,
-            model,
-            arguments.workers,
-            _say,
-            patient=again,
-            metrics=metrics,
-            answer_seconds=limits.answer_seconds,
-        )
-    from modelyard.serving.compiled import Compiled  # only here: what it imports takes a while
-
-    return Compiled(folder, model, board, metrics, limits.answer_seconds)
+    return keep(run, say, board) if arguments.fd is None or board.processes > 1 else run(0, False)
 
 
 def _tracing(model: Model) -> TraceSettings | None:
@@ -204,10 +117,6 @@ def _listening(fd: int | None, host: str, port: int) -> socket.socket:
 def _hide() -> None:
     """Close memory and environment, where a token was, to others of the same user: the model's code is one."""
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def _say(text: str) -> None:
-    print(f"modelyard.serving: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -176,7 +176,9 @@ class PredictionLog:
     def metrics(self) -> list[str]:
         """Return lines for Prometheus: what all processes have written and dropped, what waits or has left."""
         (unsent, size), sent = waiting(self._folder), shipped(self._folder)
-        written, dropped = ({kind: self._counts.total(_place(kind, kept=kept)) for kind in KINDS} for kept in (True, False))
+        written, dropped = (
+            {kind: self._counts.total(_place(kind, kept=kept)) for kind in KINDS} for kept in (True, False)
+        )
         lines = []
         for what, kind, values in (
             ("written_total", "counter", written),

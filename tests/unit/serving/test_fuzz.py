@@ -66,7 +66,7 @@ class Kept(PredictionLog):
 def application(kind: str, fields: list[dict[str, Any]], golden: Columns) -> Application:
     signature = Signature.from_json({"kind": kind, "inputs": fields, "outputs": fields})
     model = Model("m", "1", "1", "sha256:0", {"golden": {}}, signature, golden)
-    return Application(model, Checked(), AccessLog(io.BytesIO(), "1"), {}, Kept())
+    return Application(model, Checked(), AccessLog(io.BytesIO(), "1"), {}, predictions=Kept())
 
 
 APPLICATIONS = {
