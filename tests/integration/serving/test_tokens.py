@@ -49,7 +49,11 @@ def test_who_has_a_token_is_answered(closed: Running, file: Path) -> None:
         assert with_token(closed, token, "bearer") == 200
 
 
-@pytest.mark.parametrize("given", ["", "Bearer", "Bearer ", f"Basic {OURS}", f"Bearer {OURS}x", OURS, "Bearer zwölf"])
+@pytest.mark.parametrize(
+    "given",
+    ["", "Bearer", "Bearer ", f"Basic {OURS}", f"Bearer {OURS}x", OURS, "Bearer zwölf"],
+    ids=["none", "scheme", "empty", "another scheme", "longer", "no scheme", "not ASCII"],
+)
 def test_nobody_else_is(closed: Running, given: str) -> None:
     answer = closed.request("POST", "/predict", [ROW], {"authorization": given} if given else {})
     assert answer.status == 401
