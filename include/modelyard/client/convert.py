@@ -32,12 +32,8 @@ JSON = dict[str, Any]
 # What numbers come in as: fractions, and whole numbers. The first is what the model itself gets; not every operator
 # has that, and a model that rounds its input to 32 bits by itself answers equally to the second.
 FORMS = {"exact": ("FP64", "INT64"), "float64": ("FP64", "FP64"), "float32": ("FP32", "FP32")}
-FLAVORS = (
-    "sklearn",
-    "xgboost",
-    "lightgbm",
-    "onnx",
-)  # that there are converters for: a model of another one need not be tried
+# That there are converters for, or that are ONNX already: a model of another one need not be tried.
+FLAVORS = ("sklearn", "xgboost", "lightgbm", "onnx")
 RESULT = "result.json"
 METADATA = "modelyard"
 # What a model is that is ONNX already: nothing about its numbers is ours to choose.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.fixtures_compilation import HOUSES, Workshop
+from tests.fixtures_flavors import MakePython
 
 from modelyard.client.plain import cells
 from modelyard.compilation import Compilation, Transcript, ask_golden, compile_model
@@ -44,6 +45,19 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 tumors, patients = load_breast_cancer(as_frame=True), load_diabetes(as_frame=True)
 tumors_for_xgboost = xgboost.DMatrix(tumors.data, tumors.target)
 tumors_for_lightgbm = lightgbm.Dataset(tumors.data, tumors.target)
+"""
+
+# A graph of one input a column, of three types; SHAPE is that of each.
+GRAPH = """
+import pandas as pd
+from onnx import TensorProto, helper
+kinds = {"size": TensorProto.FLOAT, "count": TensorProto.INT32, "good": TensorProto.BOOL}
+nodes = [helper.make_node("Cast", [name], [f"{name}_as_number"], to=1) for name in kinds]
+nodes.append(helper.make_node("Sum", [f"{name}_as_number" for name in kinds], ["sum"]))
+inputs = [helper.make_tensor_value_info(name, kind, SHAPE) for name, kind in kinds.items()]
+graph = helper.make_graph(nodes, "sum", inputs, [helper.make_tensor_value_info("sum", TensorProto.FLOAT, SHAPE)])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+example = pd.DataFrame({"good": [True, False], "count": pd.Series([3, 4], dtype="int32"), "size": [0.5, 2.0]})
 """
 
 
@@ -159,3 +173,17 @@ def test_gradient_boosting(workshop: Workshop, boosting_python: Path, tmp_path: 
     trial = Trial(workshop, tmp_path, f"{BOOSTING}\nmodel = {model}\nexample = {example}", boosting_python)
     compiled = trial.run()
     assert (compiled.why, compiled.folder is not None) == ("", True), trial.log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "why"), [("[None, 1]", ""), ("[None]", "compiled, it refuses what the model answers")]
+)
+def test_an_onnx_model_is_compiled_already(
+    workshop: Workshop, flavor_python: MakePython, tmp_path: Path, shape: str, why: str
+) -> None:
+    """The server gives a table of one column to each input: a graph that takes lists is asked by the project itself."""
+    trial = Trial(workshop, tmp_path, GRAPH.replace("SHAPE", shape), flavor_python("iris-onnx"))
+    compiled = trial.run()
+    assert compiled.why.startswith(why)
+    assert (compiled.folder is None) == bool(why), compiled.why
