@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections import deque
 from http import HTTPStatus
-from itertools import count
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote
 
@@ -23,8 +21,6 @@ _ASKS_ONCE = "modelyard-connection"
 _LINGER = 2.0  # seconds that a client has to read the last answer before the connection is cut
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_process = secrets.token_hex(4)
-_numbers = count(1)
 
 
 class Connection(asyncio.Protocol):
@@ -158,7 +154,7 @@ class Connection(asyncio.Protocol):
             query=query,
             headers=self._headers,
             body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
-            id=given if sane else f"{_process}-{next(_numbers):x}",
+            id=given if sane else self._server.new_id(),
             private=self._private,
         )
 

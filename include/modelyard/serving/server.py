@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 import time
 from collections.abc import Coroutine
 from email.utils import formatdate
+from itertools import count
 
 from modelyard.serving.accepting import Accepting
 from modelyard.serving.application import Application
@@ -34,6 +36,7 @@ class Server:
     def __init__(self, application: Application, headers: tuple[tuple[str, str], ...], board: Board) -> None:
         self.application = application
         self._board = board
+        self._id, self._numbers = secrets.token_hex(4), count(1)  # not at import: processes are forked later
         self._connections: set[Connection] = set()
         self._none_open = asyncio.Event()
         self._none_open.set()
@@ -96,6 +99,10 @@ class Server:
             await asyncio.sleep(0.05)
             await self._none_open.wait()
         self._sweeper.cancel()
+
+    def new_id(self) -> str:
+        """Return an id for a request that has none: no other process has the same."""
+        return f"{self._id}-{next(self._numbers):x}"
 
     def opened(self, connection: Connection) -> None:
         """Look after a connection from now on."""

@@ -156,6 +156,12 @@ def test_one_page_of_metrics_tells_of_all_processes(two: Running, root: Path) ->
         assert counted(two, "modelyard_requests_in_flight") == 1, "this one"
 
 
+def test_no_two_requests_have_one_id(two: Running, root: Path) -> None:
+    ids = [two.post("/predict", golden(root)["inputs"][:1]).headers["x-request-id"] for _ in range(40)]
+    assert len(set(ids)) == 40
+    assert len({one.partition("-")[0] for one in ids}) == 2, "both have answered"
+
+
 def test_a_process_that_is_killed_is_started_again_and_nobody_notices(two: Running, root: Path) -> None:
     rows = golden(root)["inputs"][:1]
     assert two.post("/predict", rows).status == 200
