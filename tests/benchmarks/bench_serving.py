@@ -2,8 +2,9 @@
 
 It needs wrk.
 The model is that of include/examples/wine: a scaler and a logistic regression, one row a request, one worker. Access
-log, metrics and checks are on. `constant` is the same stack with an answer that needs no model: the ceiling. wrk runs
-on the same machine, so that a busy one, or one of a single processor, shows less than the server can do.
+log, metrics and checks are on, and in `logged` the prediction log of every answer. `constant` is the same stack with an
+answer that needs no model: the ceiling. wrk runs on the same machine, so that a busy one, or one of a single processor,
+shows less than the server can do.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ example = table.data[:5]
 model = make_pipeline(StandardScaler(), LogisticRegression()).fit(table.data, table.target_names[table.target])
 """
 CONNECTIONS = (1, 16, 64)
+LOGGED = "logged"  # compiled, with every answer in the prediction log
 
 
 @dataclass
@@ -70,12 +72,19 @@ def make_roots(folder: Path) -> dict[str, Path]:
     (plain / "environment").symlink_to(project.parents[1])
     for root in (compiled, plain):
         (root / "server").symlink_to(server.parents[1])
-    return {"compiled": compiled, "as it is": plain}
+    return {"compiled": compiled, LOGGED: compiled, "as it is": plain}
 
 
 @contextmanager
-def serving(root: Path, measured: Measured) -> Iterator[str]:
-    """Serve a root; yields the address once it is ready."""
+def serving(root: Path, measured: Measured, predictions: Path | None = None) -> Iterator[str]:
+    """Serve a root; yields the address once it is ready.
+
+    Args:
+        root: what the image holds.
+        measured: what is noted of it.
+        predictions: the folder of its prediction log; None for none.
+    """
+    settings = {} if predictions is None else {"MODELYARD_PREDICTION_LOG": json.dumps({"folder": str(predictions)})}
     command: list[str | Path] = [root / "server/bin/python", "-I", "-m", "modelyard.serving", "--root", root]
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, (root / "access.log").open("w") as log:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -84,7 +93,7 @@ def serving(root: Path, measured: Measured) -> Iterator[str]:
             [*command, "--fd", str(listening.fileno())],
             stdout=log,
             pass_fds=[listening.fileno()],
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"], **settings},
         )
         try:
             while True:
@@ -130,7 +139,7 @@ def main() -> None:
     parser.add_argument("rounds", type=int, nargs="?", default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     arguments = parser.parse_args()
-    results = {name: Measured() for name in ("compiled", "as it is", "constant")}
+    results = {name: Measured() for name in ("compiled", LOGGED, "as it is", "constant")}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         roots = make_roots(folder)
@@ -141,7 +150,9 @@ def main() -> None:
         script.write_text(f"{header}wrk.body = [==[{body}]==]\n")
         for _ in range(arguments.rounds):
             for name, measured in results.items():
-                with serving(roots.get(name, roots["compiled"]), measured) as address:
+                predictions = folder / "predictions" if name == LOGGED else None
+                shutil.rmtree(folder / "predictions", ignore_errors=True)
+                with serving(roots.get(name, roots["compiled"]), measured, predictions) as address:
                     path, asked = ("/predict", script) if name in roots else ("/healthz", None)
                     for connections in CONNECTIONS:
                         load(address + path, connections, arguments.seconds, measured, asked)
