@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV_VERSION := $(shell sed -n 's/^uv==//p' requirements.txt)
 
-.PHONY: help demo stop setup lock lint test test-faults pictures bench
+.PHONY: help demo stop setup lock lint test test-faults test-frameworks pictures bench
 
 # Airflow starts a fresh process for each task: without byte code on disk every one of them would compile again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,6 +33,9 @@ test: lint ## lint, types and all tests that this machine can run
 test-faults: $(VENV)/.installed-tests ## every fault at every step, at many random moments: make test-faults MODELYARD_FAULTS=50
 	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py \
 	  tests/kubernetes/test_faults.py tests/kubernetes/test_outages.py $(LONG)
+
+test-frameworks: $(VENV)/.installed-tests ## the flavors of large frameworks: PyTorch, Keras, TensorFlow, MLflow
+	@MODELYARD_FRAMEWORKS=1 $(BIN)/pytest tests/integration/client/test_flavors.py tests/integration/serving/test_golden.py
 
 pictures: $(VENV)/.installed-tests ## the README's pictures of Airflow, taken anew by the browser tests
 	@$(BIN)/pytest tests/browser --pictures

@@ -23,7 +23,12 @@ from modelyard.validation.candidate import loaded
 EXAMPLES = Path(__file__).parents[1] / "include/examples"
 # By example, the library that may not be had for every machine. PyTorch's own packages for Linux are gigabytes of CUDA,
 # so its CPU package is taken, where pip is told of one (PIP_FIND_LINKS).
-_HEAVY = {"digits-keras": "JAX", "digits-torch": "PyTorch's CPU package", "saved-model": "TensorFlow"}
+_HEAVY = {
+    "digits-keras": "JAX",
+    "digits-torch": "PyTorch's CPU package",
+    "parcels-pyfunc": "MLflow",
+    "saved-model": "TensorFlow",
+}
 _INSTEAD = {
     "digits-torch": ("torch==2.13.0+cpu", "sacred==0.8.7", "setuptools<81", "numpy", "scikit-learn==1.7.2", "pandas"),
     "saved-model": ("tensorflow-cpu==2.20.0", "pandas==2.3.3"),
@@ -80,6 +85,8 @@ def flavor_python(tmp_path_factory: pytest.TempPathFactory) -> MakePython:
 
     @cache
     def make(example: str) -> Path:
+        if example in _HEAVY and "MODELYARD_FRAMEWORKS" not in os.environ:
+            pytest.skip("large frameworks are to be downloaded: make test-frameworks")
         folder = tmp_path_factory.mktemp(f"environment-{example}") / "environment"
         python = folder / "bin" / "python"
         uv = find_uv_bin()

@@ -75,7 +75,7 @@ def test_a_lock_without_what_the_entry_needs(notebook: Path) -> None:
     [
         ('ex = Experiment("houses")', 'ex = "houses"', "It defines no Sacred experiment."),
         ("from sacred import", "from sacrid import", "It defines no Sacred experiment."),
-        ("log_model(_run, model, example=X[:5])", "pass", "It saves no model"),
+        ("log_model(_run, model, example=X[:5], training=X)", "pass", "It saves no model"),
         ("def config():", "def config(:", "train.py:22: This is no Python"),
     ],
 )
