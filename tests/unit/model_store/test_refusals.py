@@ -24,7 +24,7 @@ _LIMIT = 'pods "train" is forbidden: maximum memory usage per Container is 32Gi,
         (403, _QUOTA, "The cluster refused the pod of step 'train'", "ask for less in model.yaml"),
         (403, _LIMIT, "The cluster refused the pod of step 'train'", "ask for less in model.yaml"),
         (404, 'namespaces "steps" not found', "The cluster refused the pod of step 'train'", "the namespace 'steps'"),
-        (422, "spec.containers[0].image: Required value", "The cluster refused the pod of step 'train'", "pod template"),
+        (422, "spec.containers[0].image: Required value", "The cluster refused the pod of step 'train'", "`pod`"),
         (500, "etcdserver: no leader", "The cluster refused the pod of step 'train'", "clear the task"),
     ],
 )
