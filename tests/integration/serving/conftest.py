@@ -63,7 +63,7 @@ class Running:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
     def wait_ready(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 if self.get("/readyz").status == 200:
