@@ -95,7 +95,11 @@ def _tracing(model: Model) -> TraceSettings | None:
         return None
     from modelyard.serving.tracing import TraceSettings  # only here: few need it, and it takes a while
 
-    return TraceSettings.taken_from(os.environ, model)
+    try:
+        return TraceSettings.taken_from(os.environ, model)
+    except ValueError as error:  # often set for all programs of a cluster: no reason not to serve
+        _say(f"there will be no traces: {error}")
+        return None
 
 
 def _controlling(path: str | None) -> socket.socket | None:

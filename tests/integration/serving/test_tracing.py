@@ -117,6 +117,12 @@ def test_a_collector_that_is_away_harms_nobody(start: Start, tmp_path: Path, fre
     assert "Traceback" not in running.log.read_text()
 
 
+def test_who_cannot_be_sent_traces_is_no_reason_not_to_serve(start: Start, tmp_path: Path) -> None:
+    running = traced(start, make_root(tmp_path / "root"), "http://127.0.0.1:1", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    assert running.post("/predict", [ROW]).status == 200
+    assert "there will be no traces: OTEL_EXPORTER_OTLP_PROTOCOL is grpc" in running.log.read_text()
+
+
 @pytest.mark.parametrize(
     ("variables", "text"),
     [
