@@ -98,7 +98,7 @@ class Batcher:
         return batch
 
     async def _answer(self, batch: list[_Item], ask: Ask) -> None:
-        merged = batch[0].columns if len(batch) == 1 else _merge(batch)
+        merged = batch[0].columns if len(batch) == 1 else merge([item.columns for item in batch])
         try:
             outputs = await ask(merged, sum(item.rows for item in batch))
         except Refused as refused:
@@ -117,8 +117,9 @@ class Batcher:
             start += item.rows
 
 
-def _merge(batch: list[_Item]) -> Columns:
-    return {name: [value for item in batch for value in item.columns[name]] for name in batch[0].columns}
+def merge(requests: list[Columns]) -> Columns:
+    """Return the rows of all requests, one after the other."""
+    return {name: [value for columns in requests for value in columns[name]] for name in requests[0]}
 
 
 def _settle(item: _Item, result: Outputs | Refused) -> None:
