@@ -10,8 +10,10 @@ from typing import Protocol
 import modelyard
 from modelyard.serving import openapi, pages
 from modelyard.serving.access_log import AccessLog
+from modelyard.serving.aside import MOST_AT_ONCE, Aside
 from modelyard.serving.contracts import inference, instances, invocations, plain
 from modelyard.serving.messages import (
+    Call,
     Columns,
     Contract,
     Handler,
@@ -59,6 +61,7 @@ class Application:
         self._predictor = predictor
         self._log = log
         self._metrics = Metrics(model)
+        self._aside = Aside()
         self.private: dict[str, Callable[[], Awaitable[None]]] = {}
         self._routes: dict[tuple[str, str], Handler] = {}
         self._add_routes(environment or {})
@@ -138,14 +141,19 @@ class Application:
 
     def _post(self, contract: Contract, *paths: str) -> None:
         parse, render, refuse = contract.parse, contract.render, contract.refuse
-        check, predictor, metrics = self._model.signature.check, self._predictor, self._metrics
+        check, predictor, metrics, aside = self._model.signature.check, self._predictor, self._metrics, self._aside
+
+        def read(request: Request) -> tuple[Call, Columns]:
+            call = parse(request)
+            return call, check(call.columns)
 
         async def handler(request: Request) -> Response:
+            long = len(request.body) > MOST_AT_ONCE
             try:
-                call = parse(request)
-                outputs = await predictor.predict(check(call.columns), call.rows)
+                call, columns = await aside.run(read, request) if long else read(request)
+                outputs = await predictor.predict(columns, call.rows)
                 metrics.rows += call.rows
-                return render(call, outputs)
+                return await aside.run(render, call, outputs) if long else render(call, outputs)
             except Refused as refused:
                 return refuse(refused)
 
