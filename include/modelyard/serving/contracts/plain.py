@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
 from modelyard.serving.contracts.body import read_json, read_object
@@ -23,13 +26,13 @@ def contract(model: Model) -> Contract:
         return Call(columns, len(value))
 
     names = tuple(field.name for field in model.signature.outputs)
-    # The same as an object of those names, but made and written in half the time.
-    short = [f"output{number}" for number in range(len(names))]
-    prediction = msgspec.defstruct("Prediction", short, rename=dict(zip(short, names, strict=True)), gc=False)
+    prediction = _object_of(names)
 
     def render(_call: Call, outputs: Outputs) -> Response:
-        same = tuple(outputs) == names
-        rows = list(map(prediction, *outputs.values())) if same else records(outputs)
+        if prediction is not None and tuple(outputs) == names:
+            rows: list[Any] = list(map(prediction, *outputs.values()))
+        else:
+            rows = records(outputs)
         return in_json({"predictions": rows, "model_version": model.version})
 
     return Contract(parse, render)
@@ -50,3 +53,15 @@ def query(model: Model) -> Contract:
 def records(outputs: Outputs) -> list[JSON]:
     """Return one object a row."""
     return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+
+
+def _object_of(names: tuple[str, ...]) -> Callable[..., Any] | None:
+    """Return what makes an object with these names of its values, written as JSON in half the time that a dict takes.
+
+    None: there is none for such names.
+    """
+    fields = [f"value{number}" for number in range(len(names))]
+    try:
+        return msgspec.defstruct("Prediction", fields, rename=dict(zip(fields, names, strict=True)), gc=False)
+    except ValueError:  # a name with a quotation mark, a backslash or a control character
+        return None
