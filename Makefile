@@ -80,6 +80,8 @@ lock: ## write all requirements.txt anew
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  $(addprefix --no-emit-package ,$(PROJECTS_OWN)) \
 	  --generate-hashes include/modelyard/compilation/requirements.in -o include/modelyard/compilation/requirements.txt
+	@for peer in bentoml mlflow mlserver; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+	  --no-header --no-emit-index-url tests/benchmarks/peers/$$peer.in -o tests/benchmarks/peers/$$peer.txt || exit 1; done
 
 lint: $(VENV)/.installed-tests ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

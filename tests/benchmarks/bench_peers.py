@@ -89,14 +89,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rounds", type=int, nargs="?", default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of each measurement (2)")
-    parser.add_argument("--models", nargs="+", default=["pipeline", "boosting", "uncompiled"], help="only these")
+    parser.add_argument("--models", nargs="+", default=list(models.NAMES), choices=models.NAMES, help="only these")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), help="only these; none: ours alone")
     arguments = parser.parse_args()
     uv = shutil.which("uv") or Path(sys.executable).with_name("uv")
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-peers-") as temporary:
         folder = Path(temporary)
-        subjects = [one for one in models.prepare(folder, CACHE / "home") if one.name in arguments.models]
+        subjects = models.prepare(folder, CACHE / "home", arguments.models)
         homes = {}
         for peer in arguments.peers:
             try:

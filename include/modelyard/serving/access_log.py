@@ -24,14 +24,17 @@ class AccessLog:
         self._version = version
         self._lines: list[bytes] = []
         self._encoder = msgspec.json.Encoder()
+        self._second, self._stamp = 0, ""
 
     def write(self, request: Request, response: Response, seconds: float) -> None:
         """Note one answered request. Inputs and outputs are not in it: they may be personal."""
         if not self._lines:
             asyncio.get_running_loop().call_later(_DELAY, self.flush)
         now = time.time()
+        if (second := int(now)) != self._second:  # thousands of lines have the same
+            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z",
+            "time": f"{self._stamp}.{int(now % 1 * 1000):03d}Z",
             "request_id": request.id,
             "method": request.method,
             "path": request.path,

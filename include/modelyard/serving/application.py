@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 import modelyard
 from modelyard.serving import openapi, pages
 from modelyard.serving.access_log import AccessLog
+from modelyard.serving.aside import MOST_AT_ONCE, Aside
 from modelyard.serving.board import Board
 from modelyard.serving.contracts import feedback, inference, instances, invocations, plain
 from modelyard.serving.limits import Limits
 from modelyard.serving.messages import (
+    Call,
     Columns,
     Contract,
     Handler,
@@ -78,6 +80,7 @@ class Application:
         self._log = log
         self._predictions = predictions
         self._metrics = metrics or Metrics(model, Board())
+        self._aside = Aside()
         self.private: dict[str, Callable[[], Awaitable[None]]] = {}
         self._routes: dict[tuple[str, str], Handler] = {}
         self._add_routes(environment)
@@ -177,17 +180,21 @@ class Application:
 
     def _post(self, contract: Contract, *paths: str) -> None:
         parse, render, refuse = contract.parse, contract.render, contract.refuse
-        check, predictor, metrics = self._model.signature.check, self._predictor, self._metrics
+        check, predictor, metrics, aside = self._model.signature.check, self._predictor, self._metrics, self._aside
         note = None if self._predictions is None else self._predictions.note
+
+        def read(request: Request) -> tuple[Call, Columns]:
+            call = parse(request)
+            return call, check(call.columns)
 
         async def handler(request: Request) -> Response:
             began = time.perf_counter()
+            long = len(request.body) > MOST_AT_ONCE
             try:
-                call = parse(request)
-                columns = check(call.columns)
+                call, columns = await aside.run(read, request) if long else read(request)
                 outputs = await predictor.predict(columns, call.rows)
                 metrics.predicted(columns, call.rows)
-                response = render(call, outputs)
+                response = await aside.run(render, call, outputs) if long else render(call, outputs)
             except Refused as refused:
                 return refuse(refused)
             if note is not None:

@@ -108,7 +108,7 @@ class Batcher:
         return batch
 
     async def _answer(self, batch: list[_Item], ask: Ask) -> None:
-        merged = batch[0].columns if len(batch) == 1 else _merge(batch)
+        merged = batch[0].columns if len(batch) == 1 else merge([item.columns for item in batch])
         try:
             outputs = await ask(merged, sum(item.rows for item in batch))
         except Refused as refused:
@@ -139,8 +139,9 @@ def late(seconds: float) -> Refused:
     return Refused(503, f"the model has not answered in {seconds:g} s", headers=(("retry-after", "1"),))
 
 
-def _merge(batch: list[_Item]) -> Columns:
-    return {name: [value for item in batch for value in item.columns[name]] for name in batch[0].columns}
+def merge(requests: list[Columns]) -> Columns:
+    """Return the rows of all requests, one after the other."""
+    return {name: [value for columns in requests for value in columns[name]] for name in requests[0]}
 
 
 def _settle(item: _Item, result: Outputs | Refused) -> None:

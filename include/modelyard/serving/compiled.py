@@ -34,6 +34,7 @@ from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, 
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import COMPILED, Model, read_model
 from modelyard.serving.signature import Field
+from modelyard.serving.turn import Turn
 
 METADATA = "modelyard"
 # What a thread of its own is worth: a shorter call is sooner over than handed on.
@@ -69,6 +70,7 @@ class Session:
             raise CompiledError(f"onnxruntime cannot load {COMPILED}: {error}") from error
         self._run = session._sess.run  # what its public `run` calls, after checks that the signature has made already
         self._inputs = _inputs(session, model)
+        self._narrow = any(kind in (np.float16, np.float32) for _, _, kind in self._inputs)
         self._fields = model.signature.outputs
         names = [output.name for output in session.get_outputs()]
         if len(names) < len(self._fields):
@@ -82,8 +84,7 @@ class Session:
             Refused: 422, the model cannot answer these rows.
         """
         try:
-            with np.errstate(over="raise"):  # a number too large for 32 bits is refused, where it would be infinite
-                feed = {name: _array(columns, names, kind) for name, names, kind in self._inputs}
+            feed = self._feed(columns)
             found = self._run(self._names, feed, None)
         except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
             raise Refused(422, f"the model cannot answer this input: {error}") from error
@@ -92,6 +93,12 @@ class Session:
                 raise Refused(422, f"the model cannot answer this input: {error}") from error
             raise
         return {field.name: _values(field, array, rows) for field, array in zip(self._fields, found, strict=True)}
+
+    def _feed(self, columns: Columns) -> dict[str, Any]:
+        if not self._narrow:
+            return {name: _array(columns, names, kind) for name, names, kind in self._inputs}
+        with np.errstate(over="raise"):  # a number too large for its bits is refused, where it would be infinite
+            return {name: _array(columns, names, kind) for name, names, kind in self._inputs}
 
 
 def _inputs(session: Any, model: Model) -> list[tuple[str, list[str], Any]]:
@@ -130,7 +137,7 @@ def _values(field: Field, array: Any, rows: int) -> list[Any]:
 class Compiled:
     """Answers from a compiled model: at once, or by a thread when that would hold up others for long.
 
-    What waits for a thread is bounded; there is nothing to batch, since a call costs microseconds.
+    What waits for a thread is bounded. Nothing waits for a batch: what a turn of the loop has brought is one.
     """
 
     def __init__(self, folder: Path, model: Model, board: Board, metrics: Metrics, answer_seconds: float) -> None:
@@ -139,6 +146,7 @@ class Compiled:
         self._model = model
         self._board = board
         self._session: Session | None = None
+        self._turn: Turn
         self._threads = ThreadPoolExecutor(max(1, processors() // board.processes), "model")
         self._metrics = metrics
         self._inline_rows = 0
@@ -174,8 +182,7 @@ class Compiled:
         if session is None:
             raise Refused(503, "the model is being loaded", headers=(("retry-after", "1"),))
         if rows <= self._inline_rows:
-            self._metrics.batch(rows)
-            return session.predict(columns, rows)
+            return await self._turn.predict(columns, rows)
         if self._waiting >= _MOST_WAITING:
             raise busy(self._metrics)
         self._wait(1)
@@ -205,6 +212,12 @@ class Compiled:
             raise CompiledError(f"it does not answer the golden rows: {refused}") from refused
         row = max(batch - call, 1e-9) / (_WARM_ROWS - 1)
         self._inline_rows = int((_INLINE_SECONDS - call) / row)
+
+        def call_model(columns: Columns, rows: int) -> Outputs:
+            self._metrics.batch(rows)
+            return session.predict(columns, rows)
+
+        self._turn = Turn(call_model, self._inline_rows)
         return session
 
 

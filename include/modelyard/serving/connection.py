@@ -21,6 +21,12 @@ _ASKS_ONCE = "modelyard-connection"
 _LINGER = 2.0  # seconds that a client has to read the last answer before the connection is cut
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
+# As nearly every client writes them.
+_NAMES = {
+    spelled.encode(): name
+    for name in ("host", "user-agent", "accept", "accept-encoding", "connection", "content-type", "content-length")
+    for spelled in (name, name.title())
+}
 
 
 class Connection(asyncio.Protocol):
@@ -96,7 +102,8 @@ class Connection(asyncio.Protocol):
         self._count_header(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        known = _NAMES.get(name)
+        self._headers[known or name.decode("latin-1").lower()] = value.decode("latin-1")
         self._count_header(len(name) + len(value))
 
     def on_headers_complete(self) -> None:  # noqa: D102

@@ -68,6 +68,25 @@ def _exactly(kind: type, expected: str) -> tuple[Callable[[Any], Any], str]:
     return convert, expected
 
 
+def finite(values: list[Any]) -> bool:
+    """Return whether all are fractions, and none infinite or NaN: that would make the sum so."""
+    return set(map(type, values)) == {float} and math.isfinite(sum(values))
+
+
+def homogeneous(datatype: str) -> Callable[[list[Any]], bool] | None:
+    """Return what tells that all values of a column are of a datatype as they are, where that is sooner seen at once.
+
+    It may say no to values that ``scalar`` takes one by one; what it says yes to would come out unchanged.
+    """
+    if datatype == "FP64":
+        return finite
+    if datatype in _INTEGERS:
+        low, high = integer_range(datatype)
+        return lambda values: set(map(type, values)) == {int} and low <= min(values) and max(values) <= high
+    kind = {"BOOL": bool, "BYTES": str}.get(datatype)
+    return None if kind is None else lambda values: set(map(type, values)) == {kind}
+
+
 def iso_time(text: Any) -> Any:
     """Convert nothing, but refuse what is no time."""
     try:

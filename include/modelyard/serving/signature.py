@@ -16,10 +16,11 @@ from typing import Any
 
 import msgspec
 
-from modelyard.serving.datatypes import MismatchError, iso_time, one_of, or_missing, scalar
+from modelyard.serving.datatypes import MismatchError, finite, homogeneous, iso_time, one_of, or_missing, scalar
 from modelyard.serving.messages import JSON, Columns, Refused
 
 _MOST_PROBLEMS = 10
+_FEW = 4  # values that are sooner looked at one by one
 _MOST_SHOWN = 10  # names or categories in a message
 _MOST_COMPARED = 200  # names that one which is none is compared with
 
@@ -32,6 +33,7 @@ class Field:
         shape: of one row: () for a plain column, (13,) for a vector; -1 is any length.
         categories: all values that training knew, when it knew them to be all.
         convert: one scalar to the value the worker gets; raises when it is not of the datatype.
+        whole: tells of a whole column that ``convert`` takes all of it and changes nothing; None: nothing can.
         expected: the same for people.
     """
 
@@ -41,6 +43,7 @@ class Field:
     nullable: bool
     categories: tuple[Any, ...]
     convert: Callable[[Any], Any]
+    whole: Callable[[list[Any]], bool] | None
     expected: str
 
     @classmethod
@@ -48,10 +51,11 @@ class Field:
         """Read one entry of the signature's ``inputs`` or ``outputs``; its first dimension is the rows."""
         datatype = field["datatype"]
         convert, expected = scalar(datatype)
+        whole = None if field["shape"][1:] else homogeneous(datatype)
         if str(field.get("dtype", "")).startswith("datetime64"):
-            convert, expected = iso_time, "a time in ISO 8601 (BYTES)"
+            convert, expected, whole = iso_time, "a time in ISO 8601 (BYTES)", None
         if categories := tuple(field.get("categories") or ()):
-            convert = one_of(categories, convert)
+            convert, whole = one_of(categories, convert), None
             expected = f"one of {listed(map(shown, categories))} ({datatype})"
         shape = tuple(field["shape"][1:])
         if shape:
@@ -60,7 +64,13 @@ class Field:
         if nullable := bool(field.get("nullable", False)):
             expected += " or null"
             convert = or_missing(convert)
-        return cls(field["name"], datatype, shape, nullable, categories, convert, expected)
+        return cls(field["name"], datatype, shape, nullable, categories, convert, whole, expected)
+
+    def column(self, values: list[Any]) -> list[Any]:
+        """Return a row's entry each as the worker gets them; raise ``MismatchError`` for one that is wrong."""
+        if self.whole is not None and len(values) > _FEW and self.whole(values):
+            return values
+        return list(map(self.entry if self.shape else self.convert, values))
 
     def entry(self, value: Any, depth: int = 0) -> Any:
         """Return one row's entry as the worker gets it; raise ``MismatchError`` with the part that is wrong."""
@@ -74,12 +84,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Signature:
-    """What goes in and what comes out."""
+    """What goes in and what comes out.
+
+    Attributes:
+        order: the names of the inputs; floats: those of plain fractions, a finite one of which is taken as it is.
+    """
 
     kind: str
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]
     names: frozenset[str]
+    order: tuple[str, ...]
+    floats: frozenset[str]
 
     @classmethod
     def from_json(cls, signature: JSON) -> Signature:
@@ -88,7 +104,9 @@ class Signature:
         outputs = tuple(Field.from_json(field) for field in signature["outputs"])
         if signature["kind"] not in {"columns", "tensor"} or (signature["kind"] == "tensor" and len(inputs) != 1):
             raise ValueError("the signature's kind is neither columns nor tensor of one input")
-        return cls(signature["kind"], inputs, outputs, frozenset(field.name for field in inputs))
+        order = tuple(field.name for field in inputs)
+        floats = frozenset(field.name for field in inputs if field.datatype == "FP64" and field.whole is not None)
+        return cls(signature["kind"], inputs, outputs, frozenset(order), order, floats)
 
     def columns_of(self, rows: Any) -> Columns:
         """Turn rows into one list an input: objects by name; for a tensor nested lists.
@@ -102,7 +120,11 @@ class Signature:
             name = self.inputs[0].name
             return {name: [row[name] if type(row) is dict and row.keys() == {name} else row for row in rows]}
         try:
-            columns = {field.name: [row[field.name] for row in rows] for field in self.inputs}
+            if len(rows) == 1:  # as most requests have it
+                (row,) = rows
+                columns = {name: [row[name]] for name in self.order}
+            else:
+                columns = {name: [row[name] for row in rows] for name in self.order}
             if set(map(len, rows)) == {len(columns)}:
                 return columns
         except (KeyError, TypeError):
@@ -137,9 +159,10 @@ class Signature:
         Raises:
             Refused: 422 with row, field, what was expected and what was found, ten at most.
         """
+        known = self._finite(columns)
         try:
             return {
-                field.name: list(map(field.entry if field.shape else field.convert, columns[field.name]))
+                field.name: columns[field.name] if field.name in known else field.column(columns[field.name])
                 for field in self.inputs
             }
         except MismatchError:
@@ -148,6 +171,14 @@ class Signature:
                 problems += mismatches(columns[field.name], field.entry, field.name, field.expected)
             problems = sorted(problems, key=lambda problem: problem["row"])[:_MOST_PROBLEMS]
             raise refuse(problems) from None
+
+    def _finite(self, columns: Columns) -> frozenset[str]:
+        """Return ``floats`` if all of them hold nothing but finite fractions: of a few rows that is seen at once."""
+        if len(self.floats) > _FEW:
+            values = [value for name in self.floats for value in columns[name]]
+            if finite(values):
+                return self.floats
+        return frozenset()
 
     def _row_problems(self, number: int, row: Any) -> list[JSON]:
         names = [field.name for field in self.inputs]

@@ -80,8 +80,11 @@ class Subject:
         return self.root / "environment" / "bin" / "python"
 
 
-def prepare(folder: Path, home: Path) -> list[Subject]:
-    """Train the three and lay them out in ``folder``; ``home`` keeps their environments from run to run."""
+NAMES = ("pipeline", "boosting", "uncompiled")
+
+
+def prepare(folder: Path, home: Path, names: list[str]) -> list[Subject]:
+    """Train those of ``NAMES`` and lay them out in ``folder``; ``home`` keeps their environments from run to run."""
     images, version = Layout(home / "images"), Interpreter.of_this_machine().python
     project = python_of(ensure(find_lock(PROJECT), images, home, print), images, home)
     server = python_of(ensure_server(images, home, print, version), images, home)
@@ -93,6 +96,8 @@ def prepare(folder: Path, home: Path) -> list[Subject]:
         ("boosting", BOOSTING, True, (1,)),
         ("uncompiled", UNCOMPILED, False, (1,)),
     ):
+        if name not in names:
+            continue
         root = folder / name
         workshop.write(root, code, project)
         if compiled:

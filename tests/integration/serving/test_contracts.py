@@ -19,6 +19,17 @@ ROW = {"a": 1, "b": 2.0, "word": "x"}
 CSV = "word,a,b\nx,1,2\n"
 
 
+def test_a_long_body_is_answered_and_refused_as_a_short_one(server: Running) -> None:
+    rows = [f"x,{number},2.5" for number in range(20_000)]
+    answer = server.post("/invocations", "\n".join(["word,a,b", *rows]).encode(), **{"content-type": "text/csv"})
+    assert answer.json["predictions"] == [number + 2.5 for number in range(20_000)]
+    rows[12_345] = "x,1.5,2.5"
+    answer = server.post("/invocations", "\n".join(["word,a,b", *rows]).encode(), **{"content-type": "text/csv"})
+    assert (answer.status, answer.json["problems"][0]["row"]) == (422, 12_345)
+    answer = server.post("/predict", [ROW] * 10_000)
+    assert answer.json["predictions"] == server.post("/predict", [ROW]).json["predictions"] * 10_000
+
+
 def test_tensorflow_serving(server: Running) -> None:
     path = "/v1/models/sum:predict"
     assert server.post(path, {"signature_name": "serving_default", "instances": [ROW]}).status == 200

@@ -5,19 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from modelyard.serving.messages import Outputs, Refused
+from modelyard.serving.messages import Columns, Outputs, Refused
 from modelyard.serving.model import Model
 from modelyard.serving.signature import Field
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# Of these characters alone float() and int() take what is a number above, and nothing else.
+_FRACTIONS, _WHOLES = re.compile("[0-9+.eE,-]+"), re.compile("[0-9+,-]+")
+_LONGEST = 400  # characters of a number
 _WORDS = {"true": True, "false": False}
 _MISSING = frozenset({"", "nan", "na", "null", "none"})  # among numbers; of text only the empty one is missing
 
 
-def read(model: Model, body: bytes, header: str | None) -> tuple[list[list[Any]], list[str] | None]:
-    """Return the rows, and the names in the first line if it is one of names.
+def read(model: Model, body: bytes, header: str | None) -> Columns | tuple[list[list[Any]], list[str] | None]:
+    """Return the columns; or for an array, and for what is not the signature's, the rows, and the names given to them.
+
+    The names are those of the first line if it is one of names.
 
     It is one when ``header`` (the parameter of ``text/csv``) says "present", or says nothing and a name of the
     signature is in it; for a model that takes arrays of numbers, when none is in it.
@@ -43,11 +49,10 @@ def read(model: Model, body: bytes, header: str | None) -> tuple[list[list[Any]]
             raise Refused(400, "the first line must be of different names")
     else:
         names = [field.name for field in signature.inputs]
-    fields = {field.name: field for field in signature.inputs}
-    if not fields.keys() >= set(names) or any(len(line) != len(names) for line in lines):
+    if signature.names != set(names) or set(map(len, lines)) != {len(names)}:
         return list(lines), names  # the signature refuses them, and says where and why
-    columns = [fields[name] for name in names]
-    return [[_value(cell, field) for cell, field in zip(line, columns, strict=True)] for line in lines], names
+    fields = {field.name: field for field in signature.inputs}
+    return {name: _column(cells, fields[name]) for name, cells in zip(names, zip(*lines, strict=True), strict=True)}
 
 
 def _has_header(line: list[str], header: str | None, field: Field) -> bool:
@@ -62,6 +67,20 @@ def _has_header(line: list[str], header: str | None, field: Field) -> bool:
     return field.datatype != "BYTES" and bool(said) and not any(map(_NUMBER.fullmatch, said))
 
 
+def _column(cells: Sequence[str], field: Field) -> list[Any]:
+    """Return the values that ``_value`` has for these cells; numbers without a gap are read in a tenth of the time."""
+    whole = field.datatype.strip("U").startswith("INT")
+    if field.datatype == "BYTES" and (not field.nullable or "" not in cells):
+        return list(cells)
+    if field.datatype not in {"BYTES", "BOOL"} and max(map(len, cells)) <= _LONGEST:
+        try:
+            if (_WHOLES if whole else _FRACTIONS).fullmatch(",".join(cells)):
+                return list(map(int if whole else float, cells))
+        except ValueError:
+            pass  # some are missing, or no numbers
+    return [_value(cell, field) for cell in cells]
+
+
 def _value(cell: str, field: Field) -> Any:
     """Return a cell as the value it says, and as text when it says none of the field's type: that is refused later."""
     if field.datatype == "BYTES":
@@ -70,7 +89,7 @@ def _value(cell: str, field: Field) -> Any:
         return _WORDS.get(cell.lower(), cell or None)
     if cell.lower() in _MISSING:
         return None
-    if not _NUMBER.fullmatch(cell) or len(cell) > 400:
+    if not _NUMBER.fullmatch(cell) or len(cell) > _LONGEST:
         return cell
     return int(cell) if field.datatype.strip("U").startswith("INT") and cell.lstrip("+-").isdigit() else float(cell)
 

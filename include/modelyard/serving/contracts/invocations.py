@@ -28,8 +28,8 @@ def mlflow(model: Model) -> Contract:
     def parse(request: Request) -> Call:
         kind, parameters = content_type(request)
         if kind == "text/csv":
-            rows, names = delimited.read(model, request.body, parameters.get("header"))
-            call = of_rows(model, rows, names)
+            read = delimited.read(model, request.body, parameters.get("header"))
+            call = Call(read, len(next(iter(read.values())))) if isinstance(read, dict) else of_rows(model, *read)
         else:
             call = _frame(model, read_object(request))
         call.facts["csv"] = _wants_csv(request.headers.get("accept", "*/*"))

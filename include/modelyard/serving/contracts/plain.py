@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
 from modelyard.serving.contracts.body import read_json, read_object
 from modelyard.serving.messages import JSON, Call, Contract, Outputs, Refused, Request, Response, in_json
 from modelyard.serving.model import Model
@@ -20,8 +25,15 @@ def contract(model: Model) -> Contract:
         columns = model.signature.columns_of(value)
         return Call(columns, len(value))
 
+    names = tuple(field.name for field in model.signature.outputs)
+    prediction = _object_of(names)
+
     def render(_call: Call, outputs: Outputs) -> Response:
-        return in_json({"predictions": records(outputs), "model_version": model.version})
+        if prediction is not None and tuple(outputs) == names:
+            rows: list[Any] = list(map(prediction, *outputs.values()))
+        else:
+            rows = records(outputs)
+        return in_json({"predictions": rows, "model_version": model.version})
 
     return Contract(parse, render)
 
@@ -41,3 +53,15 @@ def query(model: Model) -> Contract:
 def records(outputs: Outputs) -> list[JSON]:
     """Return one object a row."""
     return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+
+
+def _object_of(names: tuple[str, ...]) -> Callable[..., Any] | None:
+    """Return what makes an object with these names of its values, written as JSON in half the time that a dict takes.
+
+    None: there is none for such names.
+    """
+    fields = [f"value{number}" for number in range(len(names))]
+    try:
+        return msgspec.defstruct("Prediction", fields, rename=dict(zip(fields, names, strict=True)), gc=False)
+    except ValueError:  # a name with a quotation mark, a backslash or a control character
+        return None

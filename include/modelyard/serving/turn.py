@@ -1,0 +1,83 @@
+"""Requests that arrive together are answered together: one call of a compiled model for all that a turn has brought.
+
+A turn is one round of the event loop, in which it takes up whatever its sockets have. A call costs about as much for
+ten rows as for one, and nobody waits for more to come: who asks alone is answered at once, as if this were not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelyard.serving.batching import merge
+from modelyard.serving.messages import Columns, Outputs, Refused
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    columns: Columns
+    rows: int
+    answer: asyncio.Future[Outputs]
+
+
+class Turn:
+    """What the current turn has brought.
+
+    Args:
+        answer: the model: columns and their number of rows in, outputs out; raises Refused.
+        most_rows: in one call; a request must not have more.
+    """
+
+    def __init__(self, answer: Callable[[Columns, int], Outputs], most_rows: int) -> None:
+        self._answer = answer
+        self._most_rows = most_rows
+        self._items: list[_Item] = []
+        self._asked = 0
+        self._crowded = False  # several asked in the last turn: so will they in this one
+
+    async def predict(self, columns: Columns, rows: int) -> Outputs:
+        """Answer checked columns; raises Refused: what the model cannot answer."""
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            loop.call_soon(self._over)
+        self._asked += 1
+        if self._asked == 1 and not self._crowded:
+            return self._answer(columns, rows)
+        item = _Item(columns, rows, loop.create_future())
+        self._items.append(item)
+        return await item.answer
+
+    def _over(self) -> None:
+        items, self._items = self._items, []
+        self._crowded, self._asked = self._asked > 1, 0
+        batch: list[_Item] = []
+        rows = 0
+        for item in items:
+            if batch and rows + item.rows > self._most_rows:
+                self._settle(batch, rows)
+                batch, rows = [], 0
+            batch.append(item)
+            rows += item.rows
+        if batch:
+            self._settle(batch, rows)
+
+    def _settle(self, batch: list[_Item], rows: int) -> None:
+        columns = batch[0].columns if len(batch) == 1 else merge([item.columns for item in batch])
+        try:
+            outputs = self._answer(columns, rows)
+        except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
+            if len(batch) > 1 and isinstance(error, Refused):
+                for item in batch:  # one of them is to blame: the others must not pay for it
+                    self._settle([item], item.rows)
+                return
+            for item in batch:
+                if not item.answer.done():
+                    item.answer.set_exception(error)
+            return
+        start = 0
+        for item in batch:
+            if not item.answer.done():  # else whoever asked has gone away
+                end = start + item.rows
+                item.answer.set_result({name: values[start:end] for name, values in outputs.items()})
+            start += item.rows
