@@ -98,7 +98,7 @@ def _tracing(model: Model) -> TraceSettings | None:
     try:
         return TraceSettings.taken_from(os.environ, model)
     except ValueError as error:  # often set for all programs of a cluster: no reason not to serve
-        _say(f"there will be no traces: {error}")
+        say(f"there will be no traces: {error}")
         return None
 
 
