@@ -13,6 +13,8 @@ from typing import Any
 
 JSON = dict[str, Any]
 
+KEYS = ("api_auth.jwt_secret", "api_auth.jwt_private_key_path", "core.fernet_key")
+
 _NO_CONNECTION = (
     "make it under Admin → Connections, or set AIRFLOW_CONN_MODEL_STORE_DEFAULT; a worker that does not reach Airflow's"
     " database cannot see it: run this in the scheduler's pod"
@@ -20,7 +22,11 @@ _NO_CONNECTION = (
 
 
 def facts(names: list[str]) -> JSON:
-    """Return these settings, the store's address and the fields of the connection to the cluster."""
+    """Return these settings, the store's address and the fields of the connection to the cluster.
+
+    Of Airflow's own keys only whether there is one.
+    """
+    from airflow.configuration import conf as own
     from airflow.sdk import BaseHook, conf
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -40,9 +46,11 @@ def facts(names: list[str]) -> JSON:
         cluster = BaseHook.get_connection(cluster_id).extra_dejson
     except AirflowNotFoundException:  # the operator takes the cluster it is in then, or KUBECONFIG
         cluster = {}
+    keys = {name: bool(own.get(*name.split(".", 1), fallback=None)) for name in KEYS}
     settings = {name: conf.get(*name.split(".", 1), fallback=None) for name in names}
     return {
         "settings": settings,
+        "keys": keys,
         "address": address,
         "address_error": error,
         "cluster": cluster,

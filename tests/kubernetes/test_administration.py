@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,6 +78,27 @@ def test_airflows_accounts_may_do_what_their_role_says_and_nothing_in_their_own_
     }
     assert rights(api, airflow) == set()
     assert rights(api, "default") == set()
+
+
+def test_an_airflow_elsewhere_is_let_in_as_the_worker_by_the_token_of_a_secret(
+    cluster: TestCluster, namespace: str, airflow: str
+):
+    from kubernetes import client
+
+    apply(cluster, manifests("airflow-elsewhere.yaml", {"airflow": airflow}), airflow)
+    core = client.CoreV1Api(cluster.api)
+
+    def given() -> dict[str, str]:
+        return core.read_namespaced_secret("airflow-worker-token", airflow).data or {}
+
+    wait_until(lambda: {"token", "ca.crt"} <= given().keys(), "a token in the Secret")
+    configuration = client.Configuration()
+    configuration.host, configuration.ssl_ca_cert = (
+        cluster.api.configuration.host,
+        cluster.api.configuration.ssl_ca_cert,
+    )
+    configuration.api_key["authorization"] = f"Bearer {b64decode(given()['token']).decode()}"
+    assert ("create", "pods") in rights(client.ApiClient(configuration), namespace)
 
 
 def test_a_step_that_says_nothing_gets_the_figures_of_the_quotas(cluster: TestCluster, namespace: str, airflow: str):

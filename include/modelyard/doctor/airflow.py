@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,6 +60,7 @@ class Airflow:
         address_error: message and remedy, where that connection is no good.
         cluster: the extra fields of its connection to the cluster.
         registry_conn_id: of the connection that the store's names for its registry.
+        keys: whether it has a key of that ``section.key``.
     """
 
     settings: Mapping[str, str | None]
@@ -67,6 +68,7 @@ class Airflow:
     address_error: tuple[str, str | None] | None
     cluster: Mapping[str, Any]
     registry_conn_id: str | None = None
+    keys: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def runs_pods(self) -> bool:
@@ -104,7 +106,12 @@ def ask() -> Airflow | Finding:
             timeout=_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Finding("failed", SUBJECT, f"tells nothing within {_SECONDS} seconds", "is its database away?")
+        return Finding(
+            "failed",
+            SUBJECT,
+            f"tells nothing within {_SECONDS} seconds",
+            "is its database away, or this machine too busy?",
+        )
     if done.returncode != 0:
         return _not_told(done.stderr)
     facts = json.loads(done.stdout)
@@ -116,6 +123,7 @@ def ask() -> Airflow | Finding:
         None if error is None else (error[0], error[1]),
         facts["cluster"],
         facts["registry_conn_id"],
+        facts["keys"],
     )
 
 
@@ -163,8 +171,23 @@ def settings(airflow: Airflow, found_version: str) -> Iterator[Finding]:
         if (airflow.runs_pods or not setting.pods) and (value is None or not setting.is_right(value)):
             remedy = "take the value of airflow.cfg.example"
             yield Finding("warning", str(setting), f"is {value or 'not set'}: {setting.otherwise}", remedy)
+    yield from _missing_keys(airflow.keys)
     if airflow.address_error is not None:
         yield Finding("failed", f"Connection {CONNECTION_ID}", *airflow.address_error)
+
+
+def _missing_keys(keys: Mapping[str, bool]) -> Iterator[Finding]:
+    # A worker's machine may do without the first: who signs tokens and who checks them must have the same.
+    if not keys.get("api_auth.jwt_secret") and not keys.get("api_auth.jwt_private_key_path"):
+        why = "is not set: scheduler and API server each make their own, and every task ends with 'Invalid auth token'"
+        remedy = "set it for all of Airflow's processes to what this prints once: openssl rand -hex 32"
+        yield Finding("warning", "[api_auth] jwt_secret", why, remedy)
+    if not keys.get("core.fernet_key"):
+        why = "is not set: passwords of connections lie readable in Airflow's database"
+        remedy = (
+            "set it for all of Airflow's processes to what this prints once: openssl rand -base64 32 | tr '+/' '-_'"
+        )
+        yield Finding("warning", "[core] fernet_key", why, remedy)
 
 
 def health(airflow: Airflow) -> Iterator[Finding]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SECONDS = 25.0
 _CLUSTER = "Kubernetes"
+# Any of these says where something is that can be looked at while Airflow tells nothing.
+_WITHOUT_AIRFLOW = ("MODELYARD_MONGO_URI", "KUBECONFIG", "KUBERNETES_SERVICE_HOST")
 _AWAY = "see that it runs, and that address, port, DNS and firewalls let this machine reach it"
 
 
@@ -85,6 +87,9 @@ def examine(
         told = airflow.ask()
         if isinstance(told, Finding):
             yield told
+            if not any(name in environment for name in _WITHOUT_AIRFLOW):
+                yield Finding("skipped", "All else", "Airflow's connections name it, and nothing else does")
+                return
         else:
             set_up = told
             yield from airflow.settings(told, found)

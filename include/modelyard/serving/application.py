@@ -36,6 +36,10 @@ if TYPE_CHECKING:  # loaded only when it is configured
 
 _WHO = "www-authenticate"
 
+_LIVE = ("/healthz", "/v2/health/live")
+_READY = ("/readyz", "/v2/health/ready", "/ping", "/health")
+_PROBES = frozenset((*_LIVE, *_READY))
+
 
 class Predictor(Protocol):
     """Whatever runs the model: a pool of worker processes, or a compiled model."""
@@ -116,8 +120,15 @@ class Application:
     def note(self, request: Request, response: Response, seconds: float) -> None:
         """Enter an answer in log and metrics; also for requests that were refused before they were read."""
         if not request.private:
+<<<<<<< HEAD
             self._metrics.observe(request.path, response.status, seconds)
             self._log.write(request, response, seconds)
+=======
+            self._metrics.observe(request.path if request.path in self._paths else "other", response.status, seconds)
+            # Probes come every second: of those that find it well there is nothing to read but their number.
+            if response.status != 200 or request.path not in _PROBES:
+                self._log.write(request, response, seconds)
+>>>>>>> walk
 
     def _admit(self, request: Request) -> None:
         if request.path in self._open or request.private:
@@ -145,8 +156,8 @@ class Application:
         tensorflow = instances.contract(model)
         post(plain.contract(model), "/predict")
         post(plain.query(model), "/queries.json")
-        get(lambda _: in_json({"live": True}), "/healthz", "/v2/health/live")
-        get(self._ready, "/readyz", "/v2/health/ready", "/ping", "/health")
+        get(lambda _: in_json({"live": True}), *_LIVE)
+        get(self._ready, *_READY)
         get(lambda _: Response(200, modelyard.__version__.encode(), "text/plain; charset=utf-8"), "/version")
         server = {"name": "modelyard", "version": modelyard.__version__, "extensions": inference.EXTENSIONS}
         get(lambda _: in_json(server), "/v2", "/v2/")

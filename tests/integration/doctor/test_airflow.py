@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from modelyard.background import free_port
 from modelyard.doctor import airflow
@@ -35,6 +36,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(REPOSITORY / "plugins"))
     monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(REPOSITORY / "dags"))
     monkeypatch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", SECRET)
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
     (tmp_path / "airflow.cfg").write_text((REPOSITORY / "airflow.cfg.example").read_text())
     return tmp_path
 
@@ -81,6 +84,16 @@ def test_an_airflow_as_it_comes(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert seen["[modelyard] runner_image"].state == "failed"
     warned = {subject for subject, finding in seen.items() if finding.state == "warning"}
     assert warned == {str(setting) for setting in SETTINGS}
+
+
+def test_an_airflow_whose_processes_have_no_key_in_common(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW__API_AUTH__JWT_SECRET")
+    monkeypatch.delenv("AIRFLOW__CORE__FERNET_KEY")
+    seen = settings(told())
+    assert "Invalid auth token" in seen["[api_auth] jwt_secret"].found
+    assert seen["[core] fernet_key"].state == "warning"
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH", "/etc/airflow/key.pem")
+    assert "[api_auth] jwt_secret" not in settings(told())
 
 
 def test_another_way_to_run_steps(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,6 +291,7 @@ def test_metrics_and_access_log(start: Start, tmp_path: Path) -> None:
     running.request("POST", "/predict", [ROW, ROW], {"x-request-id": "my-id"})
     running.post("/predict", [])
     running.get("/secret/path")
+    assert running.get("/readyz").status == running.get("/v2/health/live").status == 200
     metrics = running.get("/metrics").body.decode()
     assert 'modelyard_model_info{model="sum",version="3",run_id="17"' in metrics
     assert 'modelyard_requests_total{route="/predict",status="200"} 1' in metrics
@@ -307,6 +308,7 @@ def test_metrics_and_access_log(start: Start, tmp_path: Path) -> None:
     entry = next(line for line in lines if line["request_id"] == "my-id")
     assert (entry["method"], entry["path"], entry["status"], entry["model_version"]) == ("POST", "/predict", 200, "3")
     assert "predicting" not in running.access_log.read_text()
+    assert {line["path"] for line in lines if line["status"] == 200} == {"/predict", "/metrics"}
 
 
 def test_pages_and_openapi(server: Running) -> None:
