@@ -120,15 +120,10 @@ class Application:
     def note(self, request: Request, response: Response, seconds: float) -> None:
         """Enter an answer in log and metrics; also for requests that were refused before they were read."""
         if not request.private:
-<<<<<<< HEAD
             self._metrics.observe(request.path, response.status, seconds)
-            self._log.write(request, response, seconds)
-=======
-            self._metrics.observe(request.path if request.path in self._paths else "other", response.status, seconds)
             # Probes come every second: of those that find it well there is nothing to read but their number.
             if response.status != 200 or request.path not in _PROBES:
                 self._log.write(request, response, seconds)
->>>>>>> walk
 
     def _admit(self, request: Request) -> None:
         if request.path in self._open or request.private:
@@ -238,7 +233,7 @@ def _open_routes(model: Model, environment: Mapping[str, str]) -> frozenset[str]
     """Return what is answered without a token: what platforms ask to learn whether the server lives, and no more."""
     return frozenset(
         {
-            *("/", "/healthz", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready"),
+            *("/", *_PROBES),
             f"/v2/models/{model.name}/ready",
             f"/v2/models/{model.name}/versions/{model.version}/ready",
             *filter(None, [environment.get("AIP_HEALTH_ROUTE")]),

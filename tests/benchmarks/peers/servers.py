@@ -55,7 +55,7 @@ def ours(subject: Subject) -> list[Server]:
 
     return [
         Server(OURS, start(1), "/readyz", "/predict", lambda rows: rows, handed=True),
-        Server(CONSTANT, start(1), "/readyz", "/healthz", None, handed=True),
+        Server(CONSTANT, start(1), "/readyz", "/version", None, handed=True),
         Server(TWO, start(2), "/readyz", "/predict", lambda rows: rows, handed=True),
     ]
 
