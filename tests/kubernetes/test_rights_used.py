@@ -59,7 +59,7 @@ def test_the_triggerer_has_just_what_its_waiting_and_its_ending_ask_for(
         file = kubeconfig(cluster, tmp_path / "kubeconfig", recorder.url, "airflow-triggerer", namespace)
         connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(file)}}
         monkeypatch.setenv("AIRFLOW_CONN_THERE", json.dumps(connection))
-        core.create_namespaced_pod(namespace, pod(cluster, "ends", 5))
+        core.create_namespaced_pod(namespace, pod(cluster, "ends", 15))
         assert asyncio.run(event(trigger("ends", namespace))).payload["status"] == "success"
         core.create_namespaced_pod(namespace, pod(cluster, "goes-on", 3600))
         asyncio.run(trigger("goes-on", namespace).on_kill())

@@ -30,16 +30,18 @@ USUAL = {"database": 27017, "artifacts": 443, "registry": 443, "repository": 443
 
 
 class Connections(threading.Thread):
-    """What the pods of steps have connected to, by the kernel's own tables, looked at on this machine.
+    """What the pods of a run's steps have connected to, by the kernel's own tables, looked at on this machine.
 
     Attributes:
+        run_id: of the pipeline run.
         there: address and port of every server, by step.
         came: steps that somebody else has connected to.
         datagrams: how many each step has sent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
         super().__init__(daemon=True)
+        self.run_id = run
         self.there: dict[str, set[tuple[str, int]]] = defaultdict(set)
         self.came: set[str] = set()
         self.datagrams: dict[str, int] = {}
@@ -58,13 +60,11 @@ class Connections(threading.Thread):
         while not self._over.wait(0.01):
             for process in psutil.process_iter(["cmdline"]):
                 words = process.info["cmdline"] or []
-                if "--pipeline-run" in words and words[1:3] == ["-m", "modelyard"]:
+                if self.run_id in words and words[1:3] == ["-m", "modelyard"]:
                     with suppress(OSError):  # it has ended meanwhile
                         self._look(words[words.index("step") + 1], Path(f"/proc/{process.pid}"))
 
     def _look(self, step: str, process: Path) -> None:
-        if (process / "ns/net").readlink() == Path("/proc/self/ns/net").readlink():
-            return  # another test's, in no pod
         net = process / "net"
         rows = [line.split()[1:4] for name in ("tcp", "tcp6") for line in (net / name).read_text().splitlines()[1:]]
         listening = {local.rpartition(":")[2] for local, _, state in rows if state == _LISTEN}
@@ -109,8 +109,9 @@ def servers(ground: Ground) -> dict[tuple[str, int], str]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look at the pods' connections")
 def test_the_policy_admits_just_what_the_steps_of_a_run_connect_to(ground: Ground, tiny: Any, store: Store) -> None:
     known = servers(ground)
-    with Connections() as seen:
-        succeed(Pods(ground, store, tiny), *STEPS)
+    pods = Pods(ground, store, tiny)
+    with Connections(pods.run.id) as seen:
+        succeed(pods, *STEPS)
     connected = {step: {known.get(one, _elsewhere(one)) for one in there} for step, there in seen.there.items()}
     for step, what in connected.items():
         print(f"{step:14}", *sorted(what))
