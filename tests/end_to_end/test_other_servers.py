@@ -97,4 +97,4 @@ def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
 
     assert search.found(noting(left(), searched)) == set()
     shown = {f"{project.name} {what}" for what in ("log", "task", "XCom")}
-    assert shown | {"arguments", "table xcom", "collection runs", "artifact", "layer project"} <= searched
+    assert shown | {"arguments", "table xcom", "collection runs", "artifact", "layer model"} <= searched
