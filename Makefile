@@ -22,7 +22,7 @@ stop: $(VENV)/.installed ## end all that the demo started
 # and beside them those whose steps are pods of a cluster, which wait for it most of the time.
 PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults outages pods)
 # What takes minutes a case: only with `make test-faults`.
-LONG := tests/kubernetes/test_cancelled.py tests/end_to_end/test_retries.py
+LONG := tests/kubernetes/test_cancelled.py tests/end_to_end/test_retries.py tests/end_to_end/test_change_under_load.py
 PAGES := tests/integration/airflow
 WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser
 
