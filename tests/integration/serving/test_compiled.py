@@ -238,8 +238,8 @@ def test_a_request_that_has_begun_is_answered_as_all_end(two: Running, root: Pat
     assert two.process.wait(20) == 0
 
 
-def test_a_process_calls_nobody(compiled: Running) -> None:
-    """onnxruntime would report to its makers, by a thread of its own."""
-    server = psutil.Process(compiled.process.pid)
+def test_a_process_calls_nobody(start: Start, root: Path) -> None:
+    """onnxruntime would report to its makers, by a thread of its own; no long body has needed another one yet."""
+    server = psutil.Process(start(root).process.pid)
     assert [one for one in server.net_connections("inet") if one.raddr and one.raddr[0] != "127.0.0.1"] == []
     assert server.num_threads() <= 2, "the loop's, and the one that has loaded the model"
