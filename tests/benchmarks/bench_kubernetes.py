@@ -8,11 +8,9 @@ A step costs its task's time, without the time that its own process runs and wit
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from datetime import datetime
 from statistics import median
-from typing import Self
 
 import psutil
 import pytest
@@ -21,6 +19,7 @@ from rich.table import Table
 from tests.fixtures_cluster import TestCluster
 from tests.kubernetes.cluster_load import cluster_load
 from tests.kubernetes.conftest import ModelImages, Yard
+from tests.kubernetes.step_processes import Watch, step_processes
 from tests.kubernetes.stepping import Pods
 from tests.kubernetes.test_roll_outs import change
 
@@ -44,34 +43,22 @@ with DAG("floor", schedule=None) as dag:
 """
 
 
-class OwnWork(threading.Thread):
+class OwnWork(Watch):
     """How long the process of each step has run, from its first line to its exit, watched on this machine."""
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
+        super().__init__(pause=0.02)
         self.seconds: dict[str, float] = {}
-        self._over = threading.Event()
+        self._watched: dict[str, psutil.Process] = {}
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
-
-    def run(self) -> None:
-        """Look until it is over."""
-        watched: dict[str, psutil.Process] = {}
-        while not self._over.wait(0.02):
-            for process in psutil.process_iter(["cmdline"]):
-                words = process.info["cmdline"] or []
-                if "--pipeline-run" in words and words[1:3] == ["-m", "modelyard"]:
-                    watched.setdefault(words[words.index("step") + 1], process)
-            for step, process in list(watched.items()):
-                if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                    self.seconds[step] = time.time() - process.create_time()
-                    del watched[step]
+    def look(self) -> None:
+        """Take up new processes, and note those that have ended."""
+        for step, process in step_processes():
+            self._watched.setdefault(step, process)
+        for step, process in list(self._watched.items()):
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                self.seconds[step] = time.time() - process.create_time()
+                del self._watched[step]
 
 
 def test_pipeline(yard: Yard, api: AirflowApi) -> None:

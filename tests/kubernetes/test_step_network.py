@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import threading
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 from tests.kubernetes.administration import manifests
 from tests.kubernetes.ground import Ground
+from tests.kubernetes.step_processes import Watch, step_processes
 from tests.kubernetes.stepping import Pods, succeed
 
 from modelyard.steps import plan
@@ -29,7 +28,7 @@ _LISTEN = "0A"
 USUAL = {"database": 27017, "artifacts": 443, "registry": 443, "repository": 443, "packages": 443, "cluster": 6443}
 
 
-class Connections(threading.Thread):
+class Connections(Watch):
     """What the pods of a run's steps have connected to, by the kernel's own tables, looked at on this machine.
 
     Attributes:
@@ -39,30 +38,18 @@ class Connections(threading.Thread):
         datagrams: how many each step has sent.
     """
 
-    def __init__(self, run: str) -> None:
-        super().__init__(daemon=True)
-        self.run_id = run
+    def __init__(self, run_id: str) -> None:
+        super().__init__(pause=0.01)
+        self.run_id = run_id
         self.there: dict[str, set[tuple[str, int]]] = defaultdict(set)
         self.came: set[str] = set()
         self.datagrams: dict[str, int] = {}
-        self._over = threading.Event()
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
-
-    def run(self) -> None:
-        """Look until it is over."""
-        while not self._over.wait(0.01):
-            for process in psutil.process_iter(["cmdline"]):
-                words = process.info["cmdline"] or []
-                if self.run_id in words and words[1:3] == ["-m", "modelyard"]:
-                    with suppress(OSError):  # it has ended meanwhile
-                        self._look(words[words.index("step") + 1], Path(f"/proc/{process.pid}"))
+    def look(self) -> None:
+        """Look at the tables of every step that runs."""
+        for step, process in step_processes(self.run_id):
+            with suppress(OSError):  # it has ended meanwhile
+                self._look(step, Path(f"/proc/{process.pid}"))
 
     def _look(self, step: str, process: Path) -> None:
         net = process / "net"

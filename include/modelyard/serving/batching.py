@@ -35,11 +35,6 @@ class Batcher:
         self._waiting: deque[_Item] = deque()
         self._arrived = asyncio.Event()
 
-    @property
-    def waiting(self) -> int:
-        """Requests that no worker has taken up yet."""
-        return len(self._waiting)
-
     async def predict(self, columns: Columns, rows: int) -> Outputs:
         """Wait for the answer to checked columns.
 

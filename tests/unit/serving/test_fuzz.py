@@ -38,7 +38,6 @@ class Checked:
     """Answers its own input, after it has looked whether all of it would reach a model unchanged."""
 
     ready = True
-    waiting = 0
     restarts = 0
 
     async def predict(self, columns: Columns, rows: int) -> Outputs:
