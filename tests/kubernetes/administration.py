@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from tests.fixtures_cluster import TestCluster
 from tests.fixtures_machine import REPOSITORY
+from tests.processes import wait_until
 
 MANIFESTS = REPOSITORY / "docker" / "kubernetes"
 
@@ -24,11 +26,42 @@ def manifests(name: str, namespaces: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def apply(cluster: TestCluster, objects: list[dict[str, Any]], namespace: str) -> None:
-    """Make the objects; those that name no namespace in this one."""
+    """Make the objects, those that name no namespace in this one; return when the rights among them count.
+
+    The API server answers that a Role or a binding is made before its authorizer has seen it.
+    """
     from kubernetes import utils
 
     for one in objects:
         utils.create_from_dict(cluster.api, one, namespace=namespace)
+    for one in objects:
+        if one["kind"] == "RoleBinding":
+            wait_until(partial(_counts, cluster, one, namespace), f"rights by {one['metadata']['name']}", 30)
+
+
+def _counts(cluster: TestCluster, binding: dict[str, Any], namespace: str) -> bool:
+    """Return whether every account of a binding has what the last rule of its Role gives."""
+    from kubernetes import client
+
+    place = binding["metadata"].get("namespace", namespace)
+    role = client.RbacAuthorizationV1Api(cluster.api).read_namespaced_role(binding["roleRef"]["name"], place)
+    if not role.rules:
+        return True
+    rule = role.rules[-1]
+    resource, _, subresource = rule.resources[-1].partition("/")
+    asked = {
+        "namespace": place,
+        "group": rule.api_groups[-1],
+        "resource": resource,
+        "subresource": subresource,
+        "verb": rule.verbs[-1],
+    }
+    users = [f"system:serviceaccount:{one['namespace']}:{one['name']}" for one in binding["subjects"]]
+    reviews = client.AuthorizationV1Api(cluster.api)
+    return all(
+        reviews.create_subject_access_review({"spec": {"user": user, "resourceAttributes": asked}}).status.allowed
+        for user in users
+    )
 
 
 def apply_rights(cluster: TestCluster, namespace: str, airflow: str) -> None:

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from tests.fixtures_cluster import TestCluster
 from tests.fixtures_machine import LOCAL_FOLDER, REPOSITORY
-from tests.kubernetes.administration import kubeconfig
+from tests.kubernetes.administration import apply, kubeconfig, manifests
 from tests.kubernetes.api_recorder import Recorder, recording
 from tests.kubernetes.ground import CONNECTION, LOGIN, Ground, prepared
 from tests.pipeline.tiny import make_tiny
@@ -153,24 +153,16 @@ def deployer(cluster: TestCluster, namespace: str) -> Any:
     """A client with a token of the account, which is in the test's own namespace."""
     from kubernetes import client
 
-    core, rbac = client.CoreV1Api(cluster.api), client.RbacAuthorizationV1Api(cluster.api)
-    account = next(manifest for manifest in manifests("modelyard.yaml") if manifest["metadata"]["name"] == ACCOUNT)
-    account["metadata"]["namespace"] = namespace
-    core.create_namespaced_service_account(namespace, account)
-    role, binding = manifests("environment.yaml")
-    binding["subjects"][0]["namespace"] = namespace
-    rbac.create_namespaced_role(namespace, role)
-    rbac.create_namespaced_role_binding(namespace, binding)
+    named = {"modelyard": namespace, "airflow": namespace}
+    accounts = [one for one in manifests("modelyard.yaml", named) if one["kind"] == "ServiceAccount"]
+    apply(cluster, accounts + manifests("environment.yaml", named), namespace)
+    core = client.CoreV1Api(cluster.api)
     token = core.create_namespaced_service_account_token(ACCOUNT, namespace, {"spec": {}}).status.token
     settings = client.Configuration()
     settings.host = cluster.api.configuration.host
     settings.ssl_ca_cert = cluster.api.configuration.ssl_ca_cert
     settings.api_key = {"authorization": f"Bearer {token}"}
     return client.ApiClient(settings)
-
-
-def manifests(name: str) -> list[Any]:
-    return list(yaml.safe_load_all((ROOT / "docker" / "kubernetes" / name).read_text()))
 
 
 def objects(cluster: TestCluster, namespace: str) -> dict[str, Any]:

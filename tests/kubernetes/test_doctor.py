@@ -21,6 +21,7 @@ from kubernetes import client
 from tests.fixtures_cluster import TestCluster
 from tests.fixtures_machine import REPOSITORY
 from tests.forwarding import forwarded
+from tests.kubernetes.administration import apply, manifests
 
 from modelyard.doctor.rights import WORKER, Right
 from modelyard.provider_info import connections
@@ -51,17 +52,9 @@ def address(cluster: TestCluster, mongo_uri: str, s3: Any) -> Iterator[StoreAddr
 @pytest.fixture
 def accounts(cluster: TestCluster, namespace: str) -> str:
     """The namespace, with the accounts and the Role of docker/kubernetes in it."""
-    folder = REPOSITORY / "docker" / "kubernetes"
-    core, rbac = client.CoreV1Api(cluster.api), client.RbacAuthorizationV1Api(cluster.api)
-    for document in yaml.safe_load_all((folder / "modelyard.yaml").read_text()):
-        if document["kind"] == "ServiceAccount":
-            core.create_namespaced_service_account(
-                namespace, document | {"metadata": {**document["metadata"], "namespace": namespace}}
-            )
-    role, binding = yaml.safe_load_all((folder / "environment.yaml").read_text())
-    binding["subjects"][0]["namespace"] = namespace
-    rbac.create_namespaced_role(namespace, role)
-    rbac.create_namespaced_role_binding(namespace, binding)
+    named = {"modelyard": namespace, "airflow": namespace}
+    found = [one for one in manifests("modelyard.yaml", named) if one["kind"] == "ServiceAccount"]
+    apply(cluster, found + manifests("environment.yaml", named), namespace)
     return namespace
 
 
@@ -69,17 +62,17 @@ def account(
     cluster: TestCluster, namespace: str, rights: Sequence[Right], folder: Path, token: str | None = None
 ) -> str:
     """Make the service account ``airflow`` with just these rights, and return the path of its kubeconfig."""
-    core, rbac = client.CoreV1Api(cluster.api), client.RbacAuthorizationV1Api(cluster.api)
-    core.create_namespaced_service_account(namespace, {"metadata": {"name": "airflow"}})
-    rules = [{"apiGroups": [one.group], "resources": [one.resource], "verbs": [one.verb]} for one in rights]
-    rbac.create_namespaced_role(namespace, {"metadata": {"name": "airflow"}, "rules": rules})
     group = "rbac.authorization.k8s.io"
+    kind: dict[str, Any] = {"apiVersion": f"{group}/v1", "metadata": {"name": "airflow", "namespace": namespace}}
+    rules = [{"apiGroups": [one.group], "resources": [one.resource], "verbs": [one.verb]} for one in rights]
     binding = {
-        "metadata": {"name": "airflow"},
         "roleRef": {"apiGroup": group, "kind": "Role", "name": "airflow"},
         "subjects": [{"kind": "ServiceAccount", "name": "airflow", "namespace": namespace}],
     }
-    rbac.create_namespaced_role_binding(namespace, binding)
+    core = client.CoreV1Api(cluster.api)
+    core.create_namespaced_service_account(namespace, {"metadata": {"name": "airflow"}})
+    made = [kind | {"kind": "Role", "rules": rules}, kind | {"kind": "RoleBinding"} | binding]
+    apply(cluster, made, namespace)
     if token is None:
         asked = {"spec": {"expirationSeconds": 600}}
         token = core.create_namespaced_service_account_token("airflow", namespace, asked).status.token

@@ -9,6 +9,7 @@ import pytest
 from tests.fixtures_cluster import TestCluster
 from tests.kubernetes.cluster_load import cluster_load
 from tests.kubernetes.conftest import MODEL, ModelImages, deployer, objects
+from tests.processes import wait_until
 
 from modelyard.background import free_port
 from modelyard.deployment import open_target
@@ -200,7 +201,9 @@ def test_a_quota_that_lets_no_pod_in_is_the_reason(
 
     target.deploy(model_images.spec(namespace, 1), print)
     quota = {"metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}}
-    client.CoreV1Api(cluster.api).create_namespaced_resource_quota(namespace, quota)
+    core = client.CoreV1Api(cluster.api)
+    core.create_namespaced_resource_quota(namespace, quota)
+    wait_until(lambda: core.read_namespaced_resource_quota("one", namespace).status.used, "a quota that counts", 30)
     with pytest.raises(DeploymentFailed, match=r"version 1 still serves.*lets no pod in.*quota: one"):
         target.deploy(model_images.spec(namespace, 2), print)
 
