@@ -6,13 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelyard.deployment.cluster_access import ClusterAccess
-from modelyard.deployment.target import Autoscaling, Ingress, Live, PredictionLog, ServiceSpec, Target
+from modelyard.deployment.target import Autoscaling, Ingress, Live, PredictionLog, ServiceSpec, Target, Tracing
 from modelyard.errors import RequestError
 
 if TYPE_CHECKING:
     from modelyard.images import ImageStore
 
-__all__ = ["Autoscaling", "ClusterAccess", "Ingress", "Live", "PredictionLog", "ServiceSpec", "Target", "open_target"]
+__all__ = [
+    "Autoscaling",
+    "ClusterAccess",
+    "Ingress",
+    "Live",
+    "PredictionLog",
+    "ServiceSpec",
+    "Target",
+    "Tracing",
+    "open_target",
+]
 
 
 def open_target(

@@ -55,6 +55,7 @@ class LocalTarget:
             workers=spec.workers,
             ready_timeout=spec.ready_timeout,
             log=None if spec.log is None else json.loads(json.dumps(asdict(spec.log))),
+            tracing={} if spec.tracing is None else spec.tracing.to_environment(spec.environment),
         )
         self._check_credential(spec)
         _ensure_supervisor(folder, spec.port)

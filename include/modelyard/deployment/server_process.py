@@ -228,6 +228,7 @@ def server_environment(ours: Mapping[str, str], model: str, release: Release) ->
         "MODELYARD_MODEL_VERSION": str(release.version),
         "MODELYARD_RUN_ID": str(release.run_id),
         "MODELYARD_IMAGE_DIGEST": release.image_digest,
+        **release.tracing,
         **_log_environment(release),
     }
 

@@ -60,19 +60,35 @@ def question(golden: JSON) -> tuple[str, str, JSON | None]:
 
 
 def check_answer(
-    status: int, headers: Mapping[str, str] | Message, body: bytes, version: int, image_digest: str, golden: JSON
+    status: int,
+    headers: Mapping[str, str] | Message,
+    body: bytes,
+    version: int,
+    image_digest: str,
+    golden: JSON,
+    *,
+    refused: bool = False,
 ) -> None:
     """Compare a service's answer to :func:`question`.
+
+    Args:
+        status: of the answer.
+        headers: of the answer.
+        body: of the answer.
+        version: that must have answered.
+        image_digest: of its image.
+        golden: rows and answers.
+        refused: the question came without a token, to a service that asks for one: its refusal is the right answer.
 
     Raises:
         SmokeError: it is not what this version has to answer.
     """
-    if status != 200:
+    if status != (401 if refused else 200):
         raise SmokeError(f"status {status}: {body[:500].decode(errors='replace')}")
     for header, expected in (("Modelyard-Model-Version", str(version)), ("Modelyard-Image-Digest", image_digest)):
         if (found := headers.get(header)) != expected:
             raise SmokeError(f"{header} is {found}, expected {expected}")
-    if golden.get("inputs"):
+    if golden.get("inputs") and not refused:
         _compare(json.loads(body)["predictions"], golden["outputs"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from modelyard.deployment.target import JSON
@@ -21,6 +21,7 @@ class Release:
     Attributes:
         root: folder with environment, server, project and model.
         log: a ``target.PredictionLog``, as JSON; None for none.
+        tracing: variables that tell where its traces go.
     """
 
     version: int
@@ -31,6 +32,7 @@ class Release:
     workers: int
     ready_timeout: float
     log: JSON | None = None
+    tracing: JSON = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,23 @@ class Ingress:
 
 
 @dataclass(frozen=True)
+class Tracing:
+    """Where a service sends a span a request: see ``project.model.Tracing``."""
+
+    endpoint: str
+    sample: float = 1.0
+
+    def to_environment(self, environment: str) -> dict[str, str]:
+        """Return what tells the server of it, as OpenTelemetry names it (Environment Variable Specification)."""
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint,
+            "OTEL_RESOURCE_ATTRIBUTES": f"deployment.environment.name={environment}",
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": str(self.sample),
+        }
+
+
+@dataclass(frozen=True)
 class PredictionLog:
     """What is kept of a service's answers, and where it goes: see ``project.model.PredictionLog``.
 
@@ -86,6 +103,8 @@ class ServiceSpec:
         ingress: None for none.
         ready_timeout: seconds the version has to load its model and answer its golden rows.
         log: what is kept of its answers; None for nothing.
+        tokens: where the target is a cluster: the Secret with what its clients have to send one of; None for none.
+        tracing: where its traces go; None for nowhere.
     """
 
     model: str
@@ -104,6 +123,8 @@ class ServiceSpec:
     ingress: Ingress | None = None
     ready_timeout: float = 120.0
     log: PredictionLog | None = None
+    tokens: str | None = None
+    tracing: Tracing | None = None
 
 
 @dataclass(frozen=True)

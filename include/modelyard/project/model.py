@@ -247,6 +247,19 @@ class Ingress(Section):
     annotations: dict[str, str] = Field(default_factory=dict, description="What the ingress controller is told.")
 
 
+class Tracing(Section):
+    """Where a service sends its traces."""
+
+    endpoint: str = Field(
+        pattern=r"^https?://[^\s/@]+(/\S*)?$",
+        description="The address at which a collector takes OTLP over HTTP; the port is the collector's own.",
+        examples=["http://collector.observability:4318"],
+    )
+    sample: float = Field(
+        default=1.0, ge=0.0, le=1.0, description="Part of the requests that are traced, of those that bring no trace."
+    )
+
+
 class Environment(Section):
     """One place a version is deployed to; the alias of the same name is the version live there."""
 
@@ -268,6 +281,15 @@ class Environment(Section):
     ingress: Ingress | None = Field(
         default=None, description="Of target `kubernetes`: an Ingress, for clients outside the cluster; null: none."
     )
+    tokens: ObjectName | None = Field(
+        default=None,
+        description="Of target `kubernetes`: the Secret in the namespace whose key `tokens` holds, one a line, what "
+        "clients have to send one of. null: whoever reaches the service is answered.",
+        examples=["wine-clients"],
+    )
+    tracing: Tracing | None = Field(
+        default=None, description="Send a span a request to an OpenTelemetry collector; null: none."
+    )
     protected: bool = Field(
         default=False,
         description="Refuse versions with uncommitted code, other packages than locked, or no evaluation data.",
@@ -276,8 +298,9 @@ class Environment(Section):
 
     @model_validator(mode="after")
     def _only_a_cluster_has_these(self) -> Self:
-        if self.target != "kubernetes" and (self.cluster is not None or self.ingress is not None):
-            raise ValueError("`cluster` and `ingress` are of `target: kubernetes`; this environment's is another")
+        given = [name for name in ("cluster", "ingress", "tokens") if getattr(self, name) is not None]
+        if self.target != "kubernetes" and given:
+            raise ValueError(f"`{given[0]}` is of `target: kubernetes`; this environment's is another")
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard.deployment import Autoscaling, Ingress, PredictionLog, ServiceSpec, Target, open_target
+from modelyard.deployment import Autoscaling, Ingress, PredictionLog, ServiceSpec, Target, Tracing, open_target
 from modelyard.errors import ModelyardError, RequestError, Superseded
 from modelyard.monitoring.destination import Destination, prefix_of
 from modelyard.project import model as project
@@ -69,6 +69,8 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
                 ingress=Ingress(**run.settings["ingress"]) if run.settings.get("ingress") else None,
                 smoke=golden,
                 log=_prediction_log(context, version.name, environment, serving.prediction_log),
+                tokens=run.settings.get("tokens"),
+                tracing=Tracing(**run.settings["tracing"]) if run.settings.get("tracing") else None,
             ),
             context.log,
         )

@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.collector import collecting
+from tests.processes import wait_until
 
+from modelyard.deployment import Tracing
 from modelyard.deployment.local import LocalTarget, services, start_all, stop_all
 from modelyard.deployment.state import Release, State, read_state, service_folder, write_state
 from modelyard.errors import DeploymentFailed, Superseded
@@ -325,3 +328,14 @@ def test_a_service_with_tokens_answers_who_has_one(folder: Path, deploy: Deploy,
         assert connection.getresponse().status == status
         connection.close()
     assert token not in (folder / "service.log").read_text()
+
+
+def test_requests_are_traced_to_the_collector_that_the_environment_has(deploy: Deploy, images: Images) -> None:
+    with collecting("127.0.0.1") as collector:
+        tracing = Tracing(f"http://127.0.0.1:{collector.server_port}")
+        port = deploy(replace(images.spec(1), tracing=tracing))
+        assert ask(port) == 1
+        wait_until(lambda: collector.spans, "a span", 30)
+    resource = json.loads(collector.sent[0][2])["resourceSpans"][0]["resource"]
+    facts = {one["key"]: one["value"].get("stringValue") for one in resource["attributes"]}
+    assert (facts["service.name"], facts["deployment.environment.name"]) == ("sum", "production")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import secrets
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from google.protobuf.json_format import Parse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.collector import Collector, collecting
 from tests.image_roots import make_root
 from tests.processes import below, wait_until
 
@@ -29,45 +27,10 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TOKEN = secrets.token_urlsafe()
 
 
-class Collector(http.server.ThreadingHTTPServer):
-    """Keeps what it is sent."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.sent: list[tuple[str, dict[str, str], bytes]] = []
-
-    @property
-    def spans(self) -> list[dict[str, Any]]:
-        return [
-            span
-            for _, _, body in self.sent
-            for resource in json.loads(body)["resourceSpans"]
-            for scope in resource["scopeSpans"]
-            for span in scope["spans"]
-        ]
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.sent.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    with Collector() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with collecting("127.0.0.1") as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def traced(start: Start, root: Path, endpoint: str, **more: str) -> Running:

@@ -79,6 +79,10 @@ def test_a_secret_that_is_missing_is_named_with_what_belongs_there(monkeypatch: 
     monkeypatch.setattr(rollout, "_REFUSED", 0)
     coming = {"state": {"waiting": {"reason": "PodInitializing"}}}
     assert not with_shipper(coming, ["Unhealthy: something else"]).finished(DEPLOYMENT)
-    missing = 'FailedMount: MountVolume.SetUp failed for volume "shipper" : secret not found'
-    with pytest.raises(NotUpError, match=r"(?s)without the Secret modelyard-predictions-wine.*secret not found"):
+    missing = (
+        'FailedMount: MountVolume.SetUp failed for volume "shipper" : secret "modelyard-predictions-wine" not found'
+    )
+    with pytest.raises(
+        NotUpError, match=r'secret "modelyard-predictions-wine" not found \(`modelyard predictions policy'
+    ):
         with_shipper(coming, [missing]).finished(DEPLOYMENT)

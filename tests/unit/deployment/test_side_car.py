@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.deployment import PredictionLog, ServiceSpec
+from modelyard.deployment import PredictionLog, ServiceSpec, Tracing
 from modelyard.deployment.kubernetes import KubernetesTarget, manifests, side_car
 from modelyard.deployment.kubernetes.companions import companions
 from modelyard.deployment.kubernetes.manifests import Place, Release
@@ -118,9 +118,12 @@ def test_the_pod_reaches_the_object_store_and_nothing_else(endpoint: str | None,
     assert plain["spec"]["egress"] == []
 
 
-def test_a_release_with_a_log_is_read_back_from_the_deployment_as_it_was() -> None:
-    assert manifests.live_of(manifests.deployment(PLACE, RELEASE, RELEASE)) == RELEASE
-    before = {name: value for name, value in asdict(PLAIN).items() if name != "log"}  # an earlier Modelyard's
+def test_a_release_is_read_back_from_the_deployment_as_it_was() -> None:
+    release = replace(RELEASE, tokens="clients", tracing=Tracing("http://collector:4318", 0.5))
+    assert manifests.live_of(manifests.deployment(PLACE, release, release)) == release
+    before = {
+        name: value for name, value in asdict(PLAIN).items() if name not in ("log", "tokens", "tracing")
+    }  # an earlier Modelyard's
     assert Release.from_json(before) == PLAIN
 
 

@@ -170,7 +170,10 @@ def test_autoscaling_and_ingress_are_resolved(tmp_path: Path) -> None:
         (SCALED.format(resources="{memory: 1Gi}", autoscaling="{max_replicas: 4}"), "needs `resources.cpu`"),
         (SCALED.format(resources="{cpu: 1}", autoscaling="{max_replicas: 2}"), "is not more than `replicas`"),
         (SCALED.format(resources="{cpu: 1}", autoscaling="{max_replicas: 4, cpu: 0}"), "serving.autoscaling.cpu"),
-        ("name: houses\ndeployment: {environments: {production: {cluster: eu}}}\n", "are of `target: kubernetes`"),
+        (
+            "name: houses\ndeployment: {environments: {production: {cluster: eu}}}\n",
+            "`cluster` is of `target: kubernetes`",
+        ),
         (
             "name: houses\ndeployment: {environments: {production: {target: kubernetes, ingress: {host: 'a b'}}}}\n",
             "ingress.host",

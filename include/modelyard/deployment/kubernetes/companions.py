@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
 from modelyard.deployment.kubernetes import manifests, side_car
 from modelyard.deployment.kubernetes.manifests import Place, Release
 from modelyard.deployment.target import JSON
 
 AUTOSCALER, INGRESS = "HorizontalPodAutoscaler", "Ingress"
+_DNS = 53
 KINDS = ("ServiceAccount", "NetworkPolicy", "PodDisruptionBudget", "Service", AUTOSCALER, INGRESS)
 
 
@@ -39,13 +44,17 @@ def _always(place: Place, release: Release, metadata: JSON) -> list[JSON]:
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
             "metadata": metadata,
-            # Whoever may reach the namespace may ask; the server itself, and so the model's code, reaches nobody. Where
-            # a shipper stands beside it, that one's object store is not closed to it, but it has no credential.
+            # Whoever may reach the namespace may ask; the server itself, and so the model's code, reaches nobody but a
+            # collector of traces. Where a shipper stands beside it, that one's object store is not closed to it, but it
+            # has no credential.
             "spec": {
                 "podSelector": selector,
                 "policyTypes": ["Ingress", "Egress"],
                 "ingress": [{"ports": [{"protocol": "TCP", "port": manifests.PORT_NUMBER}]}],
-                "egress": side_car.egress(release.log) if release.log else [],
+                "egress": _egress(
+                    ([side_car.endpoint(release.log)] if release.log else [])
+                    + ([release.tracing.endpoint] if release.tracing else [])
+                ),
             },
         },
         {
@@ -66,6 +75,25 @@ def _always(place: Place, release: Release, metadata: JSON) -> list[JSON]:
             },
         },
     ]
+
+
+def _egress(addresses: Iterable[str]) -> list[JSON]:
+    """What a pod may reach: each of these, by its port, and at its address where that is a number.
+
+    A policy is a pod's, never a container's, and knows no names: where a host has one, its port is open to all.
+    """
+    rules: list[JSON] = []
+    named = False
+    for parts in map(urlsplit, addresses):
+        port = {"protocol": "TCP", "port": parts.port or (80 if parts.scheme == "http" else 443)}
+        try:
+            address = ip_address(parts.hostname or "")
+        except ValueError:
+            named = True
+            rules.append({"ports": [port]})
+        else:
+            rules.append({"ports": [port], "to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}]})
+    return rules + ([{"ports": [{"protocol": kind, "port": _DNS} for kind in ("UDP", "TCP")]}] if named else [])
 
 
 def _autoscaler(place: Place, release: Release, metadata: JSON) -> JSON | None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from modelyard import pod_security
 from modelyard.deployment.kubernetes import side_car
-from modelyard.deployment.target import JSON, Autoscaling, Ingress, PredictionLog
+from modelyard.deployment.target import JSON, Autoscaling, Ingress, PredictionLog, Tracing
 
 CONTAINER = "server"
 PORT, PORT_NUMBER = "http", 8080
@@ -20,6 +20,7 @@ PULL_SECRET = "modelyard-registry"  # noqa: S105 - its name
 
 GENERATION, LIVE = "modelyard.io/generation", "modelyard.io/live"
 _MODEL, _ENVIRONMENT = "modelyard.io/model", "modelyard.io/environment"
+_TOKENS, _TOKENS_FOLDER = "tokens", "/run/modelyard/tokens"
 _PROBE_SECONDS = 5
 # A server that is told to end takes connections for 3 s more, and gives a slow client 60.
 _GRACE_SECONDS = 90
@@ -66,6 +67,8 @@ class Release:
         image: by digest, as kubelet pulls it.
         cpu, memory: what one pod asks for and is limited to; None leaves it to the namespace.
         log: what is kept of its answers; None for nothing.
+        tokens: the Secret with what its clients have to send one of; None for none.
+        tracing: where its traces go; None for nowhere.
     """
 
     version: int
@@ -81,17 +84,21 @@ class Release:
     autoscaling: Autoscaling | None = None
     ingress: Ingress | None = None
     log: PredictionLog | None = None
+    tokens: str | None = None
+    tracing: Tracing | None = None
 
     @classmethod
     def from_json(cls, value: JSON) -> Release:
         """Return the release that ``dataclasses.asdict`` has made this of."""
-        autoscaling, ingress, log = (value.get(name) for name in ("autoscaling", "ingress", "log"))
+        names = ("autoscaling", "ingress", "log", "tracing")
+        autoscaling, ingress, log, tracing = (value.get(name) for name in names)
         return cls(
             **value
             | {
                 "autoscaling": Autoscaling(**autoscaling) if autoscaling else None,
                 "ingress": Ingress(**ingress) if ingress else None,
                 "log": PredictionLog.from_json(log) if log else None,
+                "tracing": Tracing(**tracing) if tracing else None,
             }
         )
 
@@ -205,7 +212,11 @@ def _pod(place: Place, release: Release) -> JSON:
         "securityContext": pod_security.of_pod(),
         **({"initContainers": [side_car.container(log, pod_security.of_container())]} if log else {}),
         "containers": [_container(place, release)],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, *(side_car.volumes(place.model, log) if log else [])],
+        "volumes": [
+            {"name": "tmp", "emptyDir": {}},
+            *([{"name": _TOKENS, "secret": {"secretName": release.tokens}}] if release.tokens else []),
+            *(side_car.volumes(place.model, log) if log else []),
+        ],
     }
 
 
@@ -218,12 +229,16 @@ def _container(place: Place, release: Release) -> JSON:
         "RUN_ID": str(release.run_id),
         "IMAGE_DIGEST": release.image_digest,
         "PREDICTION_LOG": release.log.settings(side_car.FOLDER) if release.log else "",
+        "TOKENS_FILE": f"{_TOKENS_FOLDER}/{_TOKENS}" if release.tokens else "",
     }
+    variables = {f"MODELYARD_{name}": value for name, value in facts.items() if value}
+    if release.tracing is not None:
+        variables |= release.tracing.to_environment(place.environment)
     return {
         "name": CONTAINER,
         "image": release.image,
         "args": ["--workers", str(release.workers)],
-        "env": [{"name": f"MODELYARD_{name}", "value": value} for name, value in facts.items() if value],
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
         "ports": [{"name": PORT, "containerPort": PORT_NUMBER, "protocol": "TCP"}],
         "resources": {"requests": asked, "limits": asked} if asked else {},
         "securityContext": pod_security.of_container(),
@@ -236,6 +251,7 @@ def _container(place: Place, release: Release) -> JSON:
         "readinessProbe": {**probe, "periodSeconds": 1, "failureThreshold": 3},
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+            *([{"name": _TOKENS, "mountPath": _TOKENS_FOLDER, "readOnly": True}] if release.tokens else []),
             *([side_car.mount()] if release.log else []),
         ],
     }

@@ -112,22 +112,20 @@ class RollOut:
         shipper, server = statuses.get(side_car.CONTAINER), statuses.get(CONTAINER)
         # A service mesh puts others beside it.
         if self.release.log is not None and shipper is not None and not shipper.get("ready"):
-            return self._trouble_of(pod, shipper, side_car.CONTAINER) or self._no_credential(pod)
+            return self._trouble_of(pod, shipper, side_car.CONTAINER) or self._no_secret(pod)
         if server is None or server.get("ready"):
             return None
-        return self._trouble_of(pod, server, CONTAINER)
+        return self._trouble_of(pod, server, CONTAINER) or (self._no_secret(pod) if self.release.tokens else None)
 
-    def _no_credential(self, pod: JSON) -> _Trouble | None:
-        """The shipper waits for its Secret: the cluster says so in an event alone."""
+    def _no_secret(self, pod: JSON) -> _Trouble | None:
+        """The pod waits for a Secret: the cluster says so in an event alone."""
         found = [event for event in self.cluster.events(pod, _EVENTS) if event.startswith("FailedMount")]
         if not found:
             return None
-        name = pod["metadata"]["name"]
-        text = (
-            f"pod {name} does not start without the Secret {side_car.secret_name(self.place.model)} "
-            f"(`modelyard predictions policy {self.place.model}` tells what belongs there)"
-        )
-        return _Trouble(("mount", name), text, _REFUSED, pod)
+        name, text = pod["metadata"]["name"], found[-1]
+        if side_car.secret_name(self.place.model) in text:
+            text += f" (`modelyard predictions policy {self.place.model}` tells what belongs there)"
+        return _Trouble(("mount", name), f"pod {name} does not start: {text}", _REFUSED, pod)
 
     def _trouble_of(self, pod: JSON, container: JSON, what: str) -> _Trouble | None:
         name = pod["metadata"]["name"]

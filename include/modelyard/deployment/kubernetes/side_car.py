@@ -7,9 +7,6 @@ to end when the server has ended, so that what a server wrote last is sent as we
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from urllib.parse import urlsplit
-
 from modelyard.deployment.target import JSON, PredictionLog
 
 CONTAINER = "shipper"
@@ -20,7 +17,6 @@ GRACE_SECONDS = 300
 _CREDENTIAL = "/run/modelyard/shipper"
 _VOLUME, _SECRET_VOLUME = "predictions", "shipper"
 _ROOM = 64 * 1024 * 1024  # a pod whose folder is larger than it may be is evicted; the server stays below by itself
-_DNS = 53
 
 
 def secret_name(model: str) -> str:
@@ -67,15 +63,6 @@ def container(log: PredictionLog, security: JSON) -> JSON:
     }
 
 
-def egress(log: PredictionLog) -> list[JSON]:
-    """What the pod may reach: the object store, by its port, and at its address where that is a number.
-
-    A policy is a pod's, never a container's, and knows no names: where the store has one, its port is open to all.
-    """
-    endpoint = urlsplit(log.destination.get("MODELYARD_S3_ENDPOINT_URL") or "https://")
-    port = {"protocol": "TCP", "port": endpoint.port or (80 if endpoint.scheme == "http" else 443)}
-    try:
-        address = ip_address(endpoint.hostname or "")
-    except ValueError:
-        return [{"ports": [port]}, {"ports": [{"protocol": kind, "port": _DNS} for kind in ("UDP", "TCP")]}]
-    return [{"ports": [port], "to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}]}]
+def endpoint(log: PredictionLog) -> str:
+    """Return the address of the object store, which the pod has to reach."""
+    return log.destination.get("MODELYARD_S3_ENDPOINT_URL") or "https://"
