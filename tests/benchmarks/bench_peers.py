@@ -24,7 +24,7 @@ from tests.benchmarks.peers import models, table
 from tests.benchmarks.peers.measuring import Running, alone, serving
 from tests.benchmarks.peers.models import Subject
 from tests.benchmarks.peers.results import Cell, Results
-from tests.benchmarks.peers.servers import CONSTANT, PEERS, TWO, Server, environment, ours, peers
+from tests.benchmarks.peers.servers import CONSTANT, PEERS, TENSORS, TWO, Server, environment, ours, peers
 
 CONNECTIONS = (1, 16, 64)
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelyard-benchmarks"
@@ -34,6 +34,8 @@ def cells(subject: Subject, server: Server) -> list[Cell]:
     """Return what is measured of a server with a model."""
     if server.name == CONSTANT:
         return [Cell(1, connections) for connections in CONNECTIONS] if subject.name == "pipeline" else []
+    if server.name == TENSORS:
+        return [Cell(100, connections) for connections in CONNECTIONS] if 100 in subject.sizes else []
     if server.name == TWO:
         return [Cell(1, 64)] if subject.name != "boosting" else []
     return [Cell(rows, connections) for rows in subject.sizes for connections in CONNECTIONS]
@@ -92,6 +94,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(models.NAMES), choices=models.NAMES, help="only these")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), help="only these; none: ours alone")
     arguments = parser.parse_args()
+    if shutil.which("wrk") is None:
+        parser.error("wrk asks the servers, and is not here: on Debian and Ubuntu, apt install wrk")
     uv = shutil.which("uv") or Path(sys.executable).with_name("uv")
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-peers-") as temporary:

@@ -7,6 +7,7 @@ order by ``{"outputs": …}``, or by ``{"error": "…"}`` when the model can't a
 from __future__ import annotations
 
 import argparse
+import gc
 import socket
 import traceback
 from pathlib import Path
@@ -33,7 +34,9 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True)
     arguments = parser.parse_args()
     with socket.socket(fileno=arguments.fd) as connection:
-        serve(LoadedModel.load(arguments.model), connection)
+        model = LoadedModel.load(arguments.model)
+        gc.freeze()  # a library's hundred thousands of objects stay: none is looked at again while somebody waits
+        serve(model, connection)
 
 
 if __name__ == "__main__":

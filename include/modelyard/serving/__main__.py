@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Seconds in which a load balancer learns that this process is going.
 _LEARNING = "3"
+_COLLECT_AFTER = 50_000  # objects more than there were; Python itself looks after 700
 _PR_SET_DUMPABLE = 4
 
 
@@ -83,6 +84,8 @@ def main() -> int:
         code: int = uvloop.run(serve(start, again=again))
         return code
 
+    # A request's values are gone with it: to look for those that refer to each other is work for nothing, mostly.
+    gc.set_threshold(_COLLECT_AFTER)
     if board.processes > 1:
         import modelyard.serving.compiled  # noqa: F401 - so that what it loads is there once, for all processes
 

@@ -17,7 +17,7 @@ from typing import Any
 from tests.benchmarks.peers.models import Subject
 
 HERE = Path(__file__).parent
-OURS, CONSTANT, TWO = "modelyard", "constant answer", "modelyard, 2 workers"
+OURS, CONSTANT, TWO, TENSORS = "modelyard", "constant answer", "modelyard, 2 workers", "modelyard, tensors"
 PEERS = {"mlflow": ("MLflow",), "bentoml": ("BentoML", "BentoML, batching"), "mlserver": ("MLServer",)}
 
 Rows = list[dict[str, Any]]
@@ -46,7 +46,7 @@ class Server:
 
 
 def ours(subject: Subject) -> list[Server]:
-    """Return our server, a constant answer of it (the ceiling), and two workers of it."""
+    """Return our server, a constant answer of it (the ceiling), two workers of it, and it asked as MLServer is."""
     root = subject.root
 
     def start(workers: int) -> Callable[[int], Command]:
@@ -57,7 +57,19 @@ def ours(subject: Subject) -> list[Server]:
         Server(OURS, start(1), "/readyz", "/predict", lambda rows: rows, handed=True),
         Server(CONSTANT, start(1), "/readyz", "/version", None, handed=True),
         Server(TWO, start(2), "/readyz", "/predict", lambda rows: rows, handed=True),
+        Server(
+            TENSORS, start(1), "/readyz", "/v2/models/model/infer", lambda rows: _tensors(subject, rows), handed=True
+        ),
     ]
+
+
+def _tensors(subject: Subject, rows: Rows) -> Any:
+    """The Open Inference Protocol's request for a prediction alone, which is all that MLServer answers."""
+    inputs = [
+        {"name": name, "shape": [len(rows), 1], "datatype": kind, "data": [row[name] for row in rows]}
+        for name, kind in subject.columns.items()
+    ]
+    return {"inputs": inputs, "outputs": [{"name": "prediction"}]}
 
 
 def environment(peer: str, uv: Path, cache: Path) -> Path:
@@ -136,11 +148,10 @@ def _bentoml(home: Path, subject: Subject, folder: Path, variables: dict[str, st
 
 def _mlserver(home: Path, subject: Subject, folder: Path, variables: dict[str, str]) -> list[Server]:
     def body(rows: Rows) -> Any:
-        inputs = [
-            {"name": name, "shape": [len(rows), 1], "datatype": kind, "data": [row[name] for row in rows]}
-            for name, kind in subject.columns.items()
+        tensors = _tensors(subject, rows)["inputs"]
+        text = [
+            {**one, "parameters": {"content_type": "str"}} if one["datatype"] == "BYTES" else one for one in tensors
         ]
-        text = [{**one, "parameters": {"content_type": "str"}} if one["datatype"] == "BYTES" else one for one in inputs]
         return {"parameters": {"content_type": "pd"}, "inputs": text}
 
     model = {

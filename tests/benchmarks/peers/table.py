@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.benchmarks.peers.measuring import Figures
 from tests.benchmarks.peers.results import Cell, Results
-from tests.benchmarks.peers.servers import CONSTANT, OURS, TWO
+from tests.benchmarks.peers.servers import CONSTANT, OURS, TENSORS, TWO
 
-_OURS = frozenset({OURS, CONSTANT, TWO})
+_OURS = frozenset({OURS, CONSTANT, TWO, TENSORS})
 # By model and way of asking: how many times the requests/s of the best peer.
 _TIMES = {
     ("pipeline", Cell(1, 16)): 30,
@@ -52,21 +52,21 @@ def _said(results: Results, name: str, cell: Cell) -> str:
         times = results.rate(TWO, cell).median / results.rate(OURS, cell).median
         busy = ", ".join(f"{share:.0%}" for share in results.loads(TWO, cell)[-1].busy)
         return f"{times:.2f} × one worker (at least {_WORKERS}); processes busy: {busy}"
-    return "; ".join(_figures(results, cell)) if name == OURS else ""
+    return "; ".join(_figures(results, name, cell)) if name in (OURS, TENSORS) else ""
 
 
-def _figures(results: Results, cell: Cell) -> list[str]:
-    rate, said = results.rate(OURS, cell), []
-    others = [name for name in results.asked(cell) if name not in _OURS]
+def _figures(results: Results, name: str, cell: Cell) -> list[str]:
+    rate, said = results.rate(name, cell), []
+    others = [other for other in results.asked(cell) if other not in _OURS]
     if others:
-        best = max(others, key=lambda name: results.rate(name, cell).median)
+        best = max(others, key=lambda other: results.rate(other, cell).median)
         aim = _TIMES.get((results.model, cell))
         times = rate.median / results.rate(best, cell).median
-        least = min(results.processor(name, cell).median for name in others)
-        cheaper = least / results.processor(OURS, cell).median
+        least = min(results.processor(other, cell).median for other in others)
+        cheaper = least / results.processor(name, cell).median
         aimed = f" (at least {aim})" if aim else ""
         said.append(f"{times:.1f} × {best}{aimed}, by CPU {cheaper:.1f} × the best")
-    if CONSTANT in results.asked(cell):
+    if CONSTANT in results.asked(cell) and name == OURS:
         share = rate.median / results.rate(CONSTANT, cell).median
         cost = results.processor(CONSTANT, cell).median / results.processor(OURS, cell).median
         said.append(f"{share:.0%} of the ceiling (at least {_CEILING} %), by CPU {cost:.0%}")
