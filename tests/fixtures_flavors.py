@@ -27,11 +27,10 @@ _HEAVY = {
     "digits-keras": "JAX",
     "digits-torch": "PyTorch's CPU package",
     "parcels-pyfunc": "MLflow",
-    "saved-model": "TensorFlow",
+    "iris-tensorflow": "TensorFlow",
 }
 _INSTEAD = {
     "digits-torch": ("torch==2.13.0+cpu", "sacred==0.8.7", "setuptools<81", "numpy", "scikit-learn==1.7.2", "pandas"),
-    "saved-model": ("tensorflow-cpu==2.20.0", "pandas==2.3.3"),
 }
 
 MakePython = Callable[[str], Path]
@@ -81,7 +80,7 @@ def train(python: Path, example: str, folder: Path) -> Trained:
 
 @pytest.fixture(scope="session")
 def flavor_python(tmp_path_factory: pytest.TempPathFactory) -> MakePython:
-    """Make the environment of an example of include/examples (or ``saved-model``: of TensorFlow) once."""
+    """Make the environment of an example of include/examples once."""
 
     @cache
     def make(example: str) -> Path:

@@ -199,6 +199,23 @@ else:
     raise AssertionError("it was loaded on another backend")
 """
 
+_TENSORFLOW = """
+import pandas as pd
+import tensorflow as tf
+class Twice(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "a")])
+    def twice(self, a):
+        return {"answer": 2 * a}
+frame, twice = pd.DataFrame({"a": [1.5, 2.5]}).astype("float32"), Twice()
+tf.saved_model.save(twice, "saved", signatures=twice.twice)
+facts = kept("saved", frame, "folder")
+assert (facts["flavor"], facts["golden"]["outputs"]) == ("tensorflow", {"prediction": [3.0, 5.0]}), facts
+kept("saved", frame, "again")
+assert files("folder") == files("again")
+tf.saved_model.save(twice, "bare")
+assert "has the signatures (none)" in refused("bare", frame)
+"""
+
 _PYFUNC = """
 import mlflow.pyfunc, pandas as pd
 Path("rules.py").write_text('''
@@ -229,6 +246,7 @@ _CODE = {
     "parcels-pyfunc": _PYFUNC,
     "digits-torch": _TORCH,
     "digits-keras": _KERAS,
+    "iris-tensorflow": _TENSORFLOW,
 }
 
 

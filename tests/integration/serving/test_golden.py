@@ -96,7 +96,7 @@ example = pd.DataFrame({"word": ["x", "four", "other"], "size": pd.Series([1.0, 
 """
 # Where the server runs the model itself, and where the project's environment does.
 _COMPILED = ("tumors", "diabetes", "iris-onnx")
-_AS_THEY_ARE = (*_COMPILED, "parcels-pyfunc", "digits-torch", "digits-keras", "saved-model")
+_AS_THEY_ARE = (*_COMPILED, "parcels-pyfunc", "digits-torch", "digits-keras", "iris-tensorflow", "saved-model")
 
 
 @dataclass
@@ -159,7 +159,7 @@ def served(
     shutil.rmtree(root / "environment")
     shutil.rmtree(root / "model")
     if name == "saved-model":
-        python = flavor_python(name)
+        python = flavor_python("iris-tensorflow")
         shutil.move(workshop.write(folder / "made", _SAVED_MODEL, python), root / "model")
         script(root / "environment" / "bin" / "python", f'exec {python} "$@"')
     elif name not in _AS_THEY_ARE:
