@@ -71,8 +71,9 @@ class ModelStoreHook(BaseHook):
             "database": connection.schema,
             "registry_insecure": bool(extra.get("registry_insecure")),
         }
-        for name in ("s3_ca_bundle", "s3_encryption", "registry_ca_bundle", "base_image", "installation"):
+        for name in ("s3_ca_bundle", "s3_encryption", "registry_ca_bundle", "base_image", "verification_key"):
             values[name] = extra.get(name)
+        values["installation"] = extra.get("installation")
         if s3_conn_id := extra.get("s3_conn_id"):
             s3 = self.get_connection(s3_conn_id)
             values |= {
@@ -89,6 +90,11 @@ class ModelStoreHook(BaseHook):
     def registry_conn_id(self) -> str | None:
         """Return the connection with the registry's user name and password; None when it asks for none."""
         name: str | None = self.get_connection(self.model_store_conn_id).extra_dejson.get("registry_conn_id")
+        return name or None
+
+    def signing_conn_id(self) -> str | None:
+        """Return the connection with the key that images are signed with; None when they are not."""
+        name: str | None = self.get_connection(self.model_store_conn_id).extra_dejson.get("signing_conn_id")
         return name or None
 
     def home(self) -> Path:

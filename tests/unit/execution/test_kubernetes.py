@@ -35,7 +35,7 @@ def pod(
     return step_pod(
         Command(step, RUN, **command),
         runner_image="registry.example.com/models/runner:1",
-        secrets=Secrets(store, git, pull, cluster, elsewhere),
+        secrets=Secrets(store, git, pull, cluster, elsewhere=elsewhere),
         images_beside={"production": "registry.example.com/models/wine@sha256:aa"},
         deadline_seconds=3600,
         gpu_resource="amd.com/gpu",
