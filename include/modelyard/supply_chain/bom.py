@@ -88,7 +88,7 @@ def bill_of_materials(image: Image, name: str, contents: Contents, pins: Iterabl
 
 
 def _packages(contents: Contents, pins: Iterable[Pin]) -> list[Component]:
-    from cyclonedx.factory.license import LicenseFactory
+    from cyclonedx.contrib.license.factories import LicenseFactory
     from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, XsUri
     from cyclonedx.model.component import Component
     from cyclonedx.model.component_evidence import ComponentEvidence, Occurrence

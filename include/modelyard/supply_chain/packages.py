@@ -44,7 +44,8 @@ class Package:
         kind: whose database names it, as package URLs call it.
         name, version: as the database has them; of Python the normalized name.
         architecture: of the system's packages.
-        source: what the system's package is built from, when that is called otherwise: advisories go by it.
+        source: what the system's package is built from, ``name`` or ``name@version``, when that differs: advisories go
+            by it.
         license: as the package states it.
     """
 
@@ -164,14 +165,10 @@ def _debian(text: str) -> Iterator[Package]:
         fields = _fields(paragraph.splitlines())
         if "Package" not in fields or fields.get("Status", "installed").split()[-1:] != ["installed"]:
             continue
-        source = fields.get("Source", "").partition(" ")[0]
-        yield Package(
-            "deb",
-            fields["Package"],
-            fields.get("Version", ""),
-            fields.get("Architecture"),
-            source if source not in ("", fields["Package"]) else None,
-        )
+        # `glibc (2.36-9)`: only what differs from the package's own name and version is there
+        source = fields.get("Source", "").replace(" (", "@").rstrip(")")
+        version, architecture = fields.get("Version", ""), fields.get("Architecture")
+        yield Package("deb", fields["Package"], version, architecture, source or None)
 
 
 def _alpine(text: str) -> Iterator[Package]:
