@@ -102,13 +102,16 @@ class ModelStoreHook(BaseHook):
         return home_folder(os.environ)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask database, artifacts and registry whether they answer and let this user in."""
+        """Ask database, artifacts and registry whether they answer and let this user in; read the verification key."""
         from modelyard.images import open_images
+        from modelyard.supply_chain.key import read_public_keys
 
         try:
             with self as store:
                 store.ping()
                 open_images(store.address, self.home()).resolve("modelyard-connection-test", "latest")
+                if store.address.verification_key:
+                    read_public_keys(store.address.verification_key)
         except ModelyardError as error:
             return False, str(error)
         return True, "Database, artifacts and registry answer."
