@@ -1,7 +1,7 @@
-"""Signatures as cosign verifies them with a key, from a registry's own HTTP: written from its specifications alone.
+"""Keys as cosign writes them, and signatures as it verifies them with one, from a registry's own HTTP.
 
-It shares nothing with what signs: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md (version 2),
-BUNDLE_SPEC.md beside it (version 3), and DSSE's protocol.
+Written from the specifications alone, it shares nothing with what signs: SIGNATURE_SPEC.md (version 2) and
+BUNDLE_SPEC.md (version 3) of https://github.com/sigstore/cosign/tree/main/specs, and DSSE's protocol.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import textwrap
 from typing import Any
 
 import httpx
+import nacl.utils
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from nacl.secret import SecretBox
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -28,6 +31,21 @@ def key_pair() -> tuple[str, str]:
     )
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return private.decode(), public.decode()
+
+
+def as_cosign_keeps_it(pem: str, password: str, kind: str = "SIGSTORE") -> str:
+    """What `cosign generate-key-pair` writes: cheaper than its own, as it is for tests."""
+    der = base64.b64decode("".join(pem.splitlines()[1:-1]))
+    salt, parameters = nacl.utils.random(32), {"N": 1024, "r": 8, "p": 1}
+    key = hashlib.scrypt(password.encode(), salt=salt, n=1024, r=8, p=1, dklen=32)
+    sealed = SecretBox(key).encrypt(der)
+    document = {
+        "kdf": {"name": "scrypt", "params": parameters, "salt": base64.b64encode(salt).decode()},
+        "cipher": {"name": "nacl/secretbox", "nonce": base64.b64encode(sealed.nonce).decode()},
+        "ciphertext": base64.b64encode(sealed.ciphertext).decode(),
+    }
+    body = "\n".join(textwrap.wrap(base64.b64encode(json.dumps(document).encode()).decode(), 64))
+    return f"-----BEGIN ENCRYPTED {kind} PRIVATE KEY-----\n{body}\n-----END ENCRYPTED {kind} PRIVATE KEY-----\n"
 
 
 class Repository:

@@ -17,12 +17,11 @@ from google.protobuf import json_format
 from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
-from tests.cosign import Repository, key_pair, statements, verified
+from tests.cosign import Repository, as_cosign_keeps_it, key_pair, statements, verified
 from tests.fixtures_registry import RegistryServer
 from tests.released_models import pipeline_run, version
 from tests.searching import made_up
 from tests.step_context import context_of
-from tests.unit.supply_chain.test_key import as_cosign_keeps_it
 
 from modelyard.errors import RequestError
 from modelyard.execution import Command

@@ -94,12 +94,11 @@ def test_syft_finds_the_same_packages(images: Layout, read: Layout, tmp_path: Pa
     """In an image with the packages of this machine: its system's, where that is Debian, and this environment's."""
     dpkg, system = Path("/var/lib/dpkg/status"), Path("/etc/os-release")
     has_dpkg = dpkg.exists()
-    python = {
-        f"{name}-{version}.dist-info/METADATA": text.encode(errors="surrogateescape")
-        for one in distributions()
-        if (text := one.read_text("METADATA")) is not None
-        for name, version in [(one.metadata["Name"].replace("-", "_"), one.version)]
-    }
+    python: dict[str, bytes] = {}
+    for one in distributions():
+        if (metadata := one.read_text("METADATA")) is not None:
+            name = f"{one.metadata['Name'].replace('-', '_')}-{one.version}.dist-info/METADATA"
+            python[name] = metadata.encode(errors="surrogateescape")
     image = made(
         images, dpkg.read_bytes() if has_dpkg else DEBIAN, system.read_bytes() if has_dpkg else BOOKWORM, python
     )
@@ -107,7 +106,8 @@ def test_syft_finds_the_same_packages(images: Layout, read: Layout, tmp_path: Pa
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.decode()) is None
     ours = {part["purl"] for part in json.loads(text)["components"] if "purl" in part}
 
-    command = [Path(sys.executable).with_name("syft"), "scan", f"oci-dir:{images.path}", "--output", "cyclonedx-json"]
+    syft = str(Path(sys.executable).with_name("syft"))
+    command = [syft, "scan", f"oci-dir:{images.path}", "--output", "cyclonedx-json"]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SYFT_CHECK_FOR_APP_UPDATE": "false"}
     scanned = subprocess.run(command, env=environment, check=True, capture_output=True)
     syfts = {part["purl"] for part in json.loads(scanned.stdout)["components"] if "purl" in part}

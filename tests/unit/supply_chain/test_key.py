@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import subprocess
-import textwrap
 from pathlib import Path
 from typing import Any
 
-import nacl.utils
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from nacl.secret import SecretBox
-from tests.cosign import key_pair
+from tests.cosign import as_cosign_keeps_it, key_pair
 from tests.searching import made_up
 
 from modelyard.errors import RequestError
@@ -24,21 +18,6 @@ from modelyard.supply_chain.key import read_public_keys
 
 PRIVATE, PUBLIC = key_pair()
 PASSWORD = made_up("signing")
-
-
-def as_cosign_keeps_it(pem: str, password: str, kind: str = "SIGSTORE") -> str:
-    """What `cosign generate-key-pair` writes: cheaper than its own, as it is for tests."""
-    der = base64.b64decode("".join(pem.splitlines()[1:-1]))
-    salt, parameters = nacl.utils.random(32), {"N": 1024, "r": 8, "p": 1}
-    key = hashlib.scrypt(password.encode(), salt=salt, n=1024, r=8, p=1, dklen=32)
-    sealed = SecretBox(key).encrypt(der)
-    document = {
-        "kdf": {"name": "scrypt", "params": parameters, "salt": base64.b64encode(salt).decode()},
-        "cipher": {"name": "nacl/secretbox", "nonce": base64.b64encode(sealed.nonce).decode()},
-        "ciphertext": base64.b64encode(sealed.ciphertext).decode(),
-    }
-    body = "\n".join(textwrap.wrap(base64.b64encode(json.dumps(document).encode()).decode(), 64))
-    return f"-----BEGIN ENCRYPTED {kind} PRIVATE KEY-----\n{body}\n-----END ENCRYPTED {kind} PRIVATE KEY-----\n"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +71,7 @@ def images(tmp_path: Path) -> ImageStore:
     return Layout(tmp_path / "images")
 
 
-def image_of(images: ImageStore, *layers: dict[str, bytes | str], kinds: tuple[Kind | None, ...] = ()) -> Image:
+def image_of(images: ImageStore, *layers: Mapping[str, bytes | str], kinds: tuple[Kind | None, ...] = ()) -> Image:
     packed = [
         images.pack([Entry(path, content) for path, content in layer.items()], kind)
         for layer, kind in zip(layers, (*kinds, *(None for _ in layers)), strict=False)
@@ -159,7 +161,12 @@ def test_each_layer_is_read_once(images: ImageStore, monkeypatch: pytest.MonkeyP
     first = packages_of(image_of(images, {"var/lib/dpkg/status": DEBIAN}), images)
     read: list[Layer] = []
     reading = packages._read
-    monkeypatch.setattr(packages, "_read", lambda layer: read.append(layer) or reading(layer))
+
+    def noting(layer: Layer) -> Any:
+        read.append(layer)
+        return reading(layer)
+
+    monkeypatch.setattr(packages, "_read", noting)
     again = image_of(images, {"var/lib/dpkg/status": DEBIAN}, {"one/six_pack-1.17.0.dist-info/METADATA": SIX})
     assert set(packages_of(again, images).packages) == {
         *first.packages,
