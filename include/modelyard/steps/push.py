@@ -25,7 +25,7 @@ def run(context: StepContext) -> Pushed:
     context.claim.check()
     context.images.copy(built.repository, model, tested.image_digest)
     # Before it has its tag: who finds the version finds all of this.
-    attach(
+    signed_by = attach(
         images=context.images,
         digest=tested.image_digest,
         version=context.store.versions.get(model, version),
@@ -41,7 +41,12 @@ def run(context: StepContext) -> Pushed:
     context.store.versions.set_image(model, version, tested.image_digest)
     reference = f"{model}:{version}"
     context.log(f"Released {reference} as {tested.image_digest}")
-    return Pushed(version=version, image_digest=tested.image_digest, reference=reference)
+    return Pushed(
+        version=version,
+        image_digest=tested.image_digest,
+        reference=reference,
+        signed_by=None if signed_by is None else str(signed_by),
+    )
 
 
 def _built(context: StepContext) -> datetime:

@@ -19,7 +19,7 @@ JSON = dict[str, Any]
 
 PREDICATE = "https://slsa.dev/provenance/v1"
 
-# What they mean is in images/README.md, "Supply chain".
+# What they mean is in this folder's README.
 _BUILD = "https://modelyard.io/pipeline/v1"
 _BUILDERS = "https://modelyard.io/installations"
 

@@ -13,7 +13,7 @@ from modelyard.images.image import digest_of
 from modelyard.images.store import ImageStore
 from modelyard.store.records import ModelVersion, PipelineRun
 from modelyard.supply_chain import bom, statement
-from modelyard.supply_chain.key import SigningKey
+from modelyard.supply_chain.key import PublicKey, SigningKey
 from modelyard.supply_chain.packages import packages_of
 from modelyard.supply_chain.provenance import PREDICATE, provenance
 from modelyard.supply_chain.signature import sign
@@ -30,7 +30,7 @@ def attach(
     pins: Iterable[Pin],
     key: SigningKey | None,
     log: Callable[[str], None],
-) -> None:
+) -> PublicKey | None:
     """Attach to the image ``digest`` in the model's own repository what it is made of and where it comes from.
 
     Args:
@@ -43,6 +43,9 @@ def attach(
         pins: of the locks that its packages were installed by.
         key: signs the image and the provenance; None leaves both unsigned.
         log: given a line for each.
+
+    Returns:
+        Whose signature it has now.
 
     Raises:
         RequestError: the key cannot be opened; ImageError: the registry refuses it, or a layer is not what it claims
@@ -64,8 +67,9 @@ def attach(
     if signer is None:
         images.attach(repository, digest, statement.STATEMENT, said)
         log("Provenance attached; nothing is signed: the store has no signing key")
-        return
+        return None
     bundle = statement.signed(said, signer)
     images.attach(repository, digest, statement.BUNDLE, bundle, statement.described(PREDICATE))
     sign(images, repository, digest, signer)
     log(f"Provenance attached and image signed, by {signer.public}")
+    return signer.public

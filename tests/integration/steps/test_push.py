@@ -35,6 +35,7 @@ from modelyard.steps.context import StepContext
 from modelyard.steps.results import Containerised, ImageTested, Prepared, Pushed, Validated
 from modelyard.store import Claim, ModelVersion, PipelineRun, Store, StoreAddress
 from modelyard.supply_chain import SigningKey
+from modelyard.supply_chain.key import read_public_keys
 
 PROVENANCE, SIGNED = "https://slsa.dev/provenance/v1", "https://sigstore.dev/cosign/sign/v1"
 DIGEST, LOCK, BASE = ("sha256:" + part * 32 for part in ("ab", "bc", "cd"))
@@ -142,7 +143,8 @@ def test_a_released_image_has_all_of_it_beside_it_once(ready: Ready) -> None:
     before = ready.everything()
     assert len(before) == 3, "the version, cosign's tag, and the index of what refers to it"
     # A try that was killed before it had told of its end does all of it again.
-    assert push.run(replace(ready.context(1), signing=signing)) == Pushed(1, digest, "wine:1")
+    signed_by = str(read_public_keys(PUBLIC)[0])
+    assert push.run(replace(ready.context(1), signing=signing)) == Pushed(1, digest, "wine:1", signed_by)
     assert ready.everything() == before
 
 
