@@ -14,7 +14,7 @@ import pytest
 from tests.cosign import as_cosign_keeps_it, key_pair
 from tests.fixtures_machine import copy_of, example_of, succeed
 from tests.fixtures_registry import push_base
-from tests.searching import Place, Search, Seen, arguments, files, made_up, noting
+from tests.searching import Place, Search, Seen, arguments, files, noting
 from tests.traces import in_airflow, in_bucket, in_database, in_images, in_records
 
 from modelyard.demo.machine import Machine
@@ -27,8 +27,7 @@ from modelyard.store import Store, StoreAddress
 from modelyard.supply_chain import SigningKey
 
 _PRIVATE, PUBLIC = key_pair()
-_PASSWORD = made_up("signing")
-SIGNING = SigningKey(as_cosign_keeps_it(_PRIVATE, _PASSWORD), _PASSWORD)
+SIGNING = SigningKey(as_cosign_keeps_it(_PRIVATE, "password"), "password")
 
 
 @pytest.fixture
@@ -90,8 +89,7 @@ def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
             "database": unquote(str(urlsplit(elsewhere.mongo_uri).password)),
             "artifacts": str(elsewhere.s3_secret_key),
             "registry": str(elsewhere.registry_password),
-            "signing": SIGNING.password,
-            "signing key": SIGNING.pem.splitlines()[1],
+            "signing": SIGNING.pem.splitlines()[1],
         }
     )
     searched: set[str] = set()

@@ -26,7 +26,6 @@ from tests.kubernetes.administration import apply, kubeconfig, manifests
 from tests.kubernetes.api_recorder import Recorder, recording
 from tests.kubernetes.ground import CONNECTION, LOGIN, Ground, prepared
 from tests.pipeline.tiny import make_tiny
-from tests.searching import made_up
 from tests.yard import commit
 
 from modelyard.demo.machine import Machine
@@ -51,8 +50,7 @@ MODEL = "times"
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "modelyard-deployer"
 _PRIVATE, PUBLIC = key_pair()
-_PASSWORD = made_up("signing")
-SIGNING = SigningKey(as_cosign_keeps_it(_PRIVATE, _PASSWORD), _PASSWORD)
+SIGNING = SigningKey(as_cosign_keeps_it(_PRIVATE, "password"), "password")
 _PREDICT = """
 import json, sys, time
 
@@ -252,8 +250,7 @@ class Yard:
     @property
     def credentials(self) -> dict[str, str]:
         """Every credential that a run uses, by what it opens."""
-        body = SIGNING.pem.splitlines()[1]
-        return {**self.ground.credentials, "cluster": self.token, "signing": SIGNING.password, "signing key": body}
+        return {**self.ground.credentials, "cluster": self.token, "signing": SIGNING.pem.splitlines()[1]}
 
     def ask(self, body: dict[str, Any], model: str = "tiny") -> Any:
         """Ask a model's service, by way of the API server."""

@@ -114,8 +114,7 @@ def _in_the_store(yard: Yard, home: Path) -> Iterator[Place]:
 
 
 def test_no_credential_is_anywhere(yard: Yard, searched: Searched) -> None:
-    known = {"database", "artifacts", "registry", "repository", "cluster", "signing", "signing key"}
-    assert set(yard.credentials) == known
+    assert set(yard.credentials) == {"database", "artifacts", "registry", "repository", "cluster", "signing"}
     assert {(place, what) for place, what in searched.found if what in yard.credentials} == set()
 
 

@@ -127,7 +127,7 @@ class PublicKey:
         return True
 
     def __str__(self) -> str:
-        """As people compare keys, and OpenSSH shows them."""
+        """The fingerprint by which people compare keys: of the key's DER, in base64."""
         return f"SHA256:{self.hint.rstrip('=')}"
 
 

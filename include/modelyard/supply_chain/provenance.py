@@ -79,10 +79,11 @@ def _dependencies(version: ModelVersion, run: PipelineRun, image: Image) -> Iter
         changed = {"annotations": {"uncommittedChanges": True}} if version.dirty else {}
         yield {"name": "source", **where, "digest": {"gitCommit": version.commit}, **changed}
     yield {"name": "project", "digest": _digest(version.project_digest)}
-    annotations = image.parsed_manifest["annotations"]
-    yield {"name": "lock", "digest": _digest(annotations["io.modelyard.lock"])}
-    if base := annotations.get("org.opencontainers.image.base.digest"):
-        yield {"name": "base image", "digest": _digest(base)}
+    annotations = image.parsed_manifest.get("annotations", {})
+    named = {"lock": "io.modelyard.lock", "base image": "org.opencontainers.image.base.digest"}
+    for name, annotation in named.items():
+        if annotation in annotations:
+            yield {"name": name, "digest": _digest(annotations[annotation])}
     yield from map(_data, version.data)
 
 
