@@ -61,7 +61,7 @@ def in_bucket(client: Any, bucket: str) -> Iterator[Place]:
 def in_images(
     images: ImageStore, url: str, prefix: str, login: tuple[str, str] | None, besides: Iterable[str]
 ) -> Iterator[Place]:
-    """Yield configuration and layers of every image below a prefix of a registry.
+    """Yield configuration and layers of every image below a prefix of a registry, and what is attached to it.
 
     Args:
         images: of that prefix.
@@ -76,6 +76,13 @@ def in_images(
         for name in (name for name in names if name.startswith(f"{prefix}/")):
             repository = name.removeprefix(f"{prefix}/")
             for tag in registry.get(f"/{name}/tags/list").raise_for_status().json()["tags"] or ():
+                if tag.startswith("sha256-"):  # what is attached to the image of that digest
+                    subject = tag.removesuffix(".sig").replace("-", ":", 1)
+                    for payload, signature in images.signatures(repository, subject):
+                        yield f"attached to {repository}", payload + signature.encode()
+                    for referrer in images.referrers(repository, subject):
+                        yield f"attached to {repository}", images.read_referrer(repository, referrer.digest)
+                    continue
                 image = images.pull(repository, tag)
                 yield f"image {repository}", image.manifest + image.config
                 for layer in image.layers:

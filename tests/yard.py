@@ -15,6 +15,7 @@ from modelyard.project.lock import read_lock
 from modelyard.project.write_lock import write_lock
 from modelyard.steps.local_run import run_pipeline
 from modelyard.store import Store, StoreAddress
+from modelyard.supply_chain import SigningKey
 
 EXAMPLES = Path(__file__).parents[1] / "include" / "examples"
 
@@ -27,6 +28,7 @@ class Yard:
         lines: what the last run printed, ``step: line``.
         pipeline_run: the last run's key.
         watch: called with each line as it comes.
+        signing: the key that images are signed with.
     """
 
     address: StoreAddress
@@ -34,13 +36,16 @@ class Yard:
     lines: list[str] = field(default_factory=list)
     pipeline_run: str = ""
     watch: Callable[[str], None] | None = None
+    signing: SigningKey | None = None
 
     def run(self, project: Path, run_id: str | None = None, **params: Any) -> int:
         """Take a project through the pipeline and return its exit code; dots in Params are written as ``__``."""
         self.lines.clear()
         lock = read_lock(project) | {"source": {"folder": str(project)}}
         conf = {key.replace("__", "."): value for key, value in params.items()}
-        self.pipeline_run, code = run_pipeline(lock, conf, self.address, self.home, self._take, run_id)
+        self.pipeline_run, code = run_pipeline(
+            lock, conf, self.address, self.home, self._take, run_id, signing=self.signing
+        )
         return code
 
     def _take(self, step: str, line: str) -> None:

@@ -152,6 +152,7 @@ def _pipeline(folder: Path, params: dict[str, Any]) -> None:
     from modelyard.project.lock import read_lock
     from modelyard.steps.local_run import run_pipeline
     from modelyard.store.address import StoreAddress
+    from modelyard.supply_chain import SigningKey
 
     def emit(step: str, line: str) -> None:
         click.echo(f"{click.style(f'{step:>13}', fg='cyan')}  {line}")
@@ -161,7 +162,7 @@ def _pipeline(folder: Path, params: dict[str, Any]) -> None:
     if not os.environ.get("MODELYARD_MONGO_URI"):
         embedded.start(home / "mongo")  # a laptop needs no store of its own; `modelyard stop` ends it
     address = StoreAddress.from_environment(os.environ)
-    _, code = run_pipeline(lock, params, address, home, emit)
+    _, code = run_pipeline(lock, params, address, home, emit, signing=SigningKey.from_environment(os.environ))
     if code != 0:
         click.get_current_context().exit(code)
 
@@ -254,6 +255,7 @@ def _show_services(services: list[Live]) -> None:
     "--git", "git_folder", type=FOLDER, help="A folder with username and password of the project's repository."
 )
 @click.option("--cluster", "cluster_folder", type=FOLDER, help="A folder with the access to another cluster.")
+@click.option("--signing", "signing_folder", type=FOLDER, help="A folder with cosign.key and cosign.password.")
 @click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to use it further.")
 def step(
     name: str,
@@ -264,6 +266,7 @@ def step(
     address: str | None,
     git_folder: Path | None,
     cluster_folder: Path | None,
+    signing_folder: Path | None,
     runner_image: str | None,
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
@@ -274,27 +277,31 @@ def step(
     from modelyard.steps.entry import run_step
     from modelyard.steps.plan import DEPLOYING
     from modelyard.store.address import StoreAddress
+    from modelyard.supply_chain import SigningKey
 
     hide()
     home = home_folder(os.environ)
     if name in DEPLOYING:
         runner_image = runner_image or os.environ.get("MODELYARD_RUNNER_IMAGE") or None
     git: tuple[str, str] | None
-    cluster = None
+    cluster, signing = None, None
     if address == "-":
         given = json.loads(sys.stdin.readline())
         where, git, cluster = StoreAddress.from_json(given["address"]), given["git"], given["cluster"]
+        signing = None if given["signing"] is None else SigningKey(**given["signing"])
     elif address is not None:
         where, git = StoreAddress.from_folder(Path(address)), None
     else:
         where = StoreAddress.from_environment(os.environ)
         user, token = os.environ.get("MODELYARD_GIT_USERNAME", ""), os.environ.get("MODELYARD_GIT_PASSWORD")
-        git = None if token is None else (user, token)
+        git, signing = None if token is None else (user, token), SigningKey.from_environment(os.environ)
     if git_folder is not None:
         user, token = ((git_folder / name).read_text().rstrip("\n") for name in ("username", "password"))
         git = (user, token)
     if cluster_folder is not None:
         cluster = json.loads((cluster_folder / "access").read_text())
+    if signing_folder is not None:
+        signing = SigningKey.from_folder(signing_folder)
     sys.exit(
         run_step(
             name,
@@ -306,6 +313,7 @@ def step(
             beside=dict(pair.split("=", 1) for pair in beside),
             git=None if git is None else (git[0], git[1]),
             cluster=None if cluster is None else ClusterAccess(**cluster),
+            signing=signing,
             runner_image=runner_image,
         )
     )

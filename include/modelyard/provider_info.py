@@ -22,6 +22,14 @@ def _text(label: str, description: str) -> dict[str, Any]:
     return {"label": label, "description": description, "schema": {"type": ["string", "null"]}}
 
 
+def _lines(label: str, description: str) -> dict[str, Any]:
+    return {
+        "label": label,
+        "description": description,
+        "schema": {"type": ["string", "null"], "format": "multiline"},
+    }
+
+
 def _switch(label: str, description: str) -> dict[str, Any]:
     return {"label": label, "description": description, "schema": {"type": ["boolean", "null"], "default": False}}
 
@@ -38,6 +46,10 @@ _FIELDS = {
     "registry_insecure": _switch("Plain HTTP registry", "For a registry without TLS, on a network you trust."),
     "registry_ca_bundle": _text("Registry CA bundle", "Path of the certificates that the registry's must chain to."),
     "base_image": _text("Base image", "Below model images in a registry. Empty: python:X.Y-slim, as the pipeline's."),
+    "signing_conn_id": _text("Signing connection", "A Generic connection with a key in private_key of its extra."),
+    "verification_key": _lines(
+        "Verification key", "cosign.pub: what it has not signed does not go live. Empty: anything."
+    ),
     "installation": _text("Installation", "This Airflow's name where several share the store. Never change it later."),
 }
 
@@ -91,6 +103,7 @@ def connections(address: StoreAddress) -> dict[str, str]:
         "registry_insecure": address.registry_insecure,
         "registry_ca_bundle": address.registry_ca_bundle,
         "base_image": address.base_image,
+        "verification_key": address.verification_key,
         "installation": address.installation,
     }
     made = {}

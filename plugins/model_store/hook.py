@@ -71,8 +71,9 @@ class ModelStoreHook(BaseHook):
             "database": connection.schema,
             "registry_insecure": bool(extra.get("registry_insecure")),
         }
-        for name in ("s3_ca_bundle", "s3_encryption", "registry_ca_bundle", "base_image", "installation"):
+        for name in ("s3_ca_bundle", "s3_encryption", "registry_ca_bundle", "base_image", "verification_key"):
             values[name] = extra.get(name)
+        values["installation"] = extra.get("installation")
         if s3_conn_id := extra.get("s3_conn_id"):
             s3 = self.get_connection(s3_conn_id)
             values |= {
@@ -91,18 +92,26 @@ class ModelStoreHook(BaseHook):
         name: str | None = self.get_connection(self.model_store_conn_id).extra_dejson.get("registry_conn_id")
         return name or None
 
+    def signing_conn_id(self) -> str | None:
+        """Return the connection with the key that images are signed with; None when they are not."""
+        name: str | None = self.get_connection(self.model_store_conn_id).extra_dejson.get("signing_conn_id")
+        return name or None
+
     def home(self) -> Path:
         """Return this machine's folder for caches, local images and local services."""
         return home_folder(os.environ)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask database, artifacts and registry whether they answer and let this user in."""
+        """Ask database, artifacts and registry whether they answer and let this user in; read the verification key."""
         from modelyard.images import open_images
+        from modelyard.supply_chain.key import read_public_keys
 
         try:
             with self as store:
                 store.ping()
                 open_images(store.address, self.home()).resolve("modelyard-connection-test", "latest")
+                if store.address.verification_key:
+                    read_public_keys(store.address.verification_key)
         except ModelyardError as error:
             return False, str(error)
         return True, "Database, artifacts and registry answer."

@@ -179,7 +179,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
     def _secrets(self, params: Mapping[str, Any], address: StoreAddress, access: ClusterAccess | None) -> Secrets:
         """Return the Secrets of the step's pod: named by the configuration, or made of the connections."""
         from modelyard.execution.kubernetes import Secrets
-        from modelyard.execution.secrets import address_secret, cluster_secret, git_secret, pull_secret
+        from modelyard.execution.secrets import address_secret, cluster_secret, git_secret, pull_secret, signing_secret
 
         step = self.pipeline_step
         store, git, pull = self.cluster.store_secret, step.git_secret(params), None
@@ -191,8 +191,11 @@ class KubernetesStepOperator(KubernetesPodOperator):
         credentials, git_conn_id = step.git_credentials(params), step.git_conn_id(params)
         if git is None and credentials is not None and git_conn_id is not None:
             git = self._apply(git_secret(credentials, git_conn_id, address.installation))
+        signing, signing_conn_id = step.signing_secret(), step.signing_conn_id()
+        if signing is None and signing_conn_id is not None and (key := step.signing_key()) is not None:
+            signing = self._apply(signing_secret(key, signing_conn_id, address.installation))
         if access is None:
-            return Secrets(store, git, pull)
+            return Secrets(store, git, pull, signing=signing)
         cluster = self._apply(cluster_secret(access, address.installation))
         return Secrets(store, git, pull, cluster, elsewhere=access.kubeconfig is not None)
 

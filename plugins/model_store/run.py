@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, AssetAlias, BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from model_store.hook import ModelStoreHook
 from model_store.links import addresses
 from model_store.projects import LockedProject
 from modelyard.errors import ModelyardError, RequestError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from modelyard.deployment import ClusterAccess
     from modelyard.execution import Command
     from modelyard.store import ModelVersion, PipelineRun, Store
+    from modelyard.supply_chain import SigningKey
 
 _REFUSED = ModelyardError.exit_code
 
@@ -124,18 +126,36 @@ class PipelineStep:
         Raises:
             RequestError: it has a name that a project could ask for: of this one's steps, or of any other's.
         """
-        from modelyard.execution.kubernetes import OURS
+        return _existing_secret(self.git_conn_id(params))
 
-        conn_id = self.git_conn_id(params)
-        name = None if conn_id is None else BaseHook.get_connection(conn_id).extra_dejson.get("kubernetes_secret")
-        if not name:
+    def signing_conn_id(self) -> str | None:
+        """Return the connection of the signing key for the step that signs; None for others, and where it has none."""
+        return ModelStoreHook(self.conn_id).signing_conn_id() if self.step == plan.SIGNING else None
+
+    def signing_key(self) -> SigningKey | None:
+        """Return the key for the step that signs; None for all others, and where nothing is signed.
+
+        Raises:
+            AirflowNotFoundException: there is no such connection.
+            RequestError: it has no key.
+        """
+        from modelyard.supply_chain import SigningKey
+
+        conn_id = self.signing_conn_id()
+        if conn_id is None:
             return None
-        if not name.startswith(OURS):
+        connection = BaseHook.get_connection(conn_id)
+        pem = connection.extra_dejson.get("private_key")
+        if not pem:
             raise RequestError(
-                f"The connection '{conn_id}' names the Secret '{name}', which any project could mount",
-                f"give the Secret a name that begins with '{OURS}': no project can ask for that",
+                f"The connection '{conn_id}' has no signing key",
+                'write the content of cosign.key as "private_key" into its extra, its password as the password',
             )
-        return str(name)
+        return SigningKey(pem, connection.password or "")
+
+    def signing_secret(self) -> str | None:
+        """Return the existing Secret in the cluster that the key's connection names; raises as ``git_secret``."""
+        return _existing_secret(self.signing_conn_id())
 
     def end(self, context: Context, store: Store, run: PipelineRun, ended: Ended) -> JSON:
         """Return the ids and digests that the step left, and tell Airflow of new versions and deployments.
@@ -208,6 +228,21 @@ def version_event(version: ModelVersion) -> JSON:
         "sacred_run": version.run_id,
         "pipeline_run": version.pipeline_run,
     }
+
+
+def _existing_secret(conn_id: str | None) -> str | None:
+    """Return the Secret that a connection names; refuse one that a project could ask for."""
+    from modelyard.execution.kubernetes import OURS
+
+    name = None if conn_id is None else BaseHook.get_connection(conn_id).extra_dejson.get("kubernetes_secret")
+    if not name:
+        return None
+    if not name.startswith(OURS):
+        raise RequestError(
+            f"The connection '{conn_id}' names the Secret '{name}', which any project could mount",
+            f"give the Secret a name that begins with '{OURS}': no project can ask for that",
+        )
+    return str(name)
 
 
 def _emit_events(step: str, context: Context, store: Store, run: PipelineRun, result: JSON) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
+from tests.cosign import as_cosign_keeps_it, key_pair
 from tests.fixtures_machine import copy_of, example_of, succeed
 from tests.fixtures_registry import push_base
 from tests.searching import Place, Search, Seen, arguments, files, noting
@@ -21,8 +22,12 @@ from modelyard.demo.rest import AirflowApi
 from modelyard.images import open_images
 from modelyard.images.interpreter import Interpreter
 from modelyard.project.write_lock import write_lock
-from modelyard.provider_info import connections
+from modelyard.provider_info import CONNECTION_ID, connections
 from modelyard.store import Store, StoreAddress
+from modelyard.supply_chain import SigningKey
+
+_PRIVATE, PUBLIC = key_pair()
+SIGNING = SigningKey(as_cosign_keeps_it(_PRIVATE, "password"), "password")
 
 
 @pytest.fixture
@@ -41,14 +46,19 @@ def elsewhere(
     )
     base = push_base(address, machine.home, Interpreter.of_this_machine().python)
     address = replace(address, base_image=base)
-    connect(api, address)
+    key = {"conn_type": "generic", "password": SIGNING.password, "extra": {"private_key": SIGNING.pem}}
+    api.put_connection("model_store_signing", key)
+    connect(api, replace(address, verification_key=PUBLIC), signing_conn_id="model_store_signing")
     yield address
     connect(api, machine.store)
 
 
-def connect(api: AirflowApi, address: StoreAddress) -> None:
+def connect(api: AirflowApi, address: StoreAddress, **extra: str) -> None:
     for connection_id, fields in connections(address).items():
-        api.put_connection(connection_id, json.loads(fields))
+        connection = json.loads(fields)
+        if connection_id == CONNECTION_ID:
+            connection["extra"] |= extra
+        api.put_connection(connection_id, connection)
 
 
 def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
@@ -79,6 +89,7 @@ def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
             "database": unquote(str(urlsplit(elsewhere.mongo_uri).password)),
             "artifacts": str(elsewhere.s3_secret_key),
             "registry": str(elsewhere.registry_password),
+            "signing": SIGNING.pem.splitlines()[1],
         }
     )
     searched: set[str] = set()
@@ -97,4 +108,5 @@ def test_the_same_line_runs_with_nothing_embedded_and_shows_no_credential(
 
     assert search.found(noting(left(), searched)) == set()
     shown = {f"{project.name} {what}" for what in ("log", "task", "XCom")}
-    assert shown | {"arguments", "table xcom", "collection runs", "artifact", "layer model"} <= searched
+    places = {"arguments", "table xcom", "collection runs", "artifact", "layer model", f"attached to {project.name}"}
+    assert shown | places <= searched

@@ -13,12 +13,13 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.cosign import as_cosign_keeps_it, key_pair
 from tests.fixtures_cluster import TestCluster
 from tests.fixtures_machine import LOCAL_FOLDER, REPOSITORY
 from tests.kubernetes.administration import apply, kubeconfig, manifests
@@ -37,7 +38,9 @@ from modelyard.images import ImageStore, open_images
 from modelyard.images.base import pull_base
 from modelyard.images.model_image import build_model_image
 from modelyard.project.write_lock import write_git_entry, write_lock
+from modelyard.provider_info import CONNECTION_ID, connections
 from modelyard.store import Store, StoreAddress
+from modelyard.supply_chain import SigningKey
 
 # Airflow reads its configuration, and writes one, when it is imported.
 _airflow_home = tempfile.TemporaryDirectory(prefix="airflow-")  # gone with this process
@@ -46,6 +49,8 @@ os.environ["AIRFLOW_HOME"] = _airflow_home.name
 MODEL = "times"
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "modelyard-deployer"
+_PRIVATE, PUBLIC = key_pair()
+SIGNING = SigningKey(as_cosign_keeps_it(_PRIVATE, "password"), "password")
 _PREDICT = """
 import json, sys, time
 
@@ -245,7 +250,7 @@ class Yard:
     @property
     def credentials(self) -> dict[str, str]:
         """Every credential that a run uses, by what it opens."""
-        return {**self.ground.credentials, "cluster": self.token}
+        return {**self.ground.credentials, "cluster": self.token, "signing": SIGNING.pem.splitlines()[1]}
 
     def ask(self, body: dict[str, Any], model: str = "tiny") -> Any:
         """Ask a model's service, by way of the API server."""
@@ -292,8 +297,18 @@ def yard(cluster: TestCluster, ground: Ground, tiny: Path, tmp_path_factory: pyt
         machine.start(print)
         with machine.api() as api:
             api.put_connection(CONNECTION, {"conn_type": "git", "login": LOGIN.username, "password": LOGIN.token})
+            _sign(api, ground.store)
         (user,) = yaml.safe_load(worker.read_text())["users"]
         yield Yard(machine, ground, projects, dags, recorder, user["user"]["token"])
+
+
+def _sign(api: AirflowApi, store: StoreAddress) -> None:
+    """Have images signed, and nothing live that is not."""
+    of_the_key = {"conn_type": "generic", "password": SIGNING.password, "extra": {"private_key": SIGNING.pem}}
+    api.put_connection("model_store_signing", of_the_key)
+    of_the_store = json.loads(connections(replace(store, verification_key=PUBLIC))[CONNECTION_ID])
+    of_the_store["extra"]["signing_conn_id"] = "model_store_signing"
+    api.put_connection(CONNECTION_ID, of_the_store)
 
 
 @pytest.fixture

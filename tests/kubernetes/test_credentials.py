@@ -114,7 +114,7 @@ def _in_the_store(yard: Yard, home: Path) -> Iterator[Place]:
 
 
 def test_no_credential_is_anywhere(yard: Yard, searched: Searched) -> None:
-    assert set(yard.credentials) == {"database", "artifacts", "registry", "repository", "cluster"}
+    assert set(yard.credentials) == {"database", "artifacts", "registry", "repository", "cluster", "signing"}
     assert {(place, what) for place, what in searched.found if what in yard.credentials} == set()
 
 
@@ -127,6 +127,7 @@ def test_every_kind_of_place_was_searched(searched: Searched) -> None:
     print(*sorted(searched.places), sep="\n")
     steps = {"prepare", "train", "log_to_sacred", "validate", "containerise", "test_image", "push", "deploy"}
     assert steps <= searched.places, "manifests"
+    assert "attached to leaky" in searched.places, "signatures, and what is said of an image"
     objects = {"pods", "events", "deployments", "replicasets", "services", "serviceaccounts"}
     assert objects | {"pod log"} <= searched.places
     layers = {"layer environment", "layer server", "layer interpreter"}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from dulwich.objects import Commit
 from dulwich.repo import Repo
+from tests.cosign import key_pair
 from tests.yard import Yard, ask
 
 from modelyard.images.layout import Layout
 from modelyard.sources.remote import committed_at
+from modelyard.supply_chain import SigningKey
 
 
 def test_a_second_run_builds_the_same_image_and_replaces_the_first(yard: Yard, project: Callable[[str], Path]) -> None:
@@ -49,13 +52,22 @@ def test_a_second_run_builds_the_same_image_and_replaces_the_first(yard: Yard, p
     assert ask(live.address, golden["inputs"][0])[1]["modelyard-model-version"] == "2"
 
 
-def test_a_candidate_is_released_without_training(yard: Yard, project: Callable[[str], Path]) -> None:
+def test_a_candidate_is_released_without_training_and_goes_live_once_it_is_signed(
+    yard: Yard, project: Callable[[str], Path]
+) -> None:
     wine = project("wine")
     assert yard.run(wine, release=False) == 0, yard.said
     assert "validate: skipped" in yard.said
     with yard.open() as store:
         assert store.versions.get("wine", 1).image_digest is None
         assert store.deployments.live("wine", "production") is None
+    private, public = key_pair()
+    yard.address = replace(yard.address, verification_key=public)
+    assert yard.run(wine, version=1) == 65
+    assert "does not go live: it has no signature" in yard.said
+    with yard.open() as store:
+        assert store.deployments.live("wine", "production") is None
+    yard.signing = SigningKey(private)
     assert yard.run(wine, version=1) == 0, yard.said
     assert "train: skipped" in yard.said
     with yard.open() as store:

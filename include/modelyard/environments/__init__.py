@@ -1,6 +1,13 @@
 """Environments: what a project's lock file says, built, kept as an image layer, and unpacked where it is used."""
 
-from modelyard.environments.ensure import ensure, ensure_converters, ensure_runner, ensure_server, python_of
+from modelyard.environments.ensure import (
+    ensure,
+    ensure_converters,
+    ensure_runner,
+    ensure_server,
+    python_of,
+    server_lock,
+)
 from modelyard.environments.lock import Lock, Pin, differences, find_lock, read_lock
 from modelyard.environments.reference import EnvironmentRef, layer_of
 
@@ -17,4 +24,5 @@ __all__ = [
     "layer_of",
     "python_of",
     "read_lock",
+    "server_lock",
 ]

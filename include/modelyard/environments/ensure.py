@@ -53,12 +53,17 @@ def ensure_server(images: ImageStore, home: Path, progress: Progress, python: st
     """
     _check_python(python)
     package = Path(str(files("modelyard")))
-    lock = read_lock(package / "serving" / "requirements.txt")
+    lock = server_lock()
     sources = {path.relative_to(package): path for name in _OWN for path in _modules(package / name)}
     key = hashlib.sha256(lock.digest.encode())
     for name, path in sorted(sources.items()):
         key.update(f"\0{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     return _ensure(_Recipe("server", lock, key.hexdigest(), sources), images, home, progress)
+
+
+def server_lock() -> Lock:
+    """Return the packages of the model server's own environment."""
+    return read_lock(Path(str(files("modelyard"))) / "serving" / "requirements.txt")
 
 
 def ensure_runner(images: ImageStore, home: Path, progress: Progress) -> EnvironmentRef:

@@ -43,6 +43,7 @@ class Secrets:
         git: has the repository's user and token; only for the step that fetches the project.
         pull: opens the store's registry to the node.
         cluster: has the access to the cluster of a connection; only for the steps that deploy.
+        signing: has the signing key; only for the step that signs.
         elsewhere: that is another cluster than the pod's own, of which the step then needs no right.
     """
 
@@ -50,6 +51,7 @@ class Secrets:
     git: str | None = None
     pull: str | None = None
     cluster: str | None = None
+    signing: str | None = None
     elsewhere: bool = False
 
 
@@ -80,7 +82,7 @@ def step_pod(
     _check_secrets(command.pod, secrets)
     may_deploy = command.step in DEPLOYING and not secrets.elsewhere
     ports = {name: _PORT + index for index, name in enumerate(command.beside)}
-    given = {"store": secrets.store, "git": secrets.git, "cluster": secrets.cluster}
+    given = {"store": secrets.store, "git": secrets.git, "cluster": secrets.cluster, "signing": secrets.signing}
     mounted = {name: secret for name, secret in given.items() if secret is not None}
     asked = command.pod
     scheduling = ("nodeSelector", "affinity", "tolerations", "priorityClassName")
@@ -146,7 +148,13 @@ def step_pod(
 def _check_secrets(pod: Mapping[str, Any], secrets: Secrets) -> None:
     """Refuse a project that would read what its code must not see; what begins as ours does is another run's."""
     for name in _secrets_read(pod):
-        if name.startswith(OURS) or name in (secrets.store, secrets.git, secrets.pull, secrets.cluster):
+        if name.startswith(OURS) or name in (
+            secrets.store,
+            secrets.git,
+            secrets.pull,
+            secrets.cluster,
+            secrets.signing,
+        ):
             raise RequestError(
                 f"The project asks for the Secret '{name}', which holds credentials of Modelyard's own",
                 "take it out of `steps` in model.yaml: a project's code gets none of them",

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,7 @@ from modelyard.deployment import ClusterAccess
 from modelyard.execution.command import Command, ImageBeside
 from modelyard.process import die_with_parent
 from modelyard.store import StoreAddress
+from modelyard.supply_chain import SigningKey
 
 Emit = Callable[[str], None]
 
@@ -41,11 +43,13 @@ class LocalStep:
         emit: Emit,
         git: tuple[str, str] | None = None,
         cluster: ClusterAccess | None = None,
+        signing: SigningKey | None = None,
     ) -> None:
         self._command = command
         self._address = address
         self._git = git
         self._cluster = cluster
+        self._signing = signing
         self._home = home
         self._emit = emit
         self._process: subprocess.Popen[str] | None = None
@@ -86,7 +90,9 @@ class LocalStep:
             try:
                 with process.stdin as pipe:
                     cluster = None if self._cluster is None else self._cluster.to_json()
+                    signing = None if self._signing is None else asdict(self._signing)
                     given = {"address": self._address.to_json(), "git": self._git, "cluster": cluster}
+                    given["signing"] = signing
                     pipe.write(json.dumps(given) + "\n")
                 for line in process.stdout:
                     self._emit(line.rstrip("\n"))

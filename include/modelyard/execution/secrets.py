@@ -14,6 +14,7 @@ from typing import Any
 
 from modelyard.deployment import ClusterAccess
 from modelyard.store.address import StoreAddress
+from modelyard.supply_chain import SigningKey
 
 JSON = dict[str, Any]
 
@@ -33,6 +34,14 @@ def git_secret(credentials: tuple[str, str], conn_id: str, installation: str) ->
 def cluster_secret(access: ClusterAccess, installation: str) -> JSON:
     """Return the Secret with a connection's access to a cluster: what ``modelyard step --cluster FOLDER`` reads."""
     return _secret(access.conn_id, installation, "Opaque", {"access": json.dumps(access.to_json())})
+
+
+def signing_secret(key: SigningKey, conn_id: str, installation: str) -> JSON:
+    """Return the Secret with the signing key: what ``modelyard step --signing FOLDER`` reads.
+
+    It has the keys of one that ``cosign generate-key-pair k8s://NAMESPACE/NAME`` makes.
+    """
+    return _secret(conn_id, installation, "Opaque", {"cosign.key": key.pem, "cosign.password": key.password})
 
 
 def pull_secret(address: StoreAddress, conn_id: str) -> JSON | None:

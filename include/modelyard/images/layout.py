@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from modelyard.errors import ImageError
 from modelyard.images import artifact
 from modelyard.images.compression import Compression
-from modelyard.images.image import INDEX, Image, digest_of, read_layers, to_bytes
+from modelyard.images.image import INDEX, MANIFEST, Image, digest_of, read_layers, to_bytes
 from modelyard.images.layer import Digesting, Entry, Kind, Layer, pack, sweep, writing
 from modelyard.images.store import Referrer
 
@@ -96,31 +96,48 @@ class Layout:
         image = self.pull(repository, digest)
         self._list(repository, digest, image.media_type, len(image.manifest), tag)
 
-    def attach(self, repository: str, subject: str, artifact_type: str, data: bytes) -> str:
+    def attach(
+        self,
+        repository: str,
+        subject: str,
+        artifact_type: str,
+        data: bytes,
+        annotations: Mapping[str, str] | None = None,
+    ) -> str:
         """Attach ``data`` to an image."""
         image = self.pull(repository, subject)
         descriptor = {"mediaType": image.media_type, "digest": subject, "size": len(image.manifest)}
-        manifest = artifact.artifact_manifest(descriptor, artifact_type, data)
+        manifest = artifact.artifact_manifest(descriptor, artifact_type, data, annotations)
         for blob in (artifact.EMPTY, data, manifest):
             self._write_bytes(blob)
         tag = artifact.fallback_tag(subject)
         with self._locked():
-            listed = self.resolve(repository, tag)
-            index = artifact.with_referrer(self._read(listed) if listed else None, manifest, artifact_type)
-            self._write_bytes(index)
-            name = f"{repository}:{tag}"
-            kept = [found for found in self._index() if _name(found) != name]
-            self._write_index([*kept, _descriptor(name, digest_of(index), INDEX, len(index))])
+            index = artifact.with_referrer(self._tagged(repository, tag), manifest, artifact_type)
+            self._move(repository, tag, index, INDEX)
         return digest_of(manifest)
 
     def referrers(self, repository: str, subject: str) -> list[Referrer]:
         """List what is attached to an image."""
-        listed = self.resolve(repository, artifact.fallback_tag(subject))
-        return [] if listed is None else artifact.referrers_in(self._read(listed))
+        listed = self._tagged(repository, artifact.fallback_tag(subject))
+        return [] if listed is None else artifact.referrers_in(listed)
 
     def read_referrer(self, repository: str, digest: str) -> bytes:  # noqa: ARG002 - a folder has one set of blobs
         """Return the data that was attached under a manifest's digest."""
         return self._read(json.loads(self._read(digest))["layers"][0]["digest"])
+
+    def attach_signature(self, repository: str, subject: str, payload: bytes, signature: str) -> None:
+        """Put a signature where cosign 2 would look for it."""
+        tag = artifact.signature_tag(subject)
+        with self._locked():
+            manifest, config = artifact.with_signature(self._tagged(repository, tag), payload, signature)
+            for blob in (payload, config):
+                self._write_bytes(blob)
+            self._move(repository, tag, manifest, MANIFEST)
+
+    def signatures(self, repository: str, subject: str) -> list[tuple[bytes, str]]:
+        """Return what lies there."""
+        manifest = self._tagged(repository, artifact.signature_tag(subject))
+        return [] if manifest is None else artifact.signatures_in(manifest, self._read)
 
     def reference(self, repository: str, digest: str) -> str:
         """Return ``oci:/folder:repository@digest``."""
@@ -171,6 +188,17 @@ class Layout:
                     "use another tag: a version's image is made once",
                 )
             self._write_index([*index, _descriptor(name, digest, media_type, size)])
+
+    def _tagged(self, repository: str, tag: str) -> bytes | None:
+        digest = self.resolve(repository, tag)
+        return None if digest is None else self._read(digest)
+
+    def _move(self, repository: str, tag: str, manifest: bytes, media_type: str) -> None:
+        """Write what a tag stands for from now on: only those of what is attached to an image ever move."""
+        self._write_bytes(manifest)
+        name = f"{repository}:{tag}"
+        kept = [found for found in self._index() if _name(found) != name]
+        self._write_index([*kept, _descriptor(name, digest_of(manifest), media_type, len(manifest))])
 
     def _listed(self, repository: str, digest: str) -> bool:
         starts = (f"{repository}:", f"{repository}@")

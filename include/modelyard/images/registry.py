@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -101,18 +101,25 @@ class Registry:
             manifest = self._manifest(repository, digest)
             self._put_manifest(repository, tag, manifest, json.loads(manifest).get("mediaType", MANIFEST))
 
-    def attach(self, repository: str, subject: str, artifact_type: str, data: bytes) -> str:
+    def attach(
+        self,
+        repository: str,
+        subject: str,
+        artifact_type: str,
+        data: bytes,
+        annotations: Mapping[str, str] | None = None,
+    ) -> str:
         """Attach ``data`` to an image, and list it where the registry does not by itself."""
         raw = self._manifest(repository, subject)
         media_type = json.loads(raw).get("mediaType", MANIFEST)
         descriptor = {"mediaType": media_type, "digest": subject, "size": len(raw)}
-        manifest = artifact.artifact_manifest(descriptor, artifact_type, data)
+        manifest = artifact.artifact_manifest(descriptor, artifact_type, data, annotations)
         for blob in (artifact.EMPTY, data):
             self._upload_bytes(repository, blob)
         digest = digest_of(manifest)
         if self._put_manifest(repository, digest, manifest, MANIFEST).get("OCI-Subject") != subject:
             tag = artifact.fallback_tag(subject)
-            listed = self._manifest(repository, tag) if self.resolve(repository, tag) else None
+            listed = self._tagged(repository, tag)
             self._put_manifest(repository, tag, artifact.with_referrer(listed, manifest, artifact_type), INDEX)
         return digest
 
@@ -124,8 +131,8 @@ class Registry:
             answer = self._transport.request("GET", url, (200, 404), headers={"Accept": INDEX})
             if answer.status_code == 404:  # a registry of OCI 1.0
                 tag = artifact.fallback_tag(subject)
-                listed = self.resolve(repository, tag)
-                return [] if listed is None else artifact.referrers_in(self._manifest(repository, tag))
+                listed = self._tagged(repository, tag)
+                return [] if listed is None else artifact.referrers_in(listed)
             found += artifact.referrers_in(answer.content)
             following = answer.links.get("next", {}).get("url")
             url = None if following is None else urljoin(answer.url, following)
@@ -135,6 +142,19 @@ class Registry:
         """Return the data that was attached under a manifest's digest."""
         return self._read(repository, json.loads(self._manifest(repository, digest))["layers"][0]["digest"])
 
+    def attach_signature(self, repository: str, subject: str, payload: bytes, signature: str) -> None:
+        """Put a signature where cosign 2 looks for it; of two that come in the same moment one may be lost."""
+        tag = artifact.signature_tag(subject)
+        manifest, config = artifact.with_signature(self._tagged(repository, tag), payload, signature)
+        for blob in (payload, config):
+            self._upload_bytes(repository, blob)
+        self._put_manifest(repository, tag, manifest, MANIFEST)
+
+    def signatures(self, repository: str, subject: str) -> list[tuple[bytes, str]]:
+        """Return what lies there."""
+        manifest = self._tagged(repository, artifact.signature_tag(subject))
+        return [] if manifest is None else artifact.signatures_in(manifest, partial(self._read, repository))
+
     def reference(self, repository: str, digest: str) -> str:
         """Return ``host/prefix/repository@digest``."""
         separator = "@" if digest.startswith("sha256:") else ":"
@@ -142,6 +162,10 @@ class Registry:
 
     def _name(self, repository: str) -> str:
         return f"{self._prefix}/{repository}" if self._prefix else repository
+
+    def _tagged(self, repository: str, tag: str) -> bytes | None:
+        """Return the manifest or index of a tag, None when there is no such tag."""
+        return None if self.resolve(repository, tag) is None else self._manifest(repository, tag)
 
     def _is_taken(self, repository: str, tag: str, digest: str) -> bool:
         found = self.resolve(repository, tag)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,7 +62,14 @@ class ImageStore(Protocol):
         """Name an image that is there."""
         ...
 
-    def attach(self, repository: str, subject: str, artifact_type: str, data: bytes) -> str:
+    def attach(
+        self,
+        repository: str,
+        subject: str,
+        artifact_type: str,
+        data: bytes,
+        annotations: Mapping[str, str] | None = None,
+    ) -> str:
         """Attach ``data`` to the image ``subject``; return the new manifest's digest. The same again is no error."""
         ...
 
@@ -72,6 +79,14 @@ class ImageStore(Protocol):
 
     def read_referrer(self, repository: str, digest: str) -> bytes:
         """Return the data that :meth:`attach` was given."""
+        ...
+
+    def attach_signature(self, repository: str, subject: str, payload: bytes, signature: str) -> None:
+        """Put a signature in base64, and what it signs, where cosign 2 looks for them, beside those that lie there."""
+        ...
+
+    def signatures(self, repository: str, subject: str) -> list[tuple[bytes, str]]:
+        """Return each payload and its signature in base64 that lie there; nothing of them is verified."""
         ...
 
     def reference(self, repository: str, digest: str) -> str:

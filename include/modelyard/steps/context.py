@@ -14,6 +14,7 @@ from modelyard.errors import RequestError
 from modelyard.images import ImageStore
 from modelyard.steps import results
 from modelyard.store import Claim, ModelVersion, PipelineRun, Store
+from modelyard.supply_chain import SigningKey
 
 Result = TypeVar("Result")
 
@@ -43,6 +44,7 @@ class StepContext:
             which makes an image of it for those that run the project's code, and for the steps that deploy: beside a
             server the shipper of its prediction log may run in it.
         log: one line for the task's log.
+        signing: the key for the step that signs; None for all others, and where nothing is signed.
         cluster: of the environment, for the steps that deploy; None when it names no connection.
     """
 
@@ -56,6 +58,7 @@ class StepContext:
     git: tuple[str, str] | None
     log: Callable[[str], None]
     cluster: ClusterAccess | None = None
+    signing: SigningKey | None = None
     runner_image: str | None = None
 
     @property

@@ -11,6 +11,8 @@ from modelyard.quantity import bytes_of
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Deployed, Prepared, Pushed
 from modelyard.store import ModelVersion
+from modelyard.supply_chain.key import read_public_keys
+from modelyard.supply_chain.signature import check_signed
 
 
 def run(context: StepContext) -> Deployed:
@@ -19,6 +21,7 @@ def run(context: StepContext) -> Deployed:
     Raises:
         DeploymentFailed: it did not come up or failed its smoke test; the previous version serves.
         Superseded: a newer pipeline run has deployed meanwhile.
+        ImageError: it is not signed by the store's verification key.
     """
     pushed = context.result(Pushed)
     version = context.store.versions.get(context.run.model, pushed.version)
@@ -53,6 +56,7 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
     )
     context.claim.check()
     try:
+        _check_signed(context, version)
         address = target.deploy(
             ServiceSpec(
                 model=version.name,
@@ -96,6 +100,18 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
         address=address,
         replaced=deployment.replaces if deployment.replaces != version.version else None,
     )
+
+
+def _check_signed(context: StepContext, version: ModelVersion) -> None:
+    """Hold what goes live to the administrator's verification key, if there is one, at the last moment.
+
+    Whoever may push to the registry or write to the database can put another digest in this one's place.
+    """
+    asked = context.store.address.verification_key
+    if asked is None or version.image_digest is None:
+        return
+    key = check_signed(context.images, version.name, version.image_digest, read_public_keys(asked))
+    context.log(f"{version.image_digest} is signed by {key}")
 
 
 def _prediction_log(

@@ -22,6 +22,7 @@ from modelyard.deployment import ClusterAccess
 from modelyard.errors import Fenced, ModelyardError, Unavailable
 from modelyard.steps.plan import BY_NAME
 from modelyard.store import Claim, Store, StoreAddress
+from modelyard.supply_chain import SigningKey
 
 HEARTBEAT_SECONDS = 5.0
 
@@ -37,6 +38,7 @@ def run_step(
     beside: Mapping[str, str] | None = None,
     git: tuple[str, str] | None = None,
     cluster: ClusterAccess | None = None,
+    signing: SigningKey | None = None,
     runner_image: str | None = None,
 ) -> int:
     """Run one try of a step to its end and return the exit code of its process.
@@ -55,7 +57,9 @@ def run_step(
                 _log(f"Step '{name}' was done already by try {claim.try_number}; its result stands.")
                 return 0
             try:
-                result = _run_claimed(name, claim, store, address, home, beside or {}, git, runner_image, cluster)
+                result = _run_claimed(
+                    name, claim, store, address, home, beside or {}, git, runner_image, cluster, signing
+                )
             except Fenced:
                 raise
             except Exception as error:
@@ -83,6 +87,7 @@ def _run_claimed(
     git: tuple[str, str] | None,
     runner_image: str | None,
     cluster: ClusterAccess | None,
+    signing: SigningKey | None,
 ) -> dict[str, object]:
     from modelyard.images import open_images
     from modelyard.steps.context import StepContext
@@ -101,6 +106,7 @@ def _run_claimed(
             git=git,
             log=_log,
             cluster=cluster,
+            signing=signing,
             runner_image=runner_image,
         )
         function = importlib.import_module(f"modelyard.steps.{name}").run

@@ -14,6 +14,7 @@ from modelyard.execution import Command
 from modelyard.execution.local import LocalStep
 from modelyard.steps import plan
 from modelyard.store import PipelineRun, Store, StoreAddress, pipeline_run_id
+from modelyard.supply_chain import SigningKey
 
 
 def run_pipeline(
@@ -23,6 +24,7 @@ def run_pipeline(
     home: Path,
     emit: Callable[[str, str], None],
     run_id: str | None = None,
+    signing: SigningKey | None = None,
 ) -> tuple[str, int]:
     """Run every step that these Params ask for and return the pipeline run's key and 0, or the first failing exit code.
 
@@ -33,6 +35,7 @@ def run_pipeline(
         home: this machine's folder.
         emit: called with the step's name and each line it prints.
         run_id: of a run to go on with: what it has finished is not done again.
+        signing: the key that the image is signed with; None leaves it unsigned.
 
     Raises:
         RequestError: model.yaml has no such environment, or it deploys only after a person said yes.
@@ -74,7 +77,8 @@ def run_pipeline(
                 try_number=1 if record is None else record.try_number + 1,
                 beside=plan.beside(step.name, run, store),
             )
-            code = LocalStep(command, address, home, partial(emit, step.name)).run()
+            key = signing if step.name == plan.SIGNING else None
+            code = LocalStep(command, address, home, partial(emit, step.name), signing=key).run()
             if code != 0:
                 return run.id, code
     return run.id, 0

@@ -41,6 +41,7 @@ STEPS = (
 ROLLBACK = Step("rollback", "Deploy an earlier version again")
 BY_NAME = {step.name: step for step in (*STEPS, ROLLBACK)}
 DEPLOYING = ("deploy", "rollback")
+SIGNING = "push"
 RELEASING = ("validate", "containerise", "test_image", "push", "deploy")
 # The steps that run the project's code are those that one run may need more for than another.
 RESOURCE_PARAMS = tuple(

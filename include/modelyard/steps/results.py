@@ -119,11 +119,16 @@ class ImageTested:
 
 @dataclass(frozen=True)
 class Pushed:
-    """`push`: the same digest in the release repository, under its version tag."""
+    """`push`: the same digest in the release repository, under its version tag.
+
+    Attributes:
+        signed_by: fingerprint of the key; None where nothing is signed.
+    """
 
     version: int
     image_digest: str
     reference: str
+    signed_by: str | None = None
 
 
 @dataclass(frozen=True)

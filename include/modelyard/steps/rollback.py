@@ -20,6 +20,7 @@ def run(context: StepContext) -> Deployed:
     Raises:
         NotFound: there is no such version; RequestError: it was never live in this environment.
         DeploymentFailed: it did not come up; the present version still serves.
+        ImageError: it is not signed by the store's verification key.
     """
     environment = context.run.settings["environment"]
     version = context.store.versions.get(context.run.model, int(context.run.params["version"]))

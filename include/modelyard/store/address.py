@@ -31,6 +31,7 @@ class StoreAddress:
         registry_insecure: plain HTTP.
         base_image: below model images in a registry; None for the official one of the environment's Python
             (``python:3.11-slim``). With a digest (``…@sha256:…``) it is the same for ever.
+        verification_key: public keys in PEM: what is signed by none of them does not go live. None: anything may.
         installation: name of the Airflow installation, part of every pipeline run's key.
     """
 
@@ -49,6 +50,7 @@ class StoreAddress:
     registry_insecure: bool = False
     registry_ca_bundle: str | None = None
     base_image: str | None = None
+    verification_key: str | None = None
     installation: str = "default"
 
     def __post_init__(self) -> None:

@@ -9,17 +9,23 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from tests.cosign import key_pair
 from tests.released_models import image_of, pipeline_run, version
 from tests.step_context import context_of
 
 from modelyard.deployment import Autoscaling, ClusterAccess, Ingress, PredictionLog, ServiceSpec
-from modelyard.errors import Fenced, ModelyardError, RequestError, Superseded, Unavailable
+from modelyard.errors import Fenced, ImageError, ModelyardError, RequestError, Superseded, Unavailable
 from modelyard.execution import Command
 from modelyard.execution.local import LocalStep
+from modelyard.images import open_images
+from modelyard.images.image import empty
+from modelyard.images.layer import Entry
 from modelyard.project.model import Serving
 from modelyard.steps import deploy
 from modelyard.steps.results import Deployed, Prepared
 from modelyard.store import Claim, ModelVersion, Store, StoreAddress
+from modelyard.supply_chain import SigningKey
+from modelyard.supply_chain.signature import sign
 
 
 class Slow:
@@ -196,6 +202,41 @@ def test_what_is_to_be_logged_reaches_the_target_without_the_stores_credential(
         image="registry/runner:1",
     )
     assert "the-store" not in repr(spec)
+
+
+OURS, OTHERS = key_pair(), key_pair()
+
+
+@pytest.mark.parametrize(
+    ("private", "why"),
+    [(OURS[0], None), (OTHERS[0], "none of its 2 signatures is by SHA256:"), (None, "it has no signature")],
+    ids=["by the key", "by another one", "by none"],
+)
+def test_only_what_is_signed_by_the_verification_key_goes_live(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private: str | None, why: str | None
+) -> None:
+    images = open_images(store.address, tmp_path)
+    image = empty("amd64").append([images.pack([Entry("model", b"model")], "model")], {}, {})
+    images.push("wine", image)
+    if private is not None:
+        sign(images, "wine", image.digest, SigningKey(private).open())
+    facts = json.dumps({"golden": {"inputs": [], "outputs": {}}}).encode()
+    made = version(store, model=(store.artifacts.put_bytes(facts, "modelyard.json"),))
+    store.versions.set_image(made.name, made.version, image.digest)
+    made = store.versions.get(made.name, made.version)
+    asked: list[str] = []
+    monkeypatch.setattr(deploy, "open_target", lambda *_: Slow(lambda: asked.append("to deploy")))
+    store.address = replace(store.address, verification_key=OURS[1])
+    context = context_of(store, pipeline_run(store, "wine", "signed"), "deploy", tmp_path)
+    if why is None:
+        deploy.roll_out(context, made, Serving())
+        assert (states(store), asked) == ([(1, "live")], ["to deploy"])
+        return
+    with pytest.raises(ImageError, match=rf"wine@{image.digest} does not go live: {why}") as refused:
+        deploy.roll_out(context, made, Serving())
+    [ended] = store.deployments.history("wine", "production")
+    assert (ended.state, ended.error, asked) == ("failed", refused.value.message, [])
+    assert store.aliases.get("wine", "production") is None
 
 
 def test_the_access_to_a_cluster_reaches_a_local_steps_process_and_is_told_to_nobody(

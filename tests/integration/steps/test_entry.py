@@ -41,7 +41,7 @@ def test_a_try_that_was_taken_over_removes_its_own_folder_alone(
     def run_try(number: int) -> bool:
         claim = store.steps.claim(run.id, "push", try_number=number, clear_number=0)
         assert isinstance(claim, Claim)
-        entry._run_claimed("push", claim, store, store.address, tmp_path, {}, None, None, None)
+        entry._run_claimed("push", claim, store, store.address, tmp_path, {}, None, None, None, None)
         return True
 
     step = ModuleType("modelyard.steps.push")

@@ -29,13 +29,14 @@ def pod(
     pull: str | None = None,
     cluster: str | None = None,
     elsewhere: bool = False,
+    signing: str | None = None,
     template: dict[str, Any] | None = None,
     **command: Any,
 ) -> dict[str, Any]:
     return step_pod(
         Command(step, RUN, **command),
         runner_image="registry.example.com/models/runner:1",
-        secrets=Secrets(store, git, pull, cluster, elsewhere),
+        secrets=Secrets(store, git, pull, cluster, signing, elsewhere),
         images_beside={"production": "registry.example.com/models/wine@sha256:aa"},
         deadline_seconds=3600,
         gpu_resource="amd.com/gpu",
@@ -137,6 +138,15 @@ def test_a_repositorys_token_is_mounted_beside_the_stores_address():
         "modelyard-store",
         "modelyard-git",
     }
+
+
+def test_the_signing_key_is_mounted_where_it_signs():
+    spec = pod("push", signing="our-signing")["spec"]
+    (container,) = spec["containers"]
+    assert container["args"][-2:] == ["--signing", "/run/modelyard/signing"]
+    assert {"name": "signing", "secret": {"secretName": "our-signing", "defaultMode": 0o440}} in spec["volumes"]
+    with pytest.raises(RequestError, match="asks for the Secret 'our-signing'"):
+        pod("push", signing="our-signing", pod={"envFrom": [{"secretRef": {"name": "our-signing"}}]})
 
 
 @pytest.mark.parametrize("step", ["deploy", "rollback"])

@@ -8,8 +8,16 @@ import pytest
 
 from modelyard.deployment import ClusterAccess
 from modelyard.errors import StoreError
-from modelyard.execution.secrets import address_secret, cluster_secret, git_secret, pull_secret, secret_name
+from modelyard.execution.secrets import (
+    address_secret,
+    cluster_secret,
+    git_secret,
+    pull_secret,
+    secret_name,
+    signing_secret,
+)
 from modelyard.store import StoreAddress
+from modelyard.supply_chain import SigningKey
 
 ADDRESS = StoreAddress(
     mongo_uri="mongodb://me:top-secret@mongo.example.com:27017/",
@@ -17,6 +25,7 @@ ADDRESS = StoreAddress(
     s3_secret_key="s3-secret",
     registry="registry.example.com:5000/models",
     registry_insecure=True,
+    verification_key="-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----",
 )
 
 
@@ -61,6 +70,13 @@ def test_the_access_to_a_cluster_is_mounted_whole(tmp_path: Path):
     made = cluster_secret(access, "default")
     assert made["metadata"]["name"] == secret_name("production_cluster", "default")
     assert ClusterAccess(**json.loads((mount(made, tmp_path) / "access").read_text())) == access
+
+
+def test_the_signing_key_is_mounted_as_cosign_keeps_one(tmp_path: Path):
+    key = SigningKey("-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\n", "password ")
+    made = signing_secret(key, "model_store_signing", "default")
+    assert made["metadata"]["name"] == secret_name("model_store_signing", "default")
+    assert SigningKey.from_folder(mount(made, tmp_path)) == key
 
 
 def test_nodes_pull_with_the_registrys_login():

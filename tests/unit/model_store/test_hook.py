@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, address: StoreAddress) -> None:
             registry_insecure=True,
             registry_ca_bundle="/etc/registry.pem",
             base_image="registry.example.com/python:3.11-slim",
+            verification_key="-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n",
             installation="milan",
         ),
         StoreAddress("mongodb+srv://ada:secret@cluster.example.com/?authSource=admin", "s3://models", "host/x"),
@@ -86,3 +88,12 @@ def test_the_form_has_a_field_for_every_extra():
     assert kind["hook-class-name"] == f"{ModelStoreHook.__module__}.{ModelStoreHook.__qualname__}"
     assert kind["connection-type"] == ModelStoreHook.conn_type
     assert set(kind["conn-fields"]) >= {"artifacts", "s3_conn_id", "registry", "registry_conn_id", "installation"}
+
+
+def test_the_connection_test_tells_that_a_verification_key_is_none(
+    monkeypatch: pytest.MonkeyPatch, store_address: StoreAddress
+):
+    connect(monkeypatch, replace(store_address, verification_key="cosign.pub"))
+    works, message = ModelStoreHook().test_connection()
+    assert not works
+    assert "The verification key is no PEM file" in message

@@ -14,6 +14,7 @@ from model_store.run import Ended, PipelineStep, deployments_asset, pipeline_run
 from modelyard.errors import GateFailed, ModelyardError, RequestError, Unavailable
 from modelyard.steps import plan
 from modelyard.store import Claim, PipelineRun, Store
+from modelyard.supply_chain import SigningKey
 
 
 @pytest.fixture
@@ -257,3 +258,27 @@ def test_an_existing_secret_of_a_repository_has_a_name_that_no_project_can_ask_f
     named("wine-git")
     with pytest.raises(RequestError, match="'wine_git' names the Secret 'wine-git', which any project could mount"):
         step(of_git, "prepare").git_secret({})
+
+
+def test_the_signing_key_is_given_to_the_step_that_signs_alone(locked: LockedProject, monkeypatch: pytest.MonkeyPatch):
+    def connect(signing: dict[str, Any] | None) -> None:
+        extra = {} if signing is None else {"signing_conn_id": "model_store_signing"}
+        store = {"conn_type": "model_store", "host": "db", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_MODEL_STORE_DEFAULT", json.dumps(store))
+        monkeypatch.setenv("AIRFLOW_CONN_MODEL_STORE_SIGNING", json.dumps({"conn_type": "generic", **(signing or {})}))
+
+    connect({"password": "secret", "extra": {"private_key": "PEM"}})
+    given = {one.name: step(locked, one.name).signing_key() for one in (*plan.STEPS, plan.ROLLBACK)}
+    assert {name for name, key in given.items() if key is not None} == {"push"}
+    assert given["push"] == SigningKey("PEM", "secret")
+    connect(None)
+    assert step(locked, "push").signing_key() is None
+    connect({"password": "secret"})
+    with pytest.raises(RequestError, match="The connection 'model_store_signing' has no signing key"):
+        step(locked, "push").signing_key()
+    connect({"extra": {"kubernetes_secret": "modelyard-signing"}})
+    assert step(locked, "push").signing_secret() == "modelyard-signing"
+    assert step(locked, "deploy").signing_secret() is None
+    connect({"extra": {"kubernetes_secret": "cosign"}})
+    with pytest.raises(RequestError, match="which any project could mount"):
+        step(locked, "push").signing_secret()

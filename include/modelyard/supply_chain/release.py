@@ -1,0 +1,75 @@
+"""What a released image is given, beside it in its repository: bill of materials, provenance, signature.
+
+Each of them is the same when it is made again for the same pipeline run: what lies there is not put there twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from modelyard.environments.lock import Pin
+from modelyard.images.image import digest_of
+from modelyard.images.store import ImageStore
+from modelyard.store.records import ModelVersion, PipelineRun
+from modelyard.supply_chain import bom, statement
+from modelyard.supply_chain.key import PublicKey, SigningKey
+from modelyard.supply_chain.packages import packages_of
+from modelyard.supply_chain.provenance import PREDICATE, provenance
+from modelyard.supply_chain.signature import sign
+
+
+def attach(
+    *,
+    images: ImageStore,
+    digest: str,
+    version: ModelVersion,
+    run: PipelineRun,
+    built: datetime,
+    report: str,
+    pins: Iterable[Pin],
+    key: SigningKey | None,
+    log: Callable[[str], None],
+) -> PublicKey | None:
+    """Attach to the image ``digest`` in the model's own repository what it is made of and where it comes from.
+
+    Args:
+        images: has the image.
+        digest: of the image.
+        version: whose image it is.
+        run: the pipeline run that releases it.
+        built: when that run had built it.
+        report: digest of the validation's report, as JSON.
+        pins: of the locks that its packages were installed by.
+        key: signs the image and the provenance; None leaves both unsigned.
+        log: given a line for each.
+
+    Returns:
+        Whose signature it has now.
+
+    Raises:
+        RequestError: the key cannot be opened; ImageError: the registry refuses it, or a layer is not what it claims
+            to be; Unavailable: the registry cannot be reached.
+    """
+    signer = None if key is None else key.open()  # before anything is written
+    repository = version.name
+    image = images.pull(repository, digest)
+    contents = packages_of(image, images)
+    for path in contents.unread:
+        log(f"Not in the bill of materials: what /{path} names; only packages of Debian, Alpine and Python are")
+    bill = bom.bill_of_materials(image, version.name, contents, pins)
+    images.attach(repository, digest, bom.MEDIA_TYPE, bill)
+    log(f"Bill of materials: {len(contents.packages)} packages, {digest_of(bill)[:19]}")
+
+    byproducts = {"bill of materials": (bom.MEDIA_TYPE, digest_of(bill)), "report": ("application/json", report)}
+    name = images.reference(repository, digest).rpartition("@")[0]
+    said = statement.statement(name, digest, PREDICATE, provenance(version, run, image, built, byproducts))
+    if signer is None:
+        images.attach(repository, digest, statement.STATEMENT, said)
+        log("Provenance attached; nothing is signed: the store has no signing key")
+        return None
+    bundle = statement.signed(said, signer)
+    images.attach(repository, digest, statement.BUNDLE, bundle, statement.described(PREDICATE))
+    sign(images, repository, digest, signer)
+    log(f"Provenance attached and image signed, by {signer.public}")
+    return signer.public
