@@ -72,7 +72,13 @@ def round_of(folder: Path, compression: Compression, measured: Measured) -> Imag
 
     def image(model: Path) -> Image:
         built = build_model_image(
-            images=images, home=home, environment=environment, project=WINE, model=model, commit=None, log=silent
+            images=images,
+            environment=environment,
+            server=ensure_server(images, home, silent, environment.python),
+            project=WINE,
+            model=model,
+            commit=None,
+            log=silent,
         )
         images.push("staging/wine", built)
         return built

@@ -96,7 +96,7 @@ def compile_bytecode(folder: Path, interpreter: Interpreter, prefix: str) -> Non
         )
 
     # Not compileall's own -j: when this process is killed, the workers of its pool would wait for work for ever.
-    processors = os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(processors) as threads:
         shares = [modules[first::processors] for first in range(processors)]
         ends = list(threads.map(compiled, filter(None, shares)))

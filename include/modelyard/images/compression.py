@@ -43,7 +43,7 @@ def compressing(into: Writer, compression: Compression) -> Iterator[Writer]:
         import zstandard
 
         # At least one worker: zstd's output is the same for any number of workers, but another without any.
-        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, threads=max(1, os.cpu_count() or 1))
+        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, threads=len(os.sched_getaffinity(0)))
         with compressor.stream_writer(cast("BinaryIO", into), closefd=False) as stream:
             yield stream
         return
@@ -82,7 +82,7 @@ class _Gzip:
 
     def __init__(self, into: Writer) -> None:
         self._into = into
-        self._workers = max(1, os.cpu_count() or 1)
+        self._workers = len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self._workers)
         self._pending: deque[Future[bytes]] = deque()
         self._piece = bytearray()
