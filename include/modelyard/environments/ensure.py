@@ -13,6 +13,7 @@ from modelyard.environments.build import Progress, build, compile_bytecode, is_l
 from modelyard.environments.lock import Lock, read_lock
 from modelyard.environments.own import own_lock
 from modelyard.environments.reference import EnvironmentRef, layer_of, python_in_image
+from modelyard.environments.unneeded import remove_tests
 from modelyard.environments.workspace import workspace
 from modelyard.errors import EnvironmentBuildError, ImageError
 from modelyard.images.image import empty
@@ -22,7 +23,7 @@ from modelyard.images.paths import ROOT
 from modelyard.images.store import ImageStore
 from modelyard.images.unpack import unpack_shared
 
-_VERSION = "1"  # part of each tag: a change of how environments are built makes new ones
+_VERSION = "2"  # part of each tag: a change of how environments are built makes new ones
 _INTERPRETER = "io.modelyard.python"  # the exact version
 # Of Modelyard's own code, only this comes into the server's environment.
 _OWN = ("__init__.py", "errors.py", "serving", "client")
@@ -156,7 +157,9 @@ def _build(
     recipe: _Recipe, interpreter: Interpreter, folder: Path, images: ImageStore, home: Path, progress: Progress
 ) -> Layer:
     build(recipe.lock, interpreter, folder, home / "cache" / "uv", progress)
-    package = folder / "lib" / f"python{interpreter.python}" / "site-packages" / "modelyard"
+    packages = folder / "lib" / f"python{interpreter.python}" / "site-packages"
+    remove_tests(packages)
+    package = packages / "modelyard"
     for name, path in recipe.own.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, package / name)

@@ -62,7 +62,8 @@ class Registry:
             self._upload(repository, layer)
         self._upload_bytes(repository, image.config)
         self._put_manifest(repository, image.digest, image.manifest, image.media_type)
-        if tag is not None:
+        # Asked once more: an upload takes long, and somebody else may have been quicker.
+        if tag is not None and not self._is_taken(repository, tag, image.digest):
             self._put_manifest(repository, tag, image.manifest, image.media_type)
         return image.digest
 
