@@ -47,7 +47,8 @@ class Registry:
         """Make a layer, in a file that waits for its upload."""
         self._packed.mkdir(parents=True, exist_ok=True)
         sweep(self._packed, "")
-        return pack(entries, self._packed, self.compression, kind)
+        # Whoever reads it was told by this process that it is there: after a crash it is packed again.
+        return pack(entries, self._packed, self.compression, kind, durable=False)
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Whether a blob is in a repository."""
