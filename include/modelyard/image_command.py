@@ -9,7 +9,7 @@ import click
 
 from modelyard.errors import ImageError
 from modelyard.store.address import StoreAddress, home_folder
-from modelyard.version_choice import METAVAR, chosen
+from modelyard.version_choice import METAVAR, chosen_version
 
 if TYPE_CHECKING:
     from modelyard.steps.rebuild import Verdict
@@ -64,15 +64,19 @@ def rebuild(what: str, verify: bool) -> None:
     What Modelyard itself brings can't be the same when another release of it, or of Python, has built the image: that
     is told, and the rest is compared.
     """
+    from modelyard import embedded
     from modelyard.images import open_images
     from modelyard.steps.rebuild import compare, rebuilt
     from modelyard.store import Store
 
-    address, home = StoreAddress.from_environment(os.environ), home_folder(os.environ)
+    home = home_folder(os.environ)
+    if not os.environ.get("MODELYARD_MONGO_URI"):
+        embedded.start(home / "mongo")
+    address = StoreAddress.from_environment(os.environ)
     images = open_images(address, home)
     os.environ.pop("UV_CACHE_DIR", None)  # else uv would take packages from there
     with Store.open(address) as store:
-        version, digest = chosen(store, what)
+        version, digest = chosen_version(store, what)
         name = f"{version.name}:{version.version}"
         released = images.pull(version.name, digest) if verify else None
         _progress(f"{name} was released as {digest}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from modelyard.store.address import home_folder
-from modelyard.version_choice import METAVAR, chosen
+from modelyard.version_choice import METAVAR, chosen_version
 
 
 @click.command()
@@ -37,7 +37,7 @@ def serve(what: str, port: int, host: str, workers: int, tokens_file: Path | Non
         embedded.start(home / "mongo")
     address = StoreAddress.from_environment(os.environ)
     with Store.open(address) as store:
-        version, digest = chosen(store, what)
+        version, digest = chosen_version(store, what)
     root = unpack_model_image(open_images(address, home), version.name, digest, home)
     settings = {} if tokens_file is None else {"MODELYARD_TOKENS_FILE": str(tokens_file.resolve())}
 

@@ -15,7 +15,7 @@ _NAME = re.compile(r"(?P<name>[a-z][a-z0-9-]*)(:(?P<version>[0-9]+)|@(?P<alias>[
 _SEARCHED = 100  # of the newest versions, for one that has an image
 
 
-def chosen(store: Store, what: str) -> tuple[ModelVersion, str]:
+def chosen_version(store: Store, what: str) -> tuple[ModelVersion, str]:
     """Return the version that is asked for, and the digest of its image.
 
     NAME alone is the newest version that has one.

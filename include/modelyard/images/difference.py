@@ -18,6 +18,7 @@ from modelyard.images.image import Image
 from modelyard.images.layer import Layer
 
 _CHUNK = 1 << 20
+_MODEL = "io.modelyard.model"  # names a layer, which is compared itself
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def settings_differences(released: Image, rebuilt: Image) -> list[str]:
     return [
         f"{key}: {other.get(key, 'nothing')} instead of {one.get(key, 'nothing')}"
         for key in sorted(one.keys() | other.keys())
-        if one.get(key) != other.get(key)
+        if one.get(key) != other.get(key) and not key.endswith(_MODEL)
     ]
 
 
