@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from modelyard.environments import EnvironmentRef, ensure, read_lock
+from modelyard.environments import EnvironmentRef, ensure, ensure_server, read_lock
 from modelyard.images import Image, ImageStore
 from modelyard.images.model_image import build_model_image
 
@@ -59,8 +59,8 @@ def build(images: ImageStore, folder: Path, **changes: Any) -> tuple[Image, Envi
     environment = ensure(read_lock(project / "requirements.txt"), images, home, lambda _: None)
     image = build_model_image(
         images=images,
-        home=home,
         environment=environment,
+        server=ensure_server(images, home, lambda _: None, environment.python),
         project=project,
         model=model,
         log=lambda _: None,

@@ -1,17 +1,25 @@
-"""``modelyard image``: Modelyard's own images."""
+"""``modelyard image``: images of models, and Modelyard's own."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
+from modelyard.errors import ImageError
 from modelyard.store.address import StoreAddress, home_folder
+from modelyard.version_choice import METAVAR, chosen_version
+
+if TYPE_CHECKING:
+    from modelyard.steps.rebuild import Verdict
+
+_SHOWN = 20  # files of a layer
 
 
 @click.group()
 def image() -> None:
-    """Make Modelyard's own images."""
+    """Images of released versions, and Modelyard's own."""
 
 
 @image.command()
@@ -41,6 +49,73 @@ def runner(reference: str, base: str | None) -> None:
     registry = Registry(Transport.to(host, address), "", home / "cache" / "layers")
     digest = registry.push(repository, built, tag)
     click.echo(registry.reference(repository, digest))
+
+
+@image.command()
+@click.argument("what", metavar=METAVAR)
+@click.option("--verify", is_flag=True, help="Push nothing: compare it with the image that was released.")
+def rebuild(what: str, verify: bool) -> None:
+    """Make a released version's image once more, from its commit, lock, base image and model alone.
+
+    All packages are fetched and installed anew, with an empty cache. The image is put back under its version's tag,
+    when it is the one that was released: for a registry that has lost it. With --verify it is only compared: each layer
+    that differs is told, with its files, and the command fails.
+
+    What Modelyard itself brings can't be the same when another release of it, or of Python, has built the image: that
+    is told, and the rest is compared.
+    """
+    from modelyard import embedded
+    from modelyard.images import open_images
+    from modelyard.steps.rebuild import compare, rebuilt
+    from modelyard.store import Store
+
+    home = home_folder(os.environ)
+    if not os.environ.get("MODELYARD_MONGO_URI"):
+        embedded.start(home / "mongo")
+    address = StoreAddress.from_environment(os.environ)
+    images = open_images(address, home)
+    os.environ.pop("UV_CACHE_DIR", None)  # else uv would take packages from there
+    with Store.open(address) as store:
+        version, digest = chosen_version(store, what)
+        name = f"{version.name}:{version.version}"
+        released = images.pull(version.name, digest) if verify else None
+        _progress(f"{name} was released as {digest}")
+        with rebuilt(
+            version, artifacts=store.artifacts, images=images, address=address, home=home, log=_progress
+        ) as again:
+            if released is not None:
+                verdict = compare(released, again)
+            elif again.image.digest == digest:
+                images.push(version.name, again.image, str(version.version))
+            else:
+                raise ImageError(
+                    f"{name} is {digest}, and what was built is {again.image.digest}: it is not put back",
+                    f"see why: modelyard image rebuild {name} --verify; the Modelyard that built it builds the same",
+                )
+    if released is None:
+        click.echo(f"{images.reference(version.name, digest)} is there as it was released.")
+    else:
+        _show(name, verdict, identical=again.image.digest == digest)
+
+
+def _show(name: str, verdict: Verdict, *, identical: bool) -> None:
+    """Say in what the images differ; ImageError when they do."""
+    for line in verdict.not_compared:
+        click.echo(f"Not compared: {line}")
+    if identical:
+        click.echo(f"{name} is reproduced: built anew, it has the same digest.")
+        return
+    if verdict.same:
+        click.echo(f"{name} is reproduced, as far as this Modelyard can: all that was compared is the same.")
+        return
+    lines = [f"{name} is not what its inputs make:", *verdict.settings]
+    for layer in verdict.layers:
+        files = [f"  {file}" for file in layer.files[:_SHOWN]] or ["  the same files, packed in another way"]
+        more = len(layer.files) - _SHOWN
+        lines += [f"layer {layer.layer} differs:", *files, *([f"  and {more} more"] if more > 0 else [])]
+    raise ImageError(
+        "\n".join(lines), "do not deploy it before somebody has looked: what was released was not built from its commit"
+    )
 
 
 def _address(host: str) -> StoreAddress:

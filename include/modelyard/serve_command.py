@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from modelyard.store.address import home_folder
-
-if TYPE_CHECKING:
-    from modelyard.store import ModelVersion, Store
-
-_NAME = re.compile(r"(?P<name>[a-z][a-z0-9-]*)(:(?P<version>[0-9]+)|@(?P<alias>[^@:\s]+))?")
-_SEARCHED = 100  # of the newest versions, for one that has an image
+from modelyard.version_choice import METAVAR, chosen_version
 
 
 @click.command()
-@click.argument("what", metavar="NAME[:VERSION|@ALIAS]")
+@click.argument("what", metavar=METAVAR)
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any that is free.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes with the model.")
@@ -44,7 +37,7 @@ def serve(what: str, port: int, host: str, workers: int, tokens_file: Path | Non
         embedded.start(home / "mongo")
     address = StoreAddress.from_environment(os.environ)
     with Store.open(address) as store:
-        version, digest = _chosen(store, what)
+        version, digest = chosen_version(store, what)
     root = unpack_model_image(open_images(address, home), version.name, digest, home)
     settings = {} if tokens_file is None else {"MODELYARD_TOKENS_FILE": str(tokens_file.resolve())}
 
@@ -55,34 +48,3 @@ def serve(what: str, port: int, host: str, workers: int, tokens_file: Path | Non
         root, version, digest, home=home, host=host, port=port, workers=workers, settings=settings, told=listening
     )
     click.get_current_context().exit(code)
-
-
-def _chosen(store: Store, what: str) -> tuple[ModelVersion, str]:
-    """Return the version that is asked for, and the digest of its image."""
-    from modelyard.errors import NotFound
-
-    found = _NAME.fullmatch(what)
-    if found is None:
-        raise click.BadParameter(
-            f"'{what}' is not NAME, NAME:VERSION or NAME@ALIAS", param_hint="NAME[:VERSION|@ALIAS]"
-        )
-    name, number, alias = found["name"], found["version"], found["alias"]
-    if number is None and alias is None:
-        page = store.versions.find(name=name, limit=_SEARCHED)
-        version = next((one for one in page.versions if one.image_digest is not None), None)
-        if version is None:
-            raise NotFound(f"{name} has no released version", f"release one: modelyard run FOLDER of {name}")
-    elif alias is not None:
-        moved = store.aliases.get(name, alias)
-        if moved is None or moved.version is None:
-            known = ", ".join(one.alias for one in store.aliases.of(name) if one.version is not None) or "none"
-            raise NotFound(f"{name} has no alias '{alias}'; it has: {known}", f"see: modelyard versions {name}")
-        version = store.versions.get(name, moved.version)
-    else:
-        version = store.versions.get(name, int(number))
-    if version.image_digest is None:
-        raise NotFound(
-            f"{name}:{version.version} is a candidate: it has no image yet",
-            f"release it first: modelyard run FOLDER version={version.version}",
-        )
-    return version, version.image_digest

@@ -33,9 +33,10 @@ from modelyard.demo.rest import AirflowApi
 from modelyard.deployment import ServiceSpec
 from modelyard.deployment.kubernetes import KubernetesTarget
 from modelyard.deployment.kubernetes.cluster import Cluster
-from modelyard.environments import ensure, read_lock
+from modelyard.environments import ensure, ensure_server, read_lock
 from modelyard.images import ImageStore, open_images
 from modelyard.images.base import pull_base
+from modelyard.images.interpreter import Interpreter
 from modelyard.images.model_image import build_model_image
 from modelyard.project.write_lock import write_git_entry, write_lock
 from modelyard.provider_info import CONNECTION_ID, connections
@@ -107,8 +108,8 @@ def model_images(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory)
             project, model = _write(folder / str(len(digests)), factor, as_it_loads)
             image = build_model_image(
                 images=images,
-                home=home,
                 environment=ensure(read_lock(project / "requirements.txt"), images, home, print),
+                server=ensure_server(images, home, print, Interpreter.of_this_machine().python),
                 project=project,
                 model=model,
                 commit=None,

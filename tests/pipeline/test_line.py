@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from click.testing import CliRunner
 from dulwich.objects import Commit
 from dulwich.repo import Repo
 from tests.cosign import key_pair
 from tests.yard import Yard, ask
 
+from modelyard.cli import main
 from modelyard.images.layout import Layout
 from modelyard.sources.remote import committed_at
 from modelyard.supply_chain import SigningKey
@@ -50,6 +52,11 @@ def test_a_second_run_builds_the_same_image_and_replaces_the_first(yard: Yard, p
     assert [move.to_version for move in alias.history] == [1, 2]
     assert [(one.version, one.state) for one in history] == [(2, "live"), (1, "replaced")]
     assert ask(live.address, golden["inputs"][0])[1]["modelyard-model-version"] == "2"
+
+    variables = {**yard.address.to_environment(), "MODELYARD_HOME": str(yard.home)}
+    again = CliRunner(env=variables).invoke(main, ["image", "rebuild", "wine:1", "--verify"])
+    assert again.exit_code == 0, again.output
+    assert "wine:1 is reproduced: built anew, it has the same digest." in again.output
 
 
 def test_a_candidate_is_released_without_training_and_goes_live_once_it_is_signed(

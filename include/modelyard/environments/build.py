@@ -23,6 +23,7 @@ Progress = Callable[[str], None]
 
 _NETWORK = re.compile(r"error sending request|connection|timed? ?out|dns error|server error|code: 5", re.IGNORECASE)
 _HASH = re.compile(r"Hash mismatch for `([^`]+)`")
+_WITHOUT_WHEEL = re.compile(r"([\w.-]+)==(\S+) has no (?:usable )?wheels")
 _NO_WHEEL = re.compile(r"no usable wheels|no wheels|building from source is disabled", re.IGNORECASE)
 # What uv lays into an environment for people at a terminal, and what the interpreter's own layer brings.
 _LEFT_OUT = ("include", "pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", ".lock", "lib64")
@@ -96,7 +97,7 @@ def compile_bytecode(folder: Path, interpreter: Interpreter, prefix: str) -> Non
         )
 
     # Not compileall's own -j: when this process is killed, the workers of its pool would wait for work for ever.
-    processors = os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(processors) as threads:
         shares = [modules[first::processors] for first in range(processors)]
         ends = list(threads.map(compiled, filter(None, shares)))
@@ -151,8 +152,10 @@ def _explained(said: str, lock: Lock) -> EnvironmentBuildError | Unavailable:
             "if the package was really published anew, lock again; otherwise somebody has changed it",
         )
     if _NO_WHEEL.search(said):
+        found = _WITHOUT_WHEEL.search(said)
+        what = "a package has no wheel" if found is None else f"{found[1]} {found[2]} has no wheel"
         return EnvironmentBuildError(
-            f"{name}: a package has no wheel for this Python and platform:\n{said}",
+            f"{name}: {what} for this Python and platform:\n{said}",
             "lock a version that has one, or put a wheel that you have built into your package index",
         )
     if _NETWORK.search(said):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -15,6 +13,8 @@ from modelyard.environments.build import Progress, build, compile_bytecode, is_l
 from modelyard.environments.lock import Lock, read_lock
 from modelyard.environments.own import own_lock
 from modelyard.environments.reference import EnvironmentRef, layer_of, python_in_image
+from modelyard.environments.unneeded import remove_tests
+from modelyard.environments.workspace import workspace
 from modelyard.errors import EnvironmentBuildError, ImageError
 from modelyard.images.image import empty
 from modelyard.images.interpreter import Interpreter
@@ -23,7 +23,8 @@ from modelyard.images.paths import ROOT
 from modelyard.images.store import ImageStore
 from modelyard.images.unpack import unpack_shared
 
-_VERSION = "1"  # part of each tag: a change of how environments are built makes new ones
+_VERSION = "2"  # part of each tag: a change of how environments are built makes new ones
+_INTERPRETER = "io.modelyard.python"  # the exact version
 # Of Modelyard's own code, only this comes into the server's environment.
 _OWN = ("__init__.py", "errors.py", "serving", "client")
 
@@ -133,14 +134,15 @@ def _ensure(recipe: _Recipe, images: ImageStore, home: Path, progress: Progress)
     tag = f"{key}-{interpreter.python}-{platform}-{images.compression}-{_VERSION}"
     digest = images.resolve(kind, tag)
     if digest is None:
-        with _workspace(home, f"{kind}-{tag}") as folder:
+        with workspace(home, f"{kind}-{tag}") as folder:
             digest = images.resolve(kind, tag)  # somebody else on this machine built it while we waited
             if digest is None:
                 layer = _build(recipe, interpreter, folder, images, home, progress)
                 digest = _push(kind, tag, layer, interpreter, images)
     else:
         progress(f"The {kind} is built already ({digest[:19]})")
-    layer = images.pull(kind, digest).layers[-1]
+    image = images.pull(kind, digest)
+    layer = image.layers[-1]
     reference = images.reference(kind, digest)
     return EnvironmentRef(
         lock_digest=recipe.lock.digest,
@@ -151,6 +153,8 @@ def _ensure(recipe: _Recipe, images: ImageStore, home: Path, progress: Progress)
         repository=kind,
         image_digest=digest,
         reference=None if reference.startswith("oci:") else reference,
+        tag=tag,
+        interpreter=(image.parsed_manifest.get("annotations") or {}).get(_INTERPRETER, ""),
     )
 
 
@@ -158,7 +162,9 @@ def _build(
     recipe: _Recipe, interpreter: Interpreter, folder: Path, images: ImageStore, home: Path, progress: Progress
 ) -> Layer:
     build(recipe.lock, interpreter, folder, home / "cache" / "uv", progress)
-    package = folder / "lib" / f"python{interpreter.python}" / "site-packages" / "modelyard"
+    packages = folder / "lib" / f"python{interpreter.python}" / "site-packages"
+    remove_tests(packages)
+    package = packages / "modelyard"
     for name, path in recipe.own.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, package / name)
@@ -170,7 +176,8 @@ def _build(
 
 
 def _push(kind: Kind, tag: str, layer: Layer, interpreter: Interpreter, images: ImageStore) -> str:
-    image = empty(interpreter.platform.partition("/")[2]).append([layer], {}, {})
+    facts = {_INTERPRETER: interpreter.version}
+    image = empty(interpreter.platform.partition("/")[2]).append([layer], {}, facts)
     try:
         return images.push(kind, image, tag)
     except ImageError:
@@ -178,28 +185,6 @@ def _push(kind: Kind, tag: str, layer: Layer, interpreter: Interpreter, images: 
         if digest is None:
             raise
         return digest  # another machine was quicker, and its wheels were others (a lock without hashes): its are taken
-
-
-@contextmanager
-def _workspace(home: Path, name: str) -> Iterator[Path]:
-    """Give a folder's name beside uv's cache, so that files are linked, not copied; what is there is gone afterwards.
-
-    Whoever else on this machine wants a folder of this name waits; what a killed process left in it is removed.
-    """
-    folder = home / "cache" / "builds" / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            _remove(folder)
-            yield folder
-        finally:
-            _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
 
 
 def _modules(path: Path) -> list[Path]:

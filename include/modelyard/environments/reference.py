@@ -24,6 +24,8 @@ class EnvironmentRef:
         layer_digest, diff_id: of its layer.
         repository, image_digest: the image that holds the layer.
         reference: that image's full name in a registry; None when it is in a folder, where nothing can pull it.
+        tag: that image's: what is built anew under this tag is the same layer.
+        interpreter: the exact version of the Python that compiled its byte code, which another one may do otherwise.
     """
 
     lock_digest: str
@@ -34,6 +36,8 @@ class EnvironmentRef:
     repository: str
     image_digest: str
     reference: str | None
+    tag: str = ""
+    interpreter: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as plain JSON; ``EnvironmentRef(**json)`` is the way back."""

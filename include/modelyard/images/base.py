@@ -46,6 +46,13 @@ class Base:
     image: Image
     interpreter: Interpreter
 
+    @property
+    def reference(self) -> str:
+        """Its name by digest, which never becomes another image: ``python@sha256:…``."""
+        name = self.name.partition("@")[0]
+        folders, slash, last = name.rpartition("/")
+        return f"{folders}{slash}{last.partition(':')[0]}@{self.image.digest}"
+
     def entries(self, environment: EnvironmentRef, kinds: Iterable[Kind]) -> list[Entry]:
         """Return what makes folders of packages virtual environments of the Python in here.
 
@@ -86,7 +93,27 @@ def pull_base(name: str, images: ImageStore, address: StoreAddress, home: Path) 
     Raises:
         ImageError: there is no such image, or no Python 3 on its PATH; Unavailable: its registry cannot be reached.
     """
-    image = pull_image(name, address, home)
+    return _kept(name, pull_image(name, address, home), images)
+
+
+def pull_same_base(name: str, images: ImageStore, address: StoreAddress, home: Path) -> Base:
+    """Return the base image that was once pulled: the store's copy, or the original where the store has lost that.
+
+    Args:
+        name: with the digest (:attr:`Base.reference`).
+        images: keeps the copy.
+        address: as for :func:`pull_base`, whose errors these are.
+        home: this machine's folder.
+    """
+    digest = name.partition("@")[2]
+    try:
+        image = images.pull(_REPOSITORY, digest)
+    except ImageError:
+        image = pull_image(name, address, home)
+    return _kept(name, image, images)
+
+
+def _kept(name: str, image: Image, images: ImageStore) -> Base:
     tag = f"{image.digest.removeprefix('sha256:')[:40]}-{_VERSION}"
     digest = images.resolve(_REPOSITORY, tag)
     if digest is None:

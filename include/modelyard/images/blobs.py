@@ -88,7 +88,8 @@ def _send(transport: Transport, repository: str, begun: requests.Response, blob:
 
 
 def _chunks(blob: Layer, size: int) -> Iterator[tuple[bytes, bool]]:
-    with blob.open() as stream:
+    """The blob's bytes, each chunk with whether it is the last; the registry refuses them when they are others."""
+    with blob.opener() as stream:
         chunk = stream.read(size)
         while True:
             following = stream.read(size)

@@ -24,7 +24,8 @@ MEDIA_TYPES: dict[Compression, str] = {
 }
 _ZSTD_LEVEL = 3
 _GZIP_LEVEL = 6
-_GZIP_PIECE = 1 << 20
+_PIECE = 1 << 20
+_BEHIND = 8  # pieces
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time
 
 
@@ -38,17 +39,21 @@ class Writer(Protocol):
 
 @contextmanager
 def compressing(into: Writer, compression: Compression) -> Iterator[Writer]:
-    """Give a stream whose bytes reach ``into`` compressed; complete only once the block has ended."""
-    if compression == "zstd":
-        import zstandard
+    """Give a stream whose bytes reach ``into`` compressed; complete only once the block has ended.
 
-        # At least one worker: zstd's output is the same for any number of workers, but another without any.
-        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, threads=max(1, os.cpu_count() or 1))
-        with compressor.stream_writer(cast("BinaryIO", into), closefd=False) as stream:
-            yield stream
-        return
-    with _Gzip(into) as stream:
-        yield stream
+    ``into`` is written to by a thread: what comes out is hashed and written while more is read and compressed.
+    """
+    with _Following(into) as following:
+        if compression == "zstd":
+            import zstandard
+
+            # At least one worker: zstd's output is the same for any number of workers, but another without any.
+            compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, threads=len(os.sched_getaffinity(0)))
+            with compressor.stream_writer(cast("BinaryIO", following), write_size=_PIECE, closefd=False) as stream:
+                yield stream
+        else:
+            with _Gzip(following) as stream:
+                yield stream
 
 
 @contextmanager
@@ -77,12 +82,40 @@ def decompressing(stream: BinaryIO, media_type: str) -> Iterator[BinaryIO]:
         )
 
 
+class _Following:
+    """Writes on in a thread of its own, in order and not far behind; an error there is raised here."""
+
+    def __init__(self, into: Writer) -> None:
+        self._into = into
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: deque[Future[int]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._drain(0)
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def write(self, data: bytes, /) -> int:
+        self._pending.append(self._pool.submit(self._into.write, data))
+        self._drain(_BEHIND)
+        return len(data)
+
+    def _drain(self, left: int) -> None:
+        while len(self._pending) > left:
+            self._pending.popleft().result()
+
+
 class _Gzip:
     """One gzip member, its pieces deflated side by side and put together in order, as pigz does it."""
 
     def __init__(self, into: Writer) -> None:
         self._into = into
-        self._workers = max(1, os.cpu_count() or 1)
+        self._workers = len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self._workers)
         self._pending: deque[Future[bytes]] = deque()
         self._piece = bytearray()
@@ -106,13 +139,13 @@ class _Gzip:
         self._crc = zlib.crc32(data, self._crc)
         self._size += len(data)
         self._piece += data
-        while len(self._piece) >= _GZIP_PIECE:
+        while len(self._piece) >= _PIECE:
             self._send(last=False)
         return len(data)
 
     def _send(self, *, last: bool) -> None:
-        piece = bytes(self._piece[:_GZIP_PIECE])
-        del self._piece[:_GZIP_PIECE]
+        piece = bytes(self._piece[:_PIECE])
+        del self._piece[:_PIECE]
         self._pending.append(self._pool.submit(_deflate, piece, last))
         self._drain(2 * self._workers)
 

@@ -104,11 +104,18 @@ def sweep(folder: Path, prefix: str = PARTIAL) -> None:
                 path.unlink()
 
 
-def pack(entries: Iterable[Entry], blobs: Path, compression: Compression, kind: Kind | None = None) -> Layer:
+def pack(
+    entries: Iterable[Entry],
+    blobs: Path,
+    compression: Compression,
+    kind: Kind | None = None,
+    *,
+    durable: bool = True,
+) -> Layer:
     """Write ``entries`` as a layer into ``blobs``, under its digest; memory stays flat whatever their size.
 
     Sorted, parent folders added, times, owners and modes fixed, so that the bytes depend on paths and contents alone.
-    The file appears under its name only when it is whole and on the disk.
+    The file appears under its name only when it is whole, and on the disk unless it need not be ``durable``.
     """
     blobs.mkdir(parents=True, exist_ok=True)
     with writing(blobs) as (file, path):
@@ -117,7 +124,8 @@ def pack(entries: Iterable[Entry], blobs: Path, compression: Compression, kind: 
             plain = Digesting(stream)
             _write_tar(entries, plain)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
         target = blobs / compressed.digest.removeprefix("sha256:")
         path.replace(target)
     return Layer(

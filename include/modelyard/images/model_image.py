@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from modelyard.environments import EnvironmentRef, ensure_server, layer_of
+from modelyard.environments import EnvironmentRef, layer_of
 from modelyard.images.image import EPOCH, Image, empty
 from modelyard.images.layer import Kind, tree
 from modelyard.images.paths import ROOT, SHARED
@@ -29,8 +29,8 @@ _CACHES = frozenset({"__pycache__", ".git", ".ipynb_checkpoints"})
 def build_model_image(
     *,
     images: ImageStore,
-    home: Path,
     environment: EnvironmentRef,
+    server: EnvironmentRef,
     project: Path,
     model: Path,
     commit: str | None,
@@ -43,8 +43,8 @@ def build_model_image(
 
     Args:
         images: where environment and server layers are, and the image will be pushed to.
-        environment: of the project; its layer is taken as it is.
-        home: this machine's folder, for building the server's environment when it is not there.
+        environment: of the project; its layer is taken as it is, and not even looked for when the model is compiled.
+        server: the model server's own (``ensure_server``), for the same Python.
         project: the project's code, without what Git ignores.
         model: the model directory, ``modelyard.json`` in it.
         commit: of the project; None when it has none.
@@ -55,9 +55,8 @@ def build_model_image(
 
     Raises:
         EnvironmentBuildError: the base has another Python than the environment.
-        ImageError, EnvironmentBuildError, Unavailable: see ``ensure_server``.
+        ImageError: a layer is not there; Unavailable: the image store cannot be reached.
     """
-    server = ensure_server(images, home, log, python=environment.python)
     kinds: tuple[Kind, ...] = ("server",) if compiled else SHARED
     layers = [
         *([] if compiled else [layer_of(environment, images)]),

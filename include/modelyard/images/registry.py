@@ -47,7 +47,8 @@ class Registry:
         """Make a layer, in a file that waits for its upload."""
         self._packed.mkdir(parents=True, exist_ok=True)
         sweep(self._packed, "")
-        return pack(entries, self._packed, self.compression, kind)
+        # Whoever reads it was told by this process that it is there: after a crash it is packed again.
+        return pack(entries, self._packed, self.compression, kind, durable=False)
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Whether a blob is in a repository."""
@@ -62,7 +63,8 @@ class Registry:
             self._upload(repository, layer)
         self._upload_bytes(repository, image.config)
         self._put_manifest(repository, image.digest, image.manifest, image.media_type)
-        if tag is not None:
+        # Asked once more: an upload takes long, and somebody else may have been quicker.
+        if tag is not None and not self._is_taken(repository, tag, image.digest):
             self._put_manifest(repository, tag, image.manifest, image.media_type)
         return image.digest
 

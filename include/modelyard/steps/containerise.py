@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from modelyard.environments import EnvironmentRef
+import modelyard
+from modelyard.environments import EnvironmentRef, ensure_server
 from modelyard.errors import Unavailable
 from modelyard.images.model_image import build_model_image
+from modelyard.images.recipe import ImageRecipe
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Containerised, Prepared, Validated
-from modelyard.store import ArtifactFile
+from modelyard.store import ArtifactFile, ModelVersion
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelyard.images.base import Base
+    from modelyard.store.artifacts import Artifacts
 
 
 def run(context: StepContext) -> Containerised:
@@ -27,23 +32,29 @@ def run(context: StepContext) -> Containerised:
     validated = context.result(Validated)
     project = context.unpack_project(version.project_digest)
     model = context.workdir / "model"
-    if validated.compiled is None:
-        context.store.artifacts.fetch_tree(version.model, model)
-    else:
-        context.store.artifacts.fetch_tree([version.file("modelyard.json")], model)
-        context.store.artifacts.fetch_tree([ArtifactFile(**file) for file in validated.compiled], model / "compiled")
+    lay_model(context.store.artifacts, version, validated.compiled, model)
     environment = EnvironmentRef(**prepared.environment)
+    server = ensure_server(context.images, context.home, context.log, environment.python)
+    base = _base(context, environment)
     built = build_model_image(
         images=context.images,
-        home=context.home,
         environment=environment,
+        server=server,
         project=project,
         model=model,
         commit=version.commit,
         created=version.committed_at,
         log=context.log,
-        base=_base(context, environment),
+        base=base,
         compiled=validated.compiled is not None,
+    )
+    recipe = ImageRecipe(
+        modelyard=modelyard.__version__,
+        compression=context.images.compression,
+        environment=environment.to_json(),
+        server=server.to_json(),
+        base=None if base is None else base.reference,
+        compiled=validated.compiled,
     )
     repository = f"staging/{context.run.model}"
     context.claim.check()
@@ -54,7 +65,21 @@ def run(context: StepContext) -> Containerised:
         repository=repository,
         image_digest=digest,
         layers=[{"kind": layer.kind, "digest": layer.digest, "size": layer.size} for layer in built.layers],
+        recipe=recipe.to_json(),
     )
+
+
+def lay_model(artifacts: Artifacts, version: ModelVersion, compiled: list[dict[str, Any]] | None, folder: Path) -> None:
+    """Fetch what is served of a version into the new ``folder``: its model, or the ``compiled`` one's files.
+
+    Raises:
+        NotFound: a file is not in the store; CorruptArtifact: it is not what was registered.
+    """
+    if compiled is None:
+        artifacts.fetch_tree(version.model, folder)
+    else:
+        artifacts.fetch_tree([version.file("modelyard.json")], folder)
+        artifacts.fetch_tree([ArtifactFile(**file) for file in compiled], folder / "compiled")
 
 
 def _base(context: StepContext, environment: EnvironmentRef) -> Base | None:

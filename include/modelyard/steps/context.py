@@ -14,6 +14,7 @@ from modelyard.errors import RequestError
 from modelyard.images import ImageStore
 from modelyard.steps import results
 from modelyard.store import Claim, ModelVersion, PipelineRun, Store
+from modelyard.store.artifacts import Artifacts
 from modelyard.supply_chain import SigningKey
 
 Result = TypeVar("Result")
@@ -94,11 +95,20 @@ class StepContext:
 
     def unpack_project(self, tree_digest: str) -> Path:
         """Unpack the project's tree into a folder of this try's own and return it."""
-        from modelyard.sources import unpack_tree
-
         folder = self.workdir / "project"
-        folder.mkdir()
-        with self.store.artifacts.open(tree_digest) as tree:
-            unpack_tree(tree, folder)
-            tree.read()  # a tar may end before its file does, and the digest is checked at the file's end
+        unpack_project(self.store.artifacts, tree_digest, folder)
         return folder
+
+
+def unpack_project(artifacts: Artifacts, tree_digest: str, folder: Path) -> None:
+    """Unpack a project's tree into the new ``folder``.
+
+    Raises:
+        NotFound: the store does not have it; CorruptArtifact: it has other bytes.
+    """
+    from modelyard.sources import unpack_tree
+
+    folder.mkdir()
+    with artifacts.open(tree_digest) as tree:
+        unpack_tree(tree, folder)
+        tree.read()  # a tar may end before its file does, and the digest is checked at the file's end

@@ -38,7 +38,7 @@ def run(context: StepContext) -> Pushed:
     )
     context.claim.check()
     context.images.tag(model, tested.image_digest, str(version))
-    context.store.versions.set_image(model, version, tested.image_digest)
+    context.store.versions.set_image(model, version, tested.image_digest, built.recipe)
     reference = f"{model}:{version}"
     context.log(f"Released {reference} as {tested.image_digest}")
     return Pushed(

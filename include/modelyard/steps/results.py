@@ -99,12 +99,14 @@ class Containerised:
 
     Attributes:
         layers: ``[{"kind", "digest", "size"}]``, size in bytes as they are kept.
+        recipe: ``ImageRecipe`` as JSON: what the image was made of.
     """
 
     version: int
     repository: str
     image_digest: str
     layers: list[JSON]
+    recipe: JSON
 
 
 @dataclass(frozen=True)

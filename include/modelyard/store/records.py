@@ -104,7 +104,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """An immutable version of a model. Only ``image_digest`` and ``report`` are filled in later.
+    """An immutable version of a model. Only ``image_digest``, ``image_recipe`` and ``report`` are filled in later.
 
     Attributes:
         version: 1, 2, 3, … without gaps being promised.
@@ -119,6 +119,7 @@ class ModelVersion:
         model: the model's directory, file by file (``modelyard.json`` among them).
         signature: as in the model's ``modelyard.json``.
         metrics: the last value of each of the run's metrics.
+        image_recipe: what the image was made of beside all this: ``ImageRecipe`` as JSON (see images/).
         created_by: a person's name or ``airflow``; pipeline_run is None outside a pipeline.
     """
 
@@ -143,6 +144,7 @@ class ModelVersion:
     tags: tuple[str, ...] = ()
     committed_at: datetime | None = None
     image_digest: str | None = None
+    image_recipe: JSON | None = None
     report: JSON | None = None
 
     def file(self, path: str) -> ArtifactFile:

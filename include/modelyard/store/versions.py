@@ -123,14 +123,21 @@ class Versions:
         versions = tuple(from_document(ModelVersion, document) for document in found[:limit])
         return VersionPage(versions, found[limit - 1]["order"] if len(found) > limit else None)
 
-    def set_image(self, name: str, version: int, digest: str) -> ModelVersion:
+    def set_image(self, name: str, version: int, digest: str, recipe: JSON | None = None) -> ModelVersion:
         """Keep the digest of a version's image: once; the same again is no error.
+
+        Args:
+            name: the model's.
+            version: its number.
+            digest: of the image.
+            recipe: what it was made of; without one it cannot be made again.
 
         Raises:
             NotFound: there is no such version; Conflict: it has another image.
         """
+        change = {"image_digest": digest} | ({} if recipe is None else {"image_recipe": encode(JSON, recipe)})
         if not self._versions.update(
-            {"_id": _key(name, version), "image_digest": {"$in": [None, digest]}}, {"$set": {"image_digest": digest}}
+            {"_id": _key(name, version), "image_digest": {"$in": [None, digest]}}, {"$set": change}
         ):
             kept = self.get(name, version)
             raise Conflict(

@@ -74,7 +74,7 @@ def test_two_builds_in_different_folders_are_the_same_layer(index: Any, tmp_path
 
 
 def test_the_layer_holds_packages_and_scripts_and_compiled_modules_alone(index: Any, tmp_path: Path) -> None:
-    modules = {"hello.py": HELLO, "hello_tests/tests/test_hello.py": "import hello\n"}
+    modules = {"hello.py": HELLO, "hello_tests/test/test_hello.py": "import hello\n"}
     lock = locked(tmp_path, index.wheel("hello", "1.0", modules))
     images = Layout(tmp_path / "images")
     ref = ensure(lock, images, tmp_path / "home", lambda _: None)
@@ -103,9 +103,8 @@ def test_a_wheel_with_other_bytes_is_refused(index: Any, tmp_path: Path) -> None
 
 def test_a_package_without_a_wheel_is_named_and_never_built(index: Any, tmp_path: Path) -> None:
     pins = [index.sdist("source", "1.0"), index.wheel("other", "2.0", {"other.py": ""}, tag="cp27-none-win32")]
-    for pin in pins:
-        name = pin.partition("==")[0]
-        with pytest.raises(EnvironmentBuildError, match=f"(?s)no wheel for this Python.*{name}"):
+    for pin, name in zip(pins, ("source 1.0", "other 2.0"), strict=True):
+        with pytest.raises(EnvironmentBuildError, match=rf"requirements\.txt: {name} has no wheel for this Python"):
             ensure(locked(tmp_path, pin), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
     assert list(tmp_path.rglob("BUILT")) == []
 
@@ -123,6 +122,28 @@ def test_an_index_that_cannot_be_reached_is_worth_another_try(
     with pytest.raises(Unavailable, match="could not be fetched") as caught:
         ensure(locked(tmp_path, "missing==1.0\n"), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
     assert "secret" not in str(caught.value)
+
+
+def test_tests_of_packages_are_left_out_where_nothing_else_uses_them(index: Any, tmp_path: Path) -> None:
+    plain = {"plain/__init__.py": "", "plain/part/tests/__init__.py": "", "plain/tests/data/file.txt": "x"}
+    public = {"public/__init__.py": "", "public/test/__init__.py": "", "public/testing.py": "import plain\n"}
+    used = {
+        "used/__init__.py": "from . import (\n    tests,\n)\n",
+        "used/tests/__init__.py": "",
+        "used/conftest.py": "",
+    }
+    pins = [index.wheel("plain", "1", plain), index.wheel("public", "1", public), index.wheel("used", "1", used)]
+    images, home = Layout(tmp_path / "images"), tmp_path / "home"
+
+    python = python_of(ensure(locked(tmp_path, *pins), images, home, lambda _: None), images, home)
+
+    (packages,) = python.parents[1].glob("lib/python*/site-packages")
+    assert sorted(str(path.relative_to(packages)) for path in packages.rglob("test*") if path.is_dir()) == [
+        "public/test",
+        "used/tests",
+    ]
+    assert list((packages / "plain" / "part").iterdir()) == []
+    subprocess.run([python, "-I", "-c", "import plain, public.test, public.testing, used.tests"], check=True)
 
 
 def test_a_lock_for_another_python_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -223,29 +222,3 @@ def test_a_base_image_without_python_is_refused(address: StoreAddress, tmp_path:
 
     with pytest.raises(ImageError, match="no Python 3 on its PATH"):
         pull_base(f"{address.registry}/none:1", images, address, tmp_path)
-
-
-@pytest.mark.skipif(shutil.which("skopeo") is None, reason="apt-get install skopeo umoci")
-@pytest.mark.skipif(shutil.which("umoci") is None, reason="apt-get install skopeo umoci")
-def test_other_tools_read_the_layout_and_unpack_the_same_tree(tmp_path: Path) -> None:
-    images = Layout(tmp_path / "images", "gzip")  # Debian's umoci reads no zstd
-    image, _ = build(images, tmp_path)
-    images.push("triple", image, "1")
-
-    inspected = json.loads(subprocess.check_output(["skopeo", "inspect", f"oci:{images.path}:triple:1"]))
-    assert inspected["Digest"] == image.digest
-    # skopeo checks each digest as it copies; umoci wants a layout whose names are plain tags.
-    copied = tmp_path / "copied"
-    subprocess.run(["skopeo", "copy", "--quiet", f"oci:{images.path}:triple:1", f"oci:{copied}:one"], check=True)
-    subprocess.run(["umoci", "unpack", "--rootless", "--image", f"{copied}:one", tmp_path / "bundle"], check=True)
-    unpack(image, tmp_path / "ours")
-
-    assert listing(tmp_path / "bundle" / "rootfs") == listing(tmp_path / "ours")
-
-
-def listing(folder: Path) -> dict[str, tuple[int, bytes | str | None]]:
-    found: dict[str, tuple[int, bytes | str | None]] = {}
-    for path in folder.rglob("*"):
-        content = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
-        found[str(path.relative_to(folder))] = (path.lstat().st_mode, content)
-    return found

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import os
 import random
 import urllib.request
 from dataclasses import replace
@@ -166,6 +168,24 @@ def test_the_account_of_dockers_configuration_is_used(
         f'{{"auths": {{"{guarded_registry.host}": {{"auth": "{auth}"}}}}}}'
     )
     monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert opened(guarded_registry, tmp_path).resolve("wine", "none") is None
+
+
+@pytest.mark.parametrize("section", ["credHelpers", "credsStore"])
+def test_the_account_of_dockers_credential_helper_is_used(
+    section: str, guarded_registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = tmp_path / "bin" / "docker-credential-tests"
+    helper.parent.mkdir()
+    answer = json.dumps({"Username": "name", "Secret": guarded_registry.password})
+    helper.write_text(f"#!/bin/sh\n[ \"$1 $(cat)\" = 'get {guarded_registry.host}' ] && echo '{answer}'\n")
+    helper.chmod(0o755)
+    (tmp_path / ".docker").mkdir()
+    named = {guarded_registry.host: "tests"} if section == "credHelpers" else "tests"
+    (tmp_path / ".docker" / "config.json").write_text(json.dumps({section: named}))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{helper.parent}:{os.environ['PATH']}")
 
     assert opened(guarded_registry, tmp_path).resolve("wine", "none") is None
 

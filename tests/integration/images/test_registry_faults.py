@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from tests.faulty_proxy import Fault, FaultyProxy, faulty_proxy
+from tests.fixtures_registry import running_registry
 
 from modelyard.errors import ImageError, Unavailable
 from modelyard.images import blobs
@@ -120,7 +124,7 @@ def test_what_does_not_end_is_one_error_and_no_tag(
     validate(behind.pull("wine", "1"))
 
 
-@pytest.mark.parametrize("status", [400, 403, 413, 507])
+@pytest.mark.parametrize("status", [400, 401, 403, 413, 507])
 def test_a_refusal_is_not_tried_again(status: int, proxy: FaultyProxy, images: Registry, behind: Registry) -> None:
     image = image_of(images)
     proxy.faults += [("PATCH", "", status)] * 100
@@ -131,6 +135,47 @@ def test_a_refusal_is_not_tried_again(status: int, proxy: FaultyProxy, images: R
     assert caught.value.remedy
     assert len(proxy.faults) == 99
     assert behind.resolve("wine", "1") is None
+
+
+def test_a_tag_that_is_taken_while_an_image_is_sent_stays_what_it_is(images: Registry, behind: Registry) -> None:
+    image = image_of(images)
+    other = empty("amd64").append([images.pack([Entry("file", b"other")], "model")], {}, {})
+    layer = image.layers[0]
+
+    def slowly() -> BinaryIO:
+        behind.push("wine", other, "1")  # somebody else's, meanwhile
+        return layer.opener()
+
+    with pytest.raises(ImageError, match=f"wine:1 is {other.digest} already"):
+        images.push("wine", replace(image, layers=(replace(layer, opener=slowly),)), "1")
+
+    assert behind.resolve("wine", "1") == other.digest
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk for a registry")
+def test_a_registry_whose_disk_is_full_has_no_tag_and_takes_the_image_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelyard.images.transport._PAUSE", 0.01)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tests", disk], check=True)
+    try:
+        with running_registry(disk) as host:
+            images = Registry(Transport(host, insecure=True), "", tmp_path / "packed")
+            layers = [images.pack([Entry("file", random.Random(seed).randbytes(3_000_000))]) for seed in (1, 2)]
+            image = empty("amd64").append(layers, {}, {})
+
+            with pytest.raises(Unavailable, match=f"registry {host}") as caught:
+                images.push("wine", image, "1")
+
+            assert caught.value.remedy
+            assert images.resolve("wine", "1") is None
+            subprocess.run(["mount", "-o", "remount,size=32m", disk], check=True)
+            images.push("wine", image, "1")
+            validate(images.pull("wine", "1"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_download_that_never_ends_is_an_error(proxy: FaultyProxy, images: Registry, behind: Registry) -> None:

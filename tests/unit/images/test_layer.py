@@ -69,7 +69,7 @@ def test_the_number_of_cores_does_not_change_a_layer(
     )  # 6 MB: several pieces
     layers = []
     for cores in (1, 2, 7):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
         layers.append(pack([Entry("noise", noise)], tmp_path / "blobs", compression))
 
     assert layers[0] == layers[1] == layers[2]

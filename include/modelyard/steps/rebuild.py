@@ -1,0 +1,187 @@
+"""A released version's image, made once more from what the store knows, and compared with the one that was released.
+
+Nothing is taken from the image store but the base image: environment and server are installed anew, into a folder and
+from a cache that are empty before and gone afterwards.
+
+An image depends on who built it, too: the server is Modelyard's own, and byte code may differ between patch releases of
+Python. Where this Modelyard or this Python is another one, what they determine can't be the same, and is not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import modelyard
+from modelyard.environments import EnvironmentRef, ensure, ensure_server, find_lock
+from modelyard.environments.workspace import workspace
+from modelyard.errors import EnvironmentBuildError, NotFound
+from modelyard.images import Image, ImageStore
+from modelyard.images.difference import LayerDifference, layer_differences, settings_differences
+from modelyard.images.interpreter import Interpreter
+from modelyard.images.layout import Layout
+from modelyard.images.model_image import build_model_image
+from modelyard.images.recipe import ImageRecipe
+from modelyard.steps.containerise import lay_model
+from modelyard.steps.context import unpack_project
+from modelyard.store import ModelVersion, StoreAddress
+
+if TYPE_CHECKING:
+    from modelyard.images.base import Base
+    from modelyard.store.artifacts import Artifacts
+
+_BYTE_CODE = ".pyc"
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """An image that was made again; its layers can be read while :func:`rebuilt` lasts.
+
+    Attributes:
+        other_builder: why a layer can't be the same as in the released image, by the layer's kind.
+        other_python: why byte code can't, by the layer's kind.
+    """
+
+    image: Image
+    other_builder: dict[str, str]
+    other_python: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a released image and the one that was made again compare.
+
+    Attributes:
+        layers: those that differ though they should not.
+        settings: what else the images say, and should not say differently: a line each.
+        not_compared: what could not be compared, and why: a line each.
+    """
+
+    layers: tuple[LayerDifference, ...]
+    settings: tuple[str, ...]
+    not_compared: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing was found that differs."""
+        return not self.layers and not self.settings
+
+
+@contextmanager
+def rebuilt(
+    version: ModelVersion,
+    *,
+    artifacts: Artifacts,
+    images: ImageStore,
+    address: StoreAddress,
+    home: Path,
+    log: Callable[[str], None],
+) -> Iterator[Rebuilt]:
+    """Make the image of a released version again; nothing of it gets into ``images``.
+
+    Args:
+        version: with an image.
+        artifacts: the store's: project and model.
+        images: asked for the base image alone.
+        address: its registry's account counts for a base image that is to be fetched again.
+        home: this machine's folder; one in its cache is used meanwhile.
+        log: given a line now and then.
+
+    Raises:
+        NotFound: the store does not have what the image was made of; CorruptArtifact: it has other bytes.
+        EnvironmentBuildError: this machine has another Python, or a locked package is not to be had any more.
+        ImageError: the base image is lost; Unavailable: a registry or a package index cannot be reached.
+    """
+    if version.image_recipe is None:
+        raise NotFound(
+            f"What the image of {version.name}:{version.version} was made of is not known",
+            "it was released by a Modelyard that did not keep it: train and release a new version",
+        )
+    recipe = ImageRecipe(**version.image_recipe)
+    environment, server = EnvironmentRef(**recipe.environment), EnvironmentRef(**recipe.server)
+    _check_machine(version, environment)
+    with workspace(home, f"rebuild-{version.name}-{version.version}") as folder:
+        folder.mkdir()
+        scratch, project, model = Layout(folder / "images", recipe.compression), folder / "project", folder / "model"
+        unpack_project(artifacts, version.project_digest, project)
+        lay_model(artifacts, version, recipe.compiled, model)
+        lock = find_lock(project, _lock_name(project))
+        our_server = ensure_server(scratch, folder / "home", log, environment.python)
+        if recipe.compiled is None:
+            ours = ensure(lock, scratch, folder / "home", log)
+        else:  # it is in no layer
+            ours = replace(environment, lock_digest=lock.digest)
+        image = build_model_image(
+            images=scratch,
+            environment=ours,
+            server=our_server,
+            project=project,
+            model=model,
+            commit=version.commit,
+            created=version.committed_at,
+            log=log,
+            base=_base(recipe, images, address, home),
+            compiled=recipe.compiled is not None,
+        )
+        pairs = {"environment": (environment, ours), "server": (server, our_server)}
+        yield Rebuilt(
+            image,
+            other_builder={
+                kind: f"Modelyard {recipe.modelyard} built it, and this is another one ({modelyard.__version__})"
+                for kind, (then, now) in pairs.items()
+                if then.tag != now.tag
+            },
+            other_python={
+                kind: f"Python {then.interpreter} compiled it, and this is {now.interpreter}"
+                for kind, (then, now) in pairs.items()
+                if then.interpreter != now.interpreter
+            },
+        )
+
+
+def compare(released: Image, again: Rebuilt) -> Verdict:
+    """Compare a released image with the one that was made again.
+
+    Raises:
+        ImageError: a released layer has other bytes than its digest says; Unavailable: the registry cannot be reached.
+    """
+    layers, not_compared = [], []
+    for found in layer_differences(released, again.image):
+        if found.layer in again.other_builder:
+            not_compared.append(f"layer {found.layer}: {again.other_builder[found.layer]}")
+            continue
+        if found.layer in again.other_python and found.files:
+            files = tuple(file for file in found.files if not file.path.endswith(_BYTE_CODE))
+            not_compared.append(f"byte code in layer {found.layer}: {again.other_python[found.layer]}")
+            if not files:
+                continue
+            found = replace(found, files=files)
+        layers.append(found)
+    return Verdict(tuple(layers), tuple(settings_differences(released, again.image)), tuple(not_compared))
+
+
+def _check_machine(version: ModelVersion, environment: EnvironmentRef) -> None:
+    own = Interpreter.of_this_machine()
+    if (own.python, own.platform) != (environment.python, environment.platform):
+        raise EnvironmentBuildError(
+            f"The image of {version.name}:{version.version} has packages for Python {environment.python} on "
+            f"{environment.platform}, and this is {own.python} on {own.platform}",
+            f"call a Modelyard that runs on Python {environment.python}, on such a machine",
+        )
+
+
+def _lock_name(project: Path) -> str | None:
+    from modelyard.project import load
+
+    return load(project).lock
+
+
+def _base(recipe: ImageRecipe, images: ImageStore, address: StoreAddress, home: Path) -> Base | None:
+    if recipe.base is None:
+        return None
+    from modelyard.images.base import pull_same_base
+
+    return pull_same_base(recipe.base, images, address, home)
