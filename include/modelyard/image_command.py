@@ -34,6 +34,7 @@ def runner(reference: str, base: str | None) -> None:
     from modelyard.images.base import pull_base, split_reference
     from modelyard.images.interpreter import Interpreter
     from modelyard.images.layout import Layout
+    from modelyard.images.open import compression_of
     from modelyard.images.registry import Registry
     from modelyard.images.runner import build_runner_image
     from modelyard.images.transport import Transport
@@ -44,9 +45,10 @@ def runner(reference: str, base: str | None) -> None:
     home = home_folder(os.environ)
     address = _address(host)
     below = base or address.base_image or f"python:{Interpreter.of_this_machine().python}-slim"
-    images = Layout(home / "images")
+    compression = compression_of(address)
+    images = Layout(home / "images", compression)
     built = build_runner_image(images, home, pull_base(below, images, address, home), _progress)
-    registry = Registry(Transport.to(host, address), "", home / "cache" / "layers")
+    registry = Registry(Transport.to(host, address), "", home / "cache" / "layers", compression)
     digest = registry.push(repository, built, tag)
     click.echo(registry.reference(repository, digest))
 

@@ -141,7 +141,7 @@ def _with_cluster(
     place: Place, set_up: airflow.Airflow | None, looks: list[Look], home: Path, progress: Callable[[str], None]
 ) -> Iterator[Finding]:
     from modelyard.deployment.kubernetes.cluster import Cluster
-    from modelyard.execution.kubernetes import check_reachable
+    from modelyard.execution.reach import check_reachable
 
     cluster, no_cluster, look_at_cluster = None, None, None
     try:
@@ -154,7 +154,7 @@ def _with_cluster(
     reachable = False
     if place.steps is not None and place.address is not None:
         try:
-            check_reachable(place.address, CONNECTION_ID)
+            check_reachable(place.address, CONNECTION_ID, "pod")
             reachable = True
         except StoreError as error:
             yield refused("Addresses for pods", error)

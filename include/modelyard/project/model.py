@@ -263,8 +263,9 @@ class Tracing(Section):
 class Environment(Section):
     """One place a version is deployed to; the alias of the same name is the version live there."""
 
-    target: Literal["local", "kubernetes"] = Field(
-        default="local", description="What runs the service there: this machine, or a Kubernetes cluster."
+    target: Literal["local", "docker", "kubernetes"] = Field(
+        default="local",
+        description="What runs the service there: this machine, a Docker engine, or a Kubernetes cluster.",
     )
     namespace: LowerCaseName | None = Field(
         default=None,

@@ -135,7 +135,7 @@ def test_pods_need_an_image(kubernetes_mode: pytest.MonkeyPatch):
 
 def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW__MODELYARD__EXECUTION", "mainframe")
-    with pytest.raises(AirflowException, match="'mainframe'\n  → set it to 'local' or 'kubernetes'"):
+    with pytest.raises(AirflowException, match="'mainframe'\n  → set it to 'local', 'docker' or 'kubernetes'"):
         configured_modes()
 
 
