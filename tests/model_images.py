@@ -75,7 +75,7 @@ def model_images_in(registry: str, base: str, folder: Path, layer_compression: s
 
     def build(factor: int, as_it_loads: str) -> str:
         if (factor, as_it_loads) not in digests:
-            project, model = _write(folder / str(len(digests)), factor, as_it_loads)
+            project, model = write_model(folder / str(len(digests)), factor, as_it_loads)
             image = build_model_image(
                 images=images,
                 environment=ensure(read_lock(project / "requirements.txt"), images, home, print),
@@ -92,7 +92,8 @@ def model_images_in(registry: str, base: str, folder: Path, layer_compression: s
     return ModelImages(images, build)
 
 
-def _write(folder: Path, factor: int, as_it_loads: str) -> tuple[Path, Path]:
+def write_model(folder: Path, factor: int, as_it_loads: str) -> tuple[Path, Path]:
+    """Write the project and the model directory of a model that multiplies by a factor, and return both."""
     project, model = folder / "project", folder / "model"
     project.mkdir(parents=True)
     (project / "predict.py").write_text(_PREDICT.format(as_it_loads=as_it_loads))

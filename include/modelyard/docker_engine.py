@@ -22,7 +22,7 @@ Login = tuple[str, str]
 # What engines write when a layer is compressed in a way that they do not know.
 _NO_ZSTD = re.compile(r"invalid tar header|unsupported (compression|media type)|unknown compression", re.IGNORECASE)
 _AWAY = re.compile(
-    r"connection refused|timeout|timed out|no such host|no route|EOF|TLS handshake|50[0234]", re.IGNORECASE
+    r"connection refused|timeout|timed out|no such host|no route|EOF|TLS handshake|\b50[0234]\b", re.IGNORECASE
 )
 _PULLING = {
     re.compile(r"to HTTPS client"): "name the registry in `insecure-registries` of the engine's daemon.json",
@@ -115,6 +115,23 @@ def pull(client: APIClient, image: str, login: Login | None, say: Callable[[str]
             raise
         size = client.inspect_image(image)["Size"]
     say(f"Pulled it in {time.monotonic() - began:.1f} s: {size / 1e6:.0f} MB unpacked")
+
+
+def load(client: APIClient, archive: Iterator[bytes]) -> None:
+    """Have the engine take an image as ``docker load`` does.
+
+    Args:
+        client: of the engine.
+        archive: of ``images.docker_archive``.
+
+    Raises:
+        ImageError: it does not take it; Unavailable: it is away.
+    """
+    with in_words():
+        for told in client.load_image(archive):
+            if "error" in told:
+                remedy = "see the engine's own log on its host; its disk may be full"
+                raise ImageError(f"The Docker engine cannot load it: {told['error']}", remedy)
 
 
 def _not_pulled(image: str, why: str) -> ImageError | Unavailable:
