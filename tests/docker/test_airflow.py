@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,14 @@ class Yard:
 
     def inspected(self) -> Iterator[Place]:
         """Yield each container of a step, and its log so far, under the step's name."""
+        from docker.errors import APIError
+
         client = self.engine.client()
         for one in client.containers(all=True, filters={"label": "modelyard.io/step"}):
             name = one["Labels"]["modelyard.io/step"]
-            yield name, json.dumps(client.inspect_container(one["Id"])).encode()
-            yield name, client.logs(one["Id"])
+            with suppress(APIError):  # it is gone by now
+                yield name, json.dumps(client.inspect_container(one["Id"])).encode()
+                yield name, client.logs(one["Id"])
 
 
 @pytest.fixture(scope="module")
