@@ -100,12 +100,19 @@ class DockerStep:
         It is removed when it has ended well, and kept when it has not.
 
         Raises:
-            ImageError, RequestError: the engine refuses image or container; Unavailable: it is away.
+            ImageError, RequestError: the engine refuses image or container; Unavailable: it or the container is gone.
         """
+        from docker.errors import NotFound
+
         with in_words():
             container = self._taken_up() or self._begun()
-            self._follow(container)
-            ended = self._ended(container)
+            try:
+                self._follow(container)
+                ended = self._ended(container)
+            except NotFound as error:
+                raise Unavailable(
+                    f"Container {self._name} was removed while it ran", "the next try starts another one"
+                ) from error
             if ended.code != 0:
                 self._show_beside()
                 self._emit(f"Container {self._name} is kept: docker logs {self._name}")

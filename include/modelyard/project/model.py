@@ -302,6 +302,8 @@ class Environment(Section):
         given = [name for name in ("cluster", "ingress", "tokens") if getattr(self, name) is not None]
         if self.target != "kubernetes" and given:
             raise ValueError(f"`{given[0]}` is of `target: kubernetes`; this environment's is another")
+        if self.target == "docker" and self.tracing is not None:
+            raise ValueError("`tracing` is not of `target: docker`: a service there reaches no collector")
         return self
 
 

@@ -35,8 +35,8 @@ class Place:
 
     @property
     def name(self) -> str:
-        """Of the front, of its volume, and of the network behind it."""
-        return f"modelyard-{self.environment}-{self.model}"
+        """Of the front, of its volume, and of the network behind it; names have no dots, so no other service has it."""
+        return f"modelyard.{self.environment}.{self.model}"
 
     @property
     def labels(self) -> dict[str, str]:
@@ -45,7 +45,7 @@ class Place:
 
     def host(self, generation: int) -> str:
         """Name the server of a generation, also in the network."""
-        return f"{self.name}-g{generation}"
+        return f"{self.name}.g{generation}"
 
 
 def command(name: str, *arguments: str) -> list[str]:

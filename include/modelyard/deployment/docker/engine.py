@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -59,7 +60,7 @@ class ServiceContainers:
             DeploymentFailed: it has another port than ``port``, or that is taken.
         """
         name = self.place.name
-        if not self._client.networks(names=[f"^{name}$"]):
+        if not self._networks():
             self._client.create_network(name, check_duplicate=True, internal=True, labels=self.place.labels)
         self._client.create_volume(name, labels=self.place.labels)  # the same again is no error
         found = self.find(name)
@@ -150,6 +151,10 @@ class ServiceContainers:
         log: bytes = self._client.logs(name, tail=number)
         return log.decode(errors="replace").strip()
 
+    def _networks(self) -> list[str]:
+        found = self._client.networks(names=[f"^{re.escape(self.place.name)}$"])
+        return [one["Id"] for one in found]
+
     def servers(self) -> dict[str, int]:
         """Return the service's servers, running or not: generation by name."""
         wanted = [f"{key}={value}" for key, value in self.place.labels.items()]
@@ -173,7 +178,7 @@ class ServiceContainers:
         name = self.place.name
         for container in (*self.servers(), *([name] if self.find(name) else [])):
             self.end(container)
-        for network in self._client.networks(names=[f"^{name}$"]):
-            self._client.remove_network(network["Id"])
+        for network in self._networks():
+            self._client.remove_network(network)
         with suppress(NotFound):
             self._client.remove_volume(name)

@@ -56,7 +56,7 @@ class DockerTarget:
         """
         if spec.log is not None:
             raise DeploymentFailed(
-                f"A service on a Docker engine keeps no prediction log, and {spec.model} asks for one",
+                f"A service on a Docker engine reaches nobody, and {spec.model} is to send its prediction log away",
                 "take `serving.prediction_log` out of model.yaml, or deploy to a cluster or as a process",
             )
         service = ServiceContainers(self._client, Place(spec.model, spec.environment))
