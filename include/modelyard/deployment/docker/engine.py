@@ -119,7 +119,14 @@ class ServiceContainers:
         Raises:
             Unavailable: it does not run.
         """
-        made = self._client.exec_create(self.place.name, containers.command(command, *arguments))
+        try:
+            made = self._client.exec_create(self.place.name, containers.command(command, *arguments))
+        except APIError as error:
+            if error.status_code != _CONFLICT:
+                raise
+            raise Unavailable(
+                f"The front of {self.place.name} does not run", f"see why: docker logs {self.place.name}"
+            ) from error
         output, errors = self._client.exec_start(made["Id"], demux=True)
         if self._client.exec_inspect(made["Id"])["ExitCode"] != 0:
             said = (errors or output or b"").decode(errors="replace").strip()

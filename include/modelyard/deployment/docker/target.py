@@ -74,7 +74,8 @@ class DockerTarget:
                     f"{spec.model}:{spec.version} did not go live in '{spec.environment}'; {serving}: {error}"
                 ) from error
             except Superseded:
-                service.end(service.place.host(spec.generation))
+                if not _is_live(live, service, spec):  # what the newer one does not replace goes on
+                    service.end(service.place.host(spec.generation))
                 raise
             except (SystemExit, KeyboardInterrupt):
                 log(f"Told to end: version {spec.version} is taken back")
@@ -132,15 +133,17 @@ class DockerTarget:
         self, service: ServiceContainers, spec: ServiceSpec, image: str, live: JSON | None, log: Callable[[str], None]
     ) -> None:
         host = service.place.host(spec.generation)
-        found = service.find(host)
-        if found is None or not found["State"]["Running"]:
+        found, restarts = service.find(host), 0
+        if found is not None and found["State"]["Running"]:
+            restarts = found["RestartCount"]
+        else:
             service.remove(host)  # of an earlier try that was ended
             log(f"Starting version {spec.version} as container {host}")
             service.start_server(host, containers.server_container(service.place, spec, image))
         method, path, body = question(spec.smoke)
         headers = HEADERS if body is None else CONTENT | HEADERS
         service.put_question({"method": method, "path": path, "body": body, "headers": headers})
-        self._wait_until_ready(service, spec, host)
+        self._wait_until_ready(service, spec, host, restarts)
         log(f"Version {spec.version} is ready; it takes over")
         self._tell(service, spec, "serve", host)
         self._smoke(service, spec, _THROUGH_THE_SERVICE)
@@ -151,7 +154,7 @@ class DockerTarget:
             if generation < spec.generation:
                 service.end(name)
 
-    def _wait_until_ready(self, service: ServiceContainers, spec: ServiceSpec, host: str) -> None:
+    def _wait_until_ready(self, service: ServiceContainers, spec: ServiceSpec, host: str, restarts: int) -> None:
         deadline = time.monotonic() + spec.ready_timeout
         while True:
             found = service.find(host)
@@ -160,7 +163,7 @@ class DockerTarget:
                 raise _NotUpError("its container was removed")
             if found["State"]["OOMKilled"]:
                 raise _NotUpError("it takes more memory than `serving.resources` of model.yaml gives it")
-            if not found["State"]["Running"] or found["RestartCount"]:
+            if not found["State"]["Running"] or found["RestartCount"] > restarts:
                 raise _NotUpError(f"its server ended; its last lines:\n{service.last_lines(host, _SHOWN)}")
             answer = service.tell("ask", host)
             if answer.get("status", 503) != 503:
@@ -177,11 +180,15 @@ class DockerTarget:
     def _go_back(self, service: ServiceContainers, spec: ServiceSpec, live: JSON | None) -> str:
         """Have what was live serve alone, and return what serves now."""
         host = service.place.host(spec.generation)
-        if live is not None and live["host"] == host:
-            return f"version {live['version']} was live before, and is left as it is"
+        if _is_live(live, service, spec):
+            return f"version {spec.version} was live before, and is left as it is"
         self._tell(service, spec, "serve", "" if live is None else live["host"])
         service.end(host)
         return "nothing served before" if live is None else f"version {live['version']} still serves"
+
+
+def _is_live(live: JSON | None, service: ServiceContainers, spec: ServiceSpec) -> bool:
+    return live is not None and bool(live["host"] == service.place.host(spec.generation))
 
 
 def _check(answer: JSON, spec: ServiceSpec) -> None:
