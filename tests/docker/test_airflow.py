@@ -29,6 +29,7 @@ from tests.yard import ask, commit
 from modelyard.demo.machine import Machine
 from modelyard.demo.rest import AirflowApi
 from modelyard.demo.show import failures
+from modelyard.deployment.docker import DockerTarget
 from modelyard.project.write_lock import write_git_entry, write_lock
 from modelyard.sources import Credentials
 from modelyard.store import Store, StoreAddress
@@ -124,6 +125,7 @@ def yard(engine: Engine, mongo_uri: str, s3_server: Any, tmp_path_factory: pytes
         machine.start(print)
         with machine.api() as api:
             api.put_connection(CONNECTION, {"conn_type": "git", "login": LOGIN.username, "password": LOGIN.token})
+        stack.callback(DockerTarget(engine.client(), lambda *_: "", None).remove, "tiny", "production")
         yield Yard(machine, engine, store)
 
 
@@ -159,7 +161,7 @@ def test_the_whole_line_in_containers_twice(yard: Yard, api: AirflowApi):
         address = api.xcom("tiny", first, "deploy")["address"]
         assert ask(address, {"x": 0.45})[0] == {"prediction": "low"}
         with Load(urlsplit(address).port or 0, {"rows": [{"x": 0.45}]}, {1: "low", 2: "high"}.__getitem__) as load:
-            second = api.trigger("tiny", {"config.threshold": 0.4, "config.pause": 15})
+            second = api.trigger("tiny", {"config.threshold": 0.4, "config.pause": 30})
             before = wait_until(lambda: _training(yard), 300, "a training container")
             os.kill(api.get(f"/dags/tiny/dagRuns/{second}/taskInstances/train")["pid"], signal.SIGKILL)
             assert api.wait("tiny", second) == "success", failures(api, "tiny", second)
