@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -84,6 +85,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             process.terminate()
             process.wait(30)
             subprocess.run(["ip", "link", "delete", _BRIDGE], check=True)
+            _forget_rules()
             shutil.rmtree(folder / "data")
 
 
@@ -95,6 +97,16 @@ def _have_bridge() -> None:
         ["ip", "link", "set", _BRIDGE, "up"],
     ):
         subprocess.run(command, check=True)
+
+
+def _forget_rules() -> None:
+    """Take away what an engine leaves of its bridge in the machine's packet filter."""
+    for table in ("filter", "nat"):
+        for rule in subprocess.run(["iptables", "-t", table, "-S"], check=True, stdout=-1, text=True).stdout.split(
+            "\n"
+        ):
+            if rule.startswith("-A") and f" {_BRIDGE} " in f"{rule} ":
+                subprocess.run(["iptables", "-t", table, "-D", *shlex.split(rule)[1:]], check=True)
 
 
 def _wait_for(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
