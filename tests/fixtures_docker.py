@@ -102,9 +102,8 @@ def _have_bridge() -> None:
 def _forget_rules() -> None:
     """Take away what an engine leaves of its bridge in the machine's packet filter."""
     for table in ("filter", "nat"):
-        for rule in subprocess.run(["iptables", "-t", table, "-S"], check=True, stdout=-1, text=True).stdout.split(
-            "\n"
-        ):
+        rules = subprocess.run(["iptables", "-t", table, "-S"], check=True, stdout=-1, text=True).stdout
+        for rule in rules.splitlines():
             if rule.startswith("-A") and f" {_BRIDGE} " in f"{rule} ":
                 subprocess.run(["iptables", "-t", table, "-D", *shlex.split(rule)[1:]], check=True)
 
