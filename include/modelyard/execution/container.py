@@ -19,7 +19,7 @@ from modelyard.steps.plan import DEPLOYING
 JSON = dict[str, Any]
 
 RUN, STEP, GROUP, ROLE = "modelyard.io/pipeline-run", "modelyard.io/step", "modelyard.io/group", "modelyard.io/role"
-TRY = "modelyard.io/try"
+TRY, CLEAR = "modelyard.io/try", "modelyard.io/clear"
 IS_STEP, IS_BESIDE = "step", "beside"
 
 _SCRATCH = "/tmp"  # noqa: S108 - the container's own; in every image a folder for all users, so its volume is, too
@@ -48,7 +48,12 @@ def step_container(command: Command, group: str, *, runner_image: str, network: 
         "Cmd": [*arguments, "--address", "-"],
         "Env": [f"HOME={_HOME}", f"MODELYARD_HOME={_HOME}", "PYTHONUNBUFFERED=1"],
         "User": container_security.OWNER,
-        "Labels": {**told, **labels(command, group, IS_STEP), TRY: str(command.try_number)},
+        "Labels": {
+            **told,
+            **labels(command, group, IS_STEP),
+            TRY: str(command.try_number),
+            CLEAR: str(command.clear_number),
+        },
         "OpenStdin": True,
         "StdinOnce": True,  # whoever hands on the credentials may die: the step sees the end of its input
         "AttachStdin": True,

@@ -15,6 +15,7 @@ from modelyard.docker_engine import Login, in_words, pull
 from modelyard.errors import Unavailable
 from modelyard.execution.command import Command
 from modelyard.execution.container import (
+    CLEAR,
     GROUP,
     IS_STEP,
     ROLE,
@@ -138,13 +139,15 @@ class DockerStep:
         """Return the id of a container of this step that runs, now this try's; remove what others have left."""
         found = self._containers({RUN: self._command.pipeline_run, STEP: self._command.step})
         steps = [one for one in found if one["Labels"][ROLE] == IS_STEP]
-        running = next((one for one in steps if one["State"] == "running"), None)
+        clear = str(self._command.clear_number)  # what ran before a person has cleared the step is not waited for
+        running = next((one for one in steps if one["State"] == "running" and one["Labels"][CLEAR] == clear), None)
         if running is not None:
             self._emit(f"Taking up container {running['Names'][0].lstrip('/')}, which still runs; all its lines:")
             self._client.rename(running["Id"], self._name)
             self._group = running["Labels"][GROUP]
         for one in steps:
-            if one["State"] == "created" or (one["State"] == "exited" and "(0)" in one["Status"]):
+            failed = one["State"] == "exited" and "(0)" not in one["Status"]
+            if one is not running and not failed:
                 self._remove(one["Id"])
         for group in {one["Labels"][GROUP] for one in found} - {self._group}:
             self._remove_beside(group)
