@@ -152,8 +152,8 @@ def settings(airflow: Airflow, found_version: str) -> Iterator[Finding]:
     """Tell what is set, and what of it is not right."""
     execution = airflow.settings["modelyard.execution"] or "local"
     executor = airflow.settings["core.executor"]
-    if execution not in ("local", "kubernetes"):
-        remedy = "set it to local or kubernetes"
+    if execution not in ("local", "docker", "kubernetes"):
+        remedy = "set it to local, docker or kubernetes"
         yield Finding("failed", "[modelyard] execution", f"'{execution}' is no way to run steps", remedy)
     else:
         yield Finding("ok", SUBJECT, f"{found_version}, {executor}, steps run by execution = {execution}")
