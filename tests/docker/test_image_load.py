@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.model_images import write_model
 
 from modelyard.background import free_port
 from modelyard.docker_engine import connect, load, pull
+from modelyard.doctor.engine import look
 from modelyard.environments import ensure, read_lock
 from modelyard.errors import ImageError, Unavailable
 from modelyard.images import open_images
@@ -91,6 +93,8 @@ def test_what_an_engine_cannot_pull_is_told_in_words(engine: Engine, tmp_path: P
         assert made.reference is not None
         with pytest.raises(ImageError, match="Docker before 23 reads no zstd: choose gzip as the layer compression"):
             pull(client, made.reference, None, print)
+        assert [one.state for one in look(address)] == ["ok", "failed"]
+        assert [one.state for one in look(replace(address, layer_compression="gzip"))] == ["ok"]
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     with pytest.raises(Unavailable, match=r"(?s)The Docker engine cannot be reached.*check that it runs"):
         connect()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import modelyard
-from modelyard.doctor import airflow, artifacts, database, registry
+from modelyard.doctor import airflow, artifacts, database, engine, registry
 from modelyard.doctor.finding import Finding, Look, refused
 from modelyard.errors import ModelyardError, RequestError, StoreError
 from modelyard.provider_info import CONNECTION_ID
@@ -122,6 +122,8 @@ def _looks(set_up: airflow.Airflow | None, address: StoreAddress | None, home: P
             Look(artifacts.SUBJECT, _SECONDS, _AWAY, lambda: artifacts.look(address)),
             Look(registry.SUBJECT, _SECONDS, _AWAY, lambda: registry.look(address, home)),
         ]
+        if set_up is not None and set_up.runs_containers:
+            looks.append(Look(engine.SUBJECT, _SECONDS, _AWAY, lambda: engine.look(address)))
     return looks
 
 
