@@ -123,7 +123,9 @@ class DockerStepOperator(DockerOperator):
             network=self.containers.network,
             images_beside={name: images.reference(one.repository, one.digest) for name, one in command.beside.items()},
             login=login,
-            credentials=credentials_line(address, step.git_credentials(params), step.cluster_access(run)),
+            credentials=credentials_line(
+                address, step.git_credentials(params), step.cluster_access(run), step.signing_key()
+            ),
             told={"modelyard.io/dag": run.dag_id, "modelyard.io/run": run.run_id},
         )
         command = replace(command, resources=self._resources(params))

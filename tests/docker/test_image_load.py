@@ -16,7 +16,7 @@ from tests.model_images import write_model
 from modelyard.background import free_port
 from modelyard.docker_engine import connect, load, pull
 from modelyard.doctor.engine import look
-from modelyard.environments import ensure, read_lock
+from modelyard.environments import ensure, ensure_server, read_lock
 from modelyard.errors import ImageError, Unavailable
 from modelyard.images import open_images
 from modelyard.images.base import pull_base
@@ -36,8 +36,8 @@ def test_an_image_of_a_folder_is_put_on_a_base_and_runs(
     environment = ensure(read_lock(project / "requirements.txt"), images, tmp_path, print)
     image = build_model_image(
         images=images,
-        home=tmp_path,
         environment=environment,
+        server=ensure_server(images, tmp_path, print, Interpreter.of_this_machine().python),
         project=project,
         model=model,
         commit=None,

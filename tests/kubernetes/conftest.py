@@ -32,7 +32,7 @@ from modelyard.deployment.kubernetes import KubernetesTarget
 from modelyard.deployment.kubernetes.cluster import Cluster
 from modelyard.project.write_lock import write_git_entry, write_lock
 from modelyard.provider_info import CONNECTION_ID, connections
-from modelyard.store import Store
+from modelyard.store import Store, StoreAddress
 from modelyard.supply_chain import SigningKey
 
 # Airflow reads its configuration, and writes one, when it is imported.

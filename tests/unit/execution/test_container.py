@@ -39,7 +39,7 @@ def test_containers_are_as_confined_as_pods(step: str):
 
 def test_a_step_reads_its_credentials_from_its_input_alone():
     address = StoreAddress("mongodb://me:top-secret@mongo:27017/", "s3://models/x", "registry.example.com/models")
-    assert "top-secret" in credentials_line(address, ("me", "token"), None)
+    assert "top-secret" in credentials_line(address, ("me", "token"), None, None)
     made = container(Command("prepare", RUN))
     assert made["Cmd"][-2:] == ["--address", "-"]
     assert (made["OpenStdin"], made["StdinOnce"]) == (True, True)
