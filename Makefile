@@ -24,7 +24,7 @@ PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults outa
 # What takes minutes a case: only with `make test-faults`.
 LONG := tests/kubernetes/test_cancelled.py tests/end_to_end/test_retries.py tests/end_to_end/test_change_under_load.py
 PAGES := tests/integration/airflow
-WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser
+WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser tests/docker
 
 test: lint ## lint, types and all tests that this machine can run
 	@$(BIN)/pytest --numprocesses 3 --dist loadfile $(addprefix --ignore=,$(PAGES) $(WITH_AIRFLOW) $(PODS) $(LONG)) tests

@@ -34,6 +34,7 @@ pytest_plugins = [
     "tests.fixtures_machine",
     "fixtures_registry",
     "tests.fixtures_cluster",
+    "tests.fixtures_docker",
     "tests.fixtures_compilation",
     "tests.fixtures_flavors",
 ]

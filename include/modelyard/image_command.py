@@ -34,6 +34,7 @@ def runner(reference: str, base: str | None) -> None:
     from modelyard.images.base import pull_base, split_reference
     from modelyard.images.interpreter import Interpreter
     from modelyard.images.layout import Layout
+    from modelyard.images.open import compression_of
     from modelyard.images.registry import Registry
     from modelyard.images.runner import build_runner_image
     from modelyard.images.transport import Transport
@@ -44,9 +45,10 @@ def runner(reference: str, base: str | None) -> None:
     home = home_folder(os.environ)
     address = _address(host)
     below = base or address.base_image or f"python:{Interpreter.of_this_machine().python}-slim"
-    images = Layout(home / "images")
+    compression = compression_of(address)
+    images = Layout(home / "images", compression)
     built = build_runner_image(images, home, pull_base(below, images, address, home), _progress)
-    registry = Registry(Transport.to(host, address), "", home / "cache" / "layers")
+    registry = Registry(Transport.to(host, address), "", home / "cache" / "layers", compression)
     digest = registry.push(repository, built, tag)
     click.echo(registry.reference(repository, digest))
 
@@ -116,6 +118,47 @@ def _show(name: str, verdict: Verdict, *, identical: bool) -> None:
     raise ImageError(
         "\n".join(lines), "do not deploy it before somebody has looked: what was released was not built from its commit"
     )
+
+
+@image.command()
+@click.argument("what", metavar=METAVAR)
+@click.option("--base", metavar="REF", help="Image below one that has none; by default as for `runner`.")
+def load(what: str, base: str | None) -> None:
+    """Put a released version's image into a Docker engine, without a registry between: then `docker run` serves it.
+
+    NAME alone is its newest version that has an image. The engine is the one of DOCKER_HOST, or this machine's.
+    An image that is kept in a folder, for this machine's own Python, is put on a base image first.
+    """
+    from modelyard import embedded
+    from modelyard.docker_engine import connect
+    from modelyard.docker_engine import load as load_into
+    from modelyard.images import open_images
+    from modelyard.images.docker_archive import docker_archive, on_base
+    from modelyard.images.layout import Layout
+    from modelyard.store import Store
+
+    home = home_folder(os.environ)
+    if not os.environ.get("MODELYARD_MONGO_URI"):
+        embedded.start(home / "mongo")
+    address = StoreAddress.from_environment(os.environ)
+    client = connect()
+    images = open_images(address, home)
+    with Store.open(address) as store:
+        version, digest = chosen_version(store, what)
+        facts = store.artifacts.read_json(version.file("modelyard.json").digest)
+    found = images.pull(version.name, digest)
+    if isinstance(images, Layout):
+        from modelyard.images.base import pull_base
+
+        python = ".".join(facts["python"].split(".")[:2])
+        below = base or address.base_image or f"python:{python}-slim"
+        _progress(f"It has nothing below it: putting it on {below}")
+        found = on_base(found, pull_base(below, images, address, home), images, python)
+    elif base is not None:
+        raise click.BadParameter("this image lies on one already", param_hint="--base")
+    name = f"{version.name}:{version.version}"
+    load_into(client, docker_archive(found, name, _progress))
+    click.echo(f"docker run --rm -p 8080:8080 {name}")
 
 
 def _address(host: str) -> StoreAddress:

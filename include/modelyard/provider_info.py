@@ -50,6 +50,7 @@ _FIELDS = {
     "verification_key": _lines(
         "Verification key", "cosign.pub: what it has not signed does not go live. Empty: anything."
     ),
+    "layer_compression": _text("Layer compression", "zstd, or gzip for what reads no zstd: Docker before 23."),
     "installation": _text("Installation", "This Airflow's name where several share the store. Never change it later."),
 }
 
@@ -104,6 +105,7 @@ def connections(address: StoreAddress) -> dict[str, str]:
         "registry_ca_bundle": address.registry_ca_bundle,
         "base_image": address.base_image,
         "verification_key": address.verification_key,
+        "layer_compression": address.layer_compression,
         "installation": address.installation,
     }
     made = {}

@@ -39,6 +39,11 @@ def bytes_of(text: str) -> int:
     return int(_quantity(text))
 
 
+def billionths_of(text: str) -> int:
+    """Return the billionths of a core that a checked quantity says."""
+    return int(_quantity(text) * 10**9)
+
+
 def _quantity(text: str) -> Decimal:
     match = _QUANTITY.fullmatch(text)
     if match is None:

@@ -71,9 +71,9 @@ class ModelStoreHook(BaseHook):
             "database": connection.schema,
             "registry_insecure": bool(extra.get("registry_insecure")),
         }
-        for name in ("s3_ca_bundle", "s3_encryption", "registry_ca_bundle", "base_image", "verification_key"):
+        as_they_are = ("s3_ca_bundle", "s3_encryption", "registry_ca_bundle", "base_image", "layer_compression")
+        for name in (*as_they_are, "verification_key", "installation"):
             values[name] = extra.get(name)
-        values["installation"] = extra.get("installation")
         if s3_conn_id := extra.get("s3_conn_id"):
             s3 = self.get_connection(s3_conn_id)
             values |= {

@@ -148,11 +148,12 @@ class KubernetesStepOperator(KubernetesPodOperator):
 
     def _check(self, store: Store, run: PipelineRun, command: Command) -> None:
         """Refuse what cannot go well in a pod before there is one."""
-        from modelyard.execution.kubernetes import check_reachable, check_source, check_target
+        from modelyard.execution.kubernetes import check_target
+        from modelyard.execution.reach import check_reachable, check_source
 
-        check_reachable(store.address, self.pipeline_step.conn_id)
+        check_reachable(store.address, self.pipeline_step.conn_id, "pod")
         if command.step == "prepare" and run.params.get("version") is None:
-            check_source(run.project)
+            check_source(run.project, "pod")
         if command.step in plan.DEPLOYING:
             check_target(run.settings["environment"], run.settings["target"])
 

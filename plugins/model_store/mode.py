@@ -16,7 +16,7 @@ from modelyard.steps import plan
 
 Mode = Callable[..., BaseOperator]
 
-LOCAL, KUBERNETES = "local", "kubernetes"
+LOCAL, DOCKER, KUBERNETES = "local", "docker", "kubernetes"
 
 _SECTION = "modelyard"
 _DAY = 24 * 60 * 60
@@ -35,7 +35,7 @@ def executions() -> list[str]:
 
 def resource_params(model: str) -> tuple[str, ...]:
     """Return the resources that a model's run may be given by Params: none where there is nothing to give them to."""
-    if execution(model) != KUBERNETES:
+    if execution(model) == LOCAL:
         return ()
     forbidden = read_forbidden(conf.get(_SECTION, "forbid", fallback=""))
     return tuple(key for key in plan.RESOURCE_PARAMS if key.rpartition(".")[2] not in forbidden)
@@ -62,27 +62,30 @@ def _own() -> dict[str, str]:
 
 
 def _configured(name: str) -> Mode:
-    """The pod operator takes seconds to import, so only the mode that has one pays for it."""
+    """The pod operator takes seconds to import, so only the mode that has one pays for it; Docker's takes one."""
     if name == LOCAL:
         from model_store.local import LocalStepOperator
 
         return LocalStepOperator
+    if name == DOCKER:
+        from model_store.docker import Containers, DockerStepOperator
+
+        containers = Containers(
+            runner_image=_runner_image(name),
+            network=conf.get(_SECTION, "docker_network", fallback="bridge"),
+            forbidden=read_forbidden(conf.get(_SECTION, "forbid", fallback="")),
+        )
+        return partial(DockerStepOperator, containers=containers)
     if name != KUBERNETES:
         raise AirflowException(
-            f"[{_SECTION}] execution or execution_of is '{name}'\n  → set it to '{LOCAL}' or '{KUBERNETES}'"
+            f"[{_SECTION}] execution or execution_of is '{name}'\n  → set it to '{LOCAL}', '{DOCKER}' or '{KUBERNETES}'"
         )
     from model_store.kubernetes import Cluster, KubernetesStepOperator
 
-    image = conf.get(_SECTION, "runner_image", fallback="")
-    if not image:
-        raise AirflowException(
-            f"[{_SECTION}] execution is '{KUBERNETES}' and runner_image is not set\n"
-            "  → make and push it with: modelyard image runner --push host/prefix/runner:tag"
-        )
     cluster = Cluster(
         conn_id=conf.get(_SECTION, "kubernetes_conn_id", fallback="kubernetes_default"),
         namespace=conf.get(_SECTION, "namespace", fallback="modelyard"),
-        runner_image=image,
+        runner_image=_runner_image(name),
         deadline_seconds=conf.getint(_SECTION, "deadline_seconds", fallback=_DAY),
         gpu_resource=conf.get(_SECTION, "gpu_resource", fallback="nvidia.com/gpu"),
         forbidden=read_forbidden(conf.get(_SECTION, "forbid", fallback="")),
@@ -90,6 +93,16 @@ def _configured(name: str) -> Mode:
         template=_pod_template(),
     )
     return partial(KubernetesStepOperator, cluster=cluster)
+
+
+def _runner_image(mode: str) -> str:
+    image: str = conf.get(_SECTION, "runner_image", fallback="")
+    if not image:
+        raise AirflowException(
+            f"[{_SECTION}] execution is '{mode}' and runner_image is not set\n"
+            "  → make and push it with: modelyard image runner --push host/prefix/runner:tag"
+        )
+    return image
 
 
 def _pod_template() -> dict[str, Any] | None:

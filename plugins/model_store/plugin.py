@@ -12,14 +12,18 @@ from typing import Any, ClassVar
 from airflow.plugins_manager import AirflowPlugin
 
 from model_store.links import PAGES, airflow_root
-from model_store.mode import KUBERNETES, executions
+from model_store.mode import DOCKER, KUBERNETES, executions
 from model_store.run import versions_asset
 
 # What each step's task uses: imported by it, these take longer than many a step.
 for _module in ("modelyard.store.mongo", "modelyard.images.registry", "modelyard.project.model"):
     import_module(_module)
-if KUBERNETES in executions():
-    for _module in ("model_store.kubernetes", "modelyard.execution.kubernetes", "modelyard.execution.secrets"):
+_OF_MODES = {
+    DOCKER: ("model_store.docker", "modelyard.execution.docker"),
+    KUBERNETES: ("model_store.kubernetes", "modelyard.execution.kubernetes", "modelyard.execution.secrets"),
+}
+for _mode in executions():
+    for _module in _OF_MODES.get(_mode, ()):
         import_module(_module)
 
 # An asset's first use in a process loads every provider's rules for addresses, which takes longer than all the rest.

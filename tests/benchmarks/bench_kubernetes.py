@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 from tests.fixtures_cluster import TestCluster
 from tests.kubernetes.cluster_load import cluster_load
-from tests.kubernetes.conftest import ModelImages, Yard
+from tests.kubernetes.conftest import Yard
 from tests.kubernetes.step_processes import Watch, step_processes
 from tests.kubernetes.stepping import Pods
 from tests.kubernetes.test_roll_outs import change
+from tests.model_images import ModelImages
 
 from modelyard.demo.rest import AirflowApi
 from modelyard.demo.show import failures

@@ -14,7 +14,7 @@ from typing import Any
 
 from kubernetes import client
 from tests.fixtures_cluster import TestCluster
-from tests.kubernetes.conftest import MODEL
+from tests.model_images import MODEL
 from tests.processes import wait_until
 
 SCRIPT = Path(__file__).parents[1] / "load.py"

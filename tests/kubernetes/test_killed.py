@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from tests.fixtures_cluster import TestCluster
-from tests.kubernetes.conftest import MODEL, ModelImages, objects
+from tests.kubernetes.conftest import objects
 from tests.kubernetes.deploying import Deploying
+from tests.model_images import MODEL, ModelImages
 from tests.processes import wait_until
 
 from modelyard.deployment import ServiceSpec

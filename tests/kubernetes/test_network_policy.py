@@ -9,7 +9,8 @@ from kubernetes import client
 from kubernetes.stream import stream
 from tests.fixtures_cluster import TestCluster
 from tests.kubernetes.cluster_load import cluster_load
-from tests.kubernetes.conftest import ModelImages, objects
+from tests.kubernetes.conftest import objects
+from tests.model_images import ModelImages
 
 from modelyard.deployment.kubernetes import KubernetesTarget
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from tests.fixtures_cluster import TestCluster
-from tests.kubernetes.conftest import MODEL, ModelImages, deployer
+from tests.kubernetes.conftest import deployer
+from tests.model_images import MODEL, ModelImages
 
 from modelyard.deployment import ClusterAccess, open_target
 

@@ -16,7 +16,8 @@ from kubernetes.stream import stream
 from tests.conftest import S3
 from tests.fixtures_cluster import TestCluster
 from tests.forwarding import forwarded
-from tests.kubernetes.conftest import MODEL, ModelImages, objects
+from tests.kubernetes.conftest import objects
+from tests.model_images import MODEL, ModelImages
 
 from modelyard.deployment import PredictionLog
 from modelyard.deployment.kubernetes import KubernetesTarget

@@ -15,7 +15,8 @@ from kubernetes import client
 from tests.fixtures_cluster import TestCluster
 from tests.kubernetes.administration import apply_rights, kubeconfig, manifests
 from tests.kubernetes.api_recorder import recording
-from tests.kubernetes.conftest import MODEL, ModelImages, deployer
+from tests.kubernetes.conftest import deployer
+from tests.model_images import MODEL, ModelImages
 from tests.processes import wait_until
 
 from modelyard.deployment import Autoscaling, Ingress

@@ -9,7 +9,7 @@ import pytest
 from kubernetes import client
 from tests.fixtures_cluster import TestCluster
 from tests.kubernetes.cluster_load import cluster_load
-from tests.kubernetes.conftest import MODEL, ModelImages
+from tests.model_images import MODEL, ModelImages
 from tests.processes import wait_until
 
 from modelyard.deployment import Autoscaling, Ingress

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tests.fixtures_cluster import TestCluster
 from tests.kubernetes.cluster_load import cluster_load
-from tests.kubernetes.conftest import MODEL, ModelImages, deployer, objects
+from tests.kubernetes.conftest import deployer, objects
+from tests.model_images import MODEL, ModelImages
 from tests.processes import wait_until
 
 from modelyard.background import free_port

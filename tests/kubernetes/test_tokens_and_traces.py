@@ -13,7 +13,8 @@ import pytest
 from kubernetes import client
 from tests.collector import collecting
 from tests.fixtures_cluster import TestCluster
-from tests.kubernetes.conftest import MODEL, ModelImages, objects
+from tests.kubernetes.conftest import objects
+from tests.model_images import MODEL, ModelImages
 from tests.processes import wait_until
 
 from modelyard.deployment import Tracing

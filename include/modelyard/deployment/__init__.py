@@ -31,7 +31,7 @@ def open_target(
     """Return a target by its name in model.yaml.
 
     Args:
-        name: ``local`` or ``kubernetes``.
+        name: ``local``, ``docker`` or ``kubernetes``.
         home: this machine's folder for what is unpacked and for local services.
         images: where the released images are; a model's repository has the model's name.
         namespace: of ``kubernetes``; None for the connection's, else the one that has the environment's name.
@@ -57,4 +57,14 @@ def open_target(
         if cluster is None:
             return KubernetesTarget(connect(), images.reference, namespace)
         return KubernetesTarget(connect_to(cluster, home), images.reference, namespace or cluster.namespace)
-    raise RequestError(f"There is no deployment target '{name}'", "use target: local or kubernetes")
+    if name == "docker":
+        from modelyard.deployment.docker import DockerTarget
+        from modelyard.docker_engine import connect as connect_engine
+        from modelyard.images.registry import Registry
+
+        if not isinstance(images, Registry):
+            raise RequestError(
+                "A Docker engine cannot pull images from a folder", "give the model store's connection a registry"
+            )
+        return DockerTarget(connect_engine(), images.reference, images.login)
+    raise RequestError(f"There is no deployment target '{name}'", "use target: local, docker or kubernetes")

@@ -76,6 +76,11 @@ class Airflow:
         return "kubernetes" in f"{self.settings['modelyard.execution']} {self.settings['modelyard.execution_of']}"
 
     @property
+    def runs_containers(self) -> bool:
+        """Whether steps are containers of a Docker engine."""
+        return "docker" in f"{self.settings['modelyard.execution']} {self.settings['modelyard.execution_of']}"
+
+    @property
     def cluster_conn_id(self) -> str:
         """The connection to the cluster of the steps."""
         return self.settings["modelyard.kubernetes_conn_id"] or "kubernetes_default"
@@ -152,8 +157,8 @@ def settings(airflow: Airflow, found_version: str) -> Iterator[Finding]:
     """Tell what is set, and what of it is not right."""
     execution = airflow.settings["modelyard.execution"] or "local"
     executor = airflow.settings["core.executor"]
-    if execution not in ("local", "kubernetes"):
-        remedy = "set it to local or kubernetes"
+    if execution not in ("local", "docker", "kubernetes"):
+        remedy = "set it to local, docker or kubernetes"
         yield Finding("failed", "[modelyard] execution", f"'{execution}' is no way to run steps", remedy)
     else:
         yield Finding("ok", SUBJECT, f"{found_version}, {executor}, steps run by execution = {execution}")
@@ -163,9 +168,10 @@ def settings(airflow: Airflow, found_version: str) -> Iterator[Finding]:
     if airflow.runs_pods and _provider() is None:
         remedy = "install apache-airflow-providers-cncf-kubernetes"
         yield Finding("failed", SUBJECT, "steps are pods, and their operator's provider is not there", remedy)
-    if airflow.runs_pods and not airflow.settings["modelyard.runner_image"]:
+    if (airflow.runs_pods or airflow.runs_containers) and not airflow.settings["modelyard.runner_image"]:
         remedy = "make it with: modelyard image runner --push host/prefix/runner:tag, and set it"
-        yield Finding("failed", "[modelyard] runner_image", "is not set, and steps are pods", remedy)
+        what = "pods" if airflow.runs_pods else "containers"
+        yield Finding("failed", "[modelyard] runner_image", f"is not set, and steps are {what}", remedy)
     for setting in SETTINGS:
         value = airflow.settings[setting.name]
         if (airflow.runs_pods or not setting.pods) and (value is None or not setting.is_right(value)):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import modelyard
-from modelyard.doctor import airflow, artifacts, database, registry
+from modelyard.doctor import airflow, artifacts, database, engine, registry
 from modelyard.doctor.finding import Finding, Look, refused
 from modelyard.errors import ModelyardError, RequestError, StoreError
 from modelyard.provider_info import CONNECTION_ID
@@ -122,6 +122,8 @@ def _looks(set_up: airflow.Airflow | None, address: StoreAddress | None, home: P
             Look(artifacts.SUBJECT, _SECONDS, _AWAY, lambda: artifacts.look(address)),
             Look(registry.SUBJECT, _SECONDS, _AWAY, lambda: registry.look(address, home)),
         ]
+        if set_up is not None and set_up.runs_containers:
+            looks.append(Look(engine.SUBJECT, _SECONDS, _AWAY, lambda: engine.look(address)))
     return looks
 
 
@@ -141,7 +143,7 @@ def _with_cluster(
     place: Place, set_up: airflow.Airflow | None, looks: list[Look], home: Path, progress: Callable[[str], None]
 ) -> Iterator[Finding]:
     from modelyard.deployment.kubernetes.cluster import Cluster
-    from modelyard.execution.kubernetes import check_reachable
+    from modelyard.execution.reach import check_reachable
 
     cluster, no_cluster, look_at_cluster = None, None, None
     try:
@@ -154,7 +156,7 @@ def _with_cluster(
     reachable = False
     if place.steps is not None and place.address is not None:
         try:
-            check_reachable(place.address, CONNECTION_ID)
+            check_reachable(place.address, CONNECTION_ID, "pod")
             reachable = True
         except StoreError as error:
             yield refused("Addresses for pods", error)

@@ -10,16 +10,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from modelyard import pod_security
 from modelyard.client.confine import FOR_THE_COMMAND
 from modelyard.credential_places import MOUNTED
-from modelyard.errors import RequestError, StoreError
+from modelyard.errors import RequestError
 from modelyard.execution.command import Command, ImageBeside
 from modelyard.execution.pod_template import merged
 from modelyard.steps.plan import DEPLOYING
-from modelyard.store.address import StoreAddress
 
 JSON = dict[str, Any]
 
@@ -242,49 +240,15 @@ def _environment(variables: Mapping[str, str]) -> list[JSON]:
     return [{"name": name, "value": value} for name, value in variables.items()]
 
 
-def check_source(source: Mapping[str, str]) -> None:
-    """Refuse a project that is a folder of this very machine.
-
-    Raises:
-        RequestError: it is one.
-    """
-    if "folder" in source:
-        raise RequestError(
-            f"No pod can read the folder {source['folder']}",
-            "put the project into a Git repository and enter that: modelyard lock --git URL --into FOLDER",
-        )
-
-
 def check_target(environment: str, target: str) -> None:
-    """Refuse to deploy to the machine that a step runs on: of a pod, that is gone when the step has ended.
+    """Refuse to deploy to what a pod does not have: services of its own end with it, and it has no Docker engine.
 
     Raises:
-        RequestError: the environment's target is that machine.
+        RequestError: the environment's target is one of these.
     """
-    if target == "local":
+    why = {"local": "a pod's services would end with it", "docker": "no pod reaches a Docker engine"}.get(target)
+    if why is not None:
         raise RequestError(
-            f"Environment '{environment}' has the target 'local', and a pod's services would end with it",
+            f"Environment '{environment}' has the target '{target}', and {why}",
             f"write `target: kubernetes` under deployment.environments.{environment} of model.yaml",
         )
-
-
-def check_reachable(address: StoreAddress, conn_id: str) -> None:
-    """Refuse a store of which a part is on this very machine: a pod would look for it in itself.
-
-    Raises:
-        StoreError: naming the part.
-    """
-    remedy = f"correct the connection '{conn_id}': a pod needs"
-    if address.artifacts.startswith("file:"):
-        raise StoreError(f"No pod can reach the artifacts at '{address.artifacts}'", f"{remedy} s3://bucket/prefix")
-    if address.registry.startswith("oci:"):
-        raise StoreError(f"No pod can reach the registry '{address.registry}'", f"{remedy} host:port/prefix")
-    places = {
-        "database": [f"//{host}" for host in address.mongo_hosts.split(",")],
-        "registry": [f"//{address.registry.removeprefix('https://')}"],
-        "artifacts": [address.s3_endpoint_url] if address.s3_endpoint_url else [],
-    }
-    for what, urls in places.items():
-        for host in (urlsplit(url).hostname or "" for url in urls):
-            if host in ("localhost", "::1") or host.startswith("127."):
-                raise StoreError(f"No pod can reach the {what} at '{host}'", f"{remedy} an address of the network")

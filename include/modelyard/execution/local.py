@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -20,6 +19,7 @@ from modelyard.client.child import confined
 from modelyard.credential_places import credential_places
 from modelyard.deployment import ClusterAccess
 from modelyard.execution.command import Command, ImageBeside
+from modelyard.execution.credentials import credentials_line
 from modelyard.process import die_with_parent
 from modelyard.store import StoreAddress
 from modelyard.supply_chain import SigningKey
@@ -89,11 +89,7 @@ class LocalStep:
             assert process.stdout is not None  # noqa: S101
             try:
                 with process.stdin as pipe:
-                    cluster = None if self._cluster is None else self._cluster.to_json()
-                    signing = None if self._signing is None else asdict(self._signing)
-                    given = {"address": self._address.to_json(), "git": self._git, "cluster": cluster}
-                    given["signing"] = signing
-                    pipe.write(json.dumps(given) + "\n")
+                    pipe.write(credentials_line(self._address, self._git, self._cluster, self._signing))
                 for line in process.stdout:
                     self._emit(line.rstrip("\n"))
                 return process.wait()

@@ -20,7 +20,6 @@ from modelyard.images.store import ImageStore
 from modelyard.images.transport import Transport
 
 if TYPE_CHECKING:
-    from modelyard.environments import EnvironmentRef
     from modelyard.store.address import StoreAddress
 
 _HUB = "docker.io"
@@ -53,21 +52,22 @@ class Base:
         folders, slash, last = name.rpartition("/")
         return f"{folders}{slash}{last.partition(':')[0]}@{self.image.digest}"
 
-    def entries(self, environment: EnvironmentRef, kinds: Iterable[Kind]) -> list[Entry]:
+    def entries(self, python: str, platform: str, kinds: Iterable[Kind]) -> list[Entry]:
         """Return what makes folders of packages virtual environments of the Python in here.
 
         Args:
-            environment: built for the same Python as all of them.
+            python: that all of them are built for, ``3.11``.
+            platform: the same, ``linux/amd64``.
             kinds: of their layers.
 
         Raises:
             EnvironmentBuildError: the base has another Python.
         """
         found = self.interpreter
-        if (found.python, found.platform) != (environment.python, environment.platform):
+        if (found.python, found.platform) != (python, platform):
             raise EnvironmentBuildError(
                 f"The base image {self.name} has Python {found.python} for {found.platform}, and what is to lie on it "
-                f"is built for {environment.python} on {environment.platform}",
+                f"is built for {python} on {platform}",
                 "name one with this Python, or use Modelyard with the Python that it has",
             )
         return [entry for kind in kinds for entry in found.entries(f"{ROOT}/{kind}")]

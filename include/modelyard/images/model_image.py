@@ -57,17 +57,18 @@ def build_model_image(
         EnvironmentBuildError: the base has another Python than the environment.
         ImageError: a layer is not there; Unavailable: the image store cannot be reached.
     """
+    python, platform = environment.python, environment.platform
     kinds: tuple[Kind, ...] = ("server",) if compiled else SHARED
     layers = [
         *([] if compiled else [layer_of(environment, images)]),
         layer_of(server, images),
-        *([] if base is None else [images.pack(base.entries(environment, kinds), "interpreter")]),
+        *([] if base is None else [images.pack(base.entries(python, platform, kinds), "interpreter")]),
         *([] if compiled else [images.pack(tree(project, f"{ROOT}/project", _is_cache), "project")]),
         images.pack(tree(model, f"{ROOT}/model"), "model"),
     ]
     for layer in layers:
         log(f"Layer {layer.kind}: {layer.size / 1e6:.1f} MB, {layer.digest[:19]}")
-    below = empty(environment.platform.partition("/")[2]) if base is None else base.image
+    below = empty(platform.partition("/")[2]) if base is None else base.image
     moment = EPOCH if created is None else created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     annotations = {
         "org.opencontainers.image.created": moment,

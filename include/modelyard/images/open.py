@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 _FOLDER = "oci:"
 
 
-def open_images(address: StoreAddress, home: Path, compression: Compression = "zstd") -> ImageStore:
+def compression_of(address: StoreAddress) -> Compression:
+    """Return how new layers are compressed for an address."""
+    return "gzip" if address.layer_compression == "gzip" else "zstd"
+
+
+def open_images(address: StoreAddress, home: Path, compression: Compression | None = None) -> ImageStore:
     """Return the image store of an address. Nothing is asked of a registry before its first use.
 
     Args:
         address: where images are, and what it takes to get there.
         home: this machine's folder; layers on their way into a registry are kept in its cache.
-        compression: of new layers; ``gzip`` where a runtime reads no zstd (Docker before 23).
+        compression: of new layers, where it is not to be the address's.
     """
+    compression = compression or compression_of(address)
     if address.registry.startswith(_FOLDER):
         return Layout(Path(address.registry.removeprefix(_FOLDER)), compression)
     from modelyard.images.registry import Registry

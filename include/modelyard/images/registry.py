@@ -43,6 +43,11 @@ class Registry:
         self._prefix = prefix
         self._packed = packed
 
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """User and password that were given for it; None where Docker's own configuration counts."""
+        return self._transport.credentials
+
     def pack(self, entries: Iterable[Entry], kind: Kind | None = None) -> Layer:
         """Make a layer, in a file that waits for its upload."""
         self._packed.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ def build_runner_image(images: ImageStore, home: Path, base: Base, log: Callable
     environment = ensure_runner(images, home, log)
     layers = [
         layer_of(environment, images),
-        images.pack(base.entries(environment, ["runner"]), "interpreter"),
+        images.pack(base.entries(environment.python, environment.platform, ["runner"]), "interpreter"),
     ]
     with tempfile.TemporaryDirectory(prefix="modelyard-runner-") as folder:
         layers.append(images.pack(_code(Path(folder)), "code"))

@@ -45,6 +45,9 @@ class Transport:
         insecure: plain HTTP; never tried unless said.
         ca_bundle: file with the certificates that the registry's own must chain to, instead of the system's.
 
+    Attributes:
+        credentials: these two, None for none.
+
     Raises:
         ImageError: there is no such file.
     """
@@ -62,7 +65,7 @@ class Transport:
             raise ImageError(f"There is no file {ca_bundle}", "name the file of the registry's certificate authority")
         self.host = host
         self.url = f"{'http' if insecure else 'https'}://{host}"
-        self._credentials = None if username is None else (username, password or "")
+        self.credentials = None if username is None else (username, password or "")
         self._insecure = insecure
         self._ca_bundle = ca_bundle
         self._local = threading.local()
@@ -158,8 +161,8 @@ class Transport:
             auth = _Challenged()
             auth.session, auth.prefix, auth._tls_verify = client.session, client.prefix, self._ca_bundle or True
             client.auth = auth
-            if self._credentials is not None:
-                auth.set_basic_auth(*self._credentials)
+            if self.credentials is not None:
+                auth.set_basic_auth(*self.credentials)
             else:
                 auth.load_configs(oras.container.Container(f"{self.host}/any"))
             self._local.client = client

@@ -263,8 +263,9 @@ class Tracing(Section):
 class Environment(Section):
     """One place a version is deployed to; the alias of the same name is the version live there."""
 
-    target: Literal["local", "kubernetes"] = Field(
-        default="local", description="What runs the service there: this machine, or a Kubernetes cluster."
+    target: Literal["local", "docker", "kubernetes"] = Field(
+        default="local",
+        description="What runs the service there: this machine, a Docker engine, or a Kubernetes cluster.",
     )
     namespace: LowerCaseName | None = Field(
         default=None,
@@ -301,6 +302,8 @@ class Environment(Section):
         given = [name for name in ("cluster", "ingress", "tokens") if getattr(self, name) is not None]
         if self.target != "kubernetes" and given:
             raise ValueError(f"`{given[0]}` is of `target: kubernetes`; this environment's is another")
+        if self.target == "docker" and self.tracing is not None:
+            raise ValueError("`tracing` is not of `target: docker`: a service there reaches no collector")
         return self
 
 

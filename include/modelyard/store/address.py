@@ -32,6 +32,7 @@ class StoreAddress:
         base_image: below model images in a registry; None for the official one of the environment's Python
             (``python:3.11-slim``). With a digest (``…@sha256:…``) it is the same for ever.
         verification_key: public keys in PEM: what is signed by none of them does not go live. None: anything may.
+        layer_compression: of new image layers; None for zstd, ``gzip`` for what reads none (Docker before 23).
         installation: name of the Airflow installation, part of every pipeline run's key.
     """
 
@@ -51,6 +52,7 @@ class StoreAddress:
     registry_ca_bundle: str | None = None
     base_image: str | None = None
     verification_key: str | None = None
+    layer_compression: str | None = None
     installation: str = "default"
 
     def __post_init__(self) -> None:
@@ -66,6 +68,11 @@ class StoreAddress:
         if not re.match(r"(file:///|s3://[^/])", self.artifacts):
             raise StoreError(
                 f"Artifacts can't be kept at '{self.artifacts}'", "write file:///directory or s3://bucket/prefix"
+            )
+        if self.layer_compression not in (None, "zstd", "gzip"):
+            raise StoreError(
+                f"Image layers can't be compressed by '{self.layer_compression}'",
+                "choose zstd, or gzip for old runtimes",
             )
         if not self.registry:
             raise StoreError("The store has no registry", "write oci:/directory or host:port/prefix")

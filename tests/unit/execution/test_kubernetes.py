@@ -6,7 +6,8 @@ import pytest
 
 from modelyard.errors import RequestError, StoreError
 from modelyard.execution import Command, ImageBeside
-from modelyard.execution.kubernetes import Secrets, check_reachable, check_source, check_target, step_pod
+from modelyard.execution.kubernetes import Secrets, check_target, step_pod
+from modelyard.execution.reach import check_reachable, check_source
 from modelyard.steps.plan import BY_NAME
 from modelyard.store import StoreAddress
 
@@ -177,19 +178,19 @@ def test_the_access_to_another_cluster_is_mounted_and_is_all_that_the_step_has(s
 )
 def test_a_store_that_no_pod_reaches_is_refused(changes: dict[str, Any], named: str):
     with pytest.raises(StoreError, match=named) as refused:
-        check_reachable(replace(ADDRESS, **changes), "model_store_default")
+        check_reachable(replace(ADDRESS, **changes), "model_store_default", "pod")
     assert "correct the connection 'model_store_default'" in str(refused.value)
     assert "top-secret" not in str(refused.value)
 
 
 def test_a_store_on_the_network_is_fine():
-    check_reachable(ADDRESS, "model_store_default")
+    check_reachable(ADDRESS, "model_store_default", "pod")
 
 
 def test_a_project_that_no_pod_reads_is_refused():
-    check_source({"git": "https://git.example.com/wine"})
+    check_source({"git": "https://git.example.com/wine"}, "pod")
     with pytest.raises(RequestError, match=r"No pod can read the folder /projects/wine\n  → .*modelyard lock --git"):
-        check_source({"folder": "/projects/wine"})
+        check_source({"folder": "/projects/wine"}, "pod")
 
 
 def test_a_service_that_would_end_with_its_pod_is_refused():

@@ -19,5 +19,5 @@ def test_an_account_goes_to_its_own_registry_alone(registry: str) -> None:
 
     own, other = Transport.to("registry.example:5000", address), Transport.to("registry.example", address)
 
-    assert (own._credentials, own.url) == (("ada", "s3cr3t"), "http://registry.example:5000")
-    assert (other._credentials, other.url) == (None, "https://registry.example")
+    assert (own.credentials, own.url) == (("ada", "s3cr3t"), "http://registry.example:5000")
+    assert (other.credentials, other.url) == (None, "https://registry.example")

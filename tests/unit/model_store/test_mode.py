@@ -10,12 +10,14 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from airflow.serialization.serialized_objects import DagSerialization
 from tests.unit.model_store.locks import lock, write
 
+from model_store.docker import Containers, DockerStepOperator
 from model_store.kubernetes import KubernetesStepOperator
 from model_store.local import LocalStepOperator
 from model_store.mode import configured_modes, execution, resource_params
 from model_store.pipeline import project_dag, rollback_dag
 from model_store.projects import LockedProject, find
 from model_store.run import PipelineStep
+from modelyard.steps.plan import RESOURCE_PARAMS
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 
@@ -41,6 +43,19 @@ def test_steps_are_pods_of_the_configured_cluster(kubernetes_mode: pytest.Monkey
     assert (task.deferrable, task.do_xcom_push, task.durable) == (False, False, True)
     kept = DagSerialization.to_dict(dag)["dag"]["tasks"][0]["__var"]
     assert kept["_operator_extra_links"] == {"Service": "_link_service", "Model version": "_link_model_version"}
+
+
+def test_steps_are_containers_of_the_engine(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AIRFLOW__MODELYARD__EXECUTION", "docker")
+    with pytest.raises(AirflowException, match=r"execution is 'docker' and runner_image is not set"):
+        configured_modes()
+    monkeypatch.setenv("AIRFLOW__MODELYARD__RUNNER_IMAGE", "registry.example.com/runner:1")
+    monkeypatch.setenv("AIRFLOW__MODELYARD__DOCKER_NETWORK", "models")
+    step = PipelineStep("deploy", lambda _: pytest.fail("not at parsing"), "model_store_default")
+    task = configured_modes()["docker"](task_id="deploy", pipeline_step=step)
+    assert isinstance(task, DockerStepOperator)
+    assert task.containers == Containers("registry.example.com/runner:1", "models")
+    assert resource_params("wine") == RESOURCE_PARAMS
 
 
 def deploying(**settings: Any) -> KubernetesStepOperator:
@@ -135,7 +150,7 @@ def test_pods_need_an_image(kubernetes_mode: pytest.MonkeyPatch):
 
 def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW__MODELYARD__EXECUTION", "mainframe")
-    with pytest.raises(AirflowException, match="'mainframe'\n  → set it to 'local' or 'kubernetes'"):
+    with pytest.raises(AirflowException, match="'mainframe'\n  → set it to 'local', 'docker' or 'kubernetes'"):
         configured_modes()
 
 

@@ -175,6 +175,10 @@ def test_autoscaling_and_ingress_are_resolved(tmp_path: Path) -> None:
             "`cluster` is of `target: kubernetes`",
         ),
         (
+            "name: houses\ndeployment: {environments: {production: {target: docker, tracing: {endpoint: 'http://a'}}}}\n",
+            "`tracing` is not of `target: docker`",
+        ),
+        (
             "name: houses\ndeployment: {environments: {production: {target: kubernetes, ingress: {host: 'a b'}}}}\n",
             "ingress.host",
         ),
