@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import nacl.utils
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.secret import SecretBox
@@ -149,8 +150,6 @@ def statements(repository: Repository, digest: str, public: str) -> dict[str, An
 
 
 def _signed(public: str, signature: str, data: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature
-
     key = serialization.load_pem_public_key(public.encode())
     assert isinstance(key, ec.EllipticCurvePublicKey)
     try:
