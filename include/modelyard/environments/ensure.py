@@ -23,7 +23,7 @@ from modelyard.images.paths import ROOT
 from modelyard.images.store import ImageStore
 from modelyard.images.unpack import unpack_shared
 
-_VERSION = "2"  # part of each tag: a change of how environments are built makes new ones
+_VERSION = "3"  # part of each tag: a change of how environments are built makes new ones
 _INTERPRETER = "io.modelyard.python"  # the exact version
 # Of Modelyard's own code, only this comes into the server's environment.
 _OWN = ("__init__.py", "errors.py", "serving", "client")

@@ -20,6 +20,8 @@ from modelyard.images.compression import MEDIA_TYPES, Compression, Writer, compr
 
 Kind = Literal["environment", "server", "interpreter", "project", "model", "runner", "code", "converter"]
 
+# Kinds that are packed once for a lock, and shared by many images.
+_PACKAGES: frozenset[Kind | None] = frozenset({"environment", "server", "runner", "converter"})
 PARTIAL = ".partial-"  # how the names of unfinished files begin
 _DAY = 86_400.0
 _TIME = 315_532_800  # 1980-01-01: the earliest a zip file can hold, for programs that zip what they find
@@ -120,7 +122,7 @@ def pack(
     blobs.mkdir(parents=True, exist_ok=True)
     with writing(blobs) as (file, path):
         compressed = Digesting(file)
-        with compressing(compressed, compression) as stream:
+        with compressing(compressed, compression, for_good=kind in _PACKAGES) as stream:
             plain = Digesting(stream)
             _write_tar(entries, plain)
         file.flush()
