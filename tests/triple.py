@@ -56,7 +56,9 @@ def write_project(folder: Path, factor: int = 3) -> tuple[Path, Path]:
 def build(images: ImageStore, folder: Path, **changes: Any) -> tuple[Image, EnvironmentRef]:
     project, model = write_project(folder, changes.pop("factor", 3))
     home = folder / "home"
-    environment = ensure(read_lock(project / "requirements.txt"), images, home, lambda _: None)
+    environment = changes.pop("environment", None)
+    if environment is None:
+        environment = ensure(read_lock(project / "requirements.txt"), images, home, lambda _: None)
     image = build_model_image(
         images=images,
         environment=environment,

@@ -257,6 +257,7 @@ def _show_services(services: list[Live]) -> None:
 @click.option("--cluster", "cluster_folder", type=FOLDER, help="A folder with the access to another cluster.")
 @click.option("--signing", "signing_folder", type=FOLDER, help="A folder with cosign.key and cosign.password.")
 @click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to use it further.")
+@click.option("--builder", type=FOLDER, help="The folder shared with what builds a Dockerfile beside this step.")
 def step(
     name: str,
     pipeline_run: str,
@@ -268,6 +269,7 @@ def step(
     cluster_folder: Path | None,
     signing_folder: Path | None,
     runner_image: str | None,
+    builder: Path | None,
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
     import json
@@ -315,6 +317,7 @@ def step(
             cluster=None if cluster is None else ClusterAccess(**cluster),
             signing=signing,
             runner_image=runner_image,
+            builder=builder,
         )
     )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from modelyard.deployment import ClusterAccess
     from modelyard.execution import Command
-    from modelyard.execution.kubernetes import Secrets
+    from modelyard.execution.kubernetes import Builder, Secrets
     from modelyard.store import PipelineRun, Store, StoreAddress
 
 _START_SECONDS = 600  # a new node, and the first pull of an image of gigabytes
@@ -52,6 +52,7 @@ class Cluster:
         gpu_resource: what the cluster calls a GPU.
         forbidden: keys of model.yaml's ``steps`` that no project may use.
         store_secret: an existing Secret with the store's address; None: Airflow applies one.
+        builder: builds the Dockerfiles of projects, beside the step `prepare`.
         template: the administrator's own pod, which each step's is merged onto.
     """
 
@@ -62,6 +63,7 @@ class Cluster:
     gpu_resource: str = "nvidia.com/gpu"
     forbidden: tuple[str, ...] = ()
     store_secret: str | None = None
+    builder: Builder | None = None
     template: Mapping[str, Any] | None = None
 
 
@@ -174,6 +176,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
             images_beside={name: images.reference(one.repository, one.digest) for name, one in command.beside.items()},
             deadline_seconds=cluster.deadline_seconds,
             gpu_resource=cluster.gpu_resource,
+            builder=cluster.builder if step.has_dockerfile(params) else None,
             template=cluster.template,
         )
 
@@ -296,6 +299,11 @@ class KubernetesStepOperator(KubernetesPodOperator):
         if error.status == 401 or (error.status == 403 and " cannot " in told):
             remedy = f"give that account the rights of docker/kubernetes in '{self.namespace}'"
             return f"The cluster lets the account of '{self.cluster.conn_id}' not do this: {told}\n  → {remedy}"
+        if error.status == 403 and "PodSecurity" in told and self.pipeline_step.step == "prepare":
+            return (
+                f"The namespace '{self.namespace}' takes no pod that builds a Dockerfile: {told}\n"
+                "  → have its administrator allow what docker/README.md says of Dockerfiles"
+            )
         remedy = {
             # A quota, a LimitRange and the Pod Security Standard, too.
             403: "ask for less in model.yaml, or have the namespace's limits changed",

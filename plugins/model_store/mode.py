@@ -81,6 +81,8 @@ def _configured(name: str) -> Mode:
             f"[{_SECTION}] execution or execution_of is '{name}'\n  → set it to '{LOCAL}', '{DOCKER}' or '{KUBERNETES}'"
         )
     from model_store.kubernetes import Cluster, KubernetesStepOperator
+    from modelyard.execution.kubernetes import Builder
+    from modelyard.execution.project_container import BUILDER_IMAGE
 
     cluster = Cluster(
         conn_id=conf.get(_SECTION, "kubernetes_conn_id", fallback="kubernetes_default"),
@@ -90,6 +92,10 @@ def _configured(name: str) -> Mode:
         gpu_resource=conf.get(_SECTION, "gpu_resource", fallback="nvidia.com/gpu"),
         forbidden=read_forbidden(conf.get(_SECTION, "forbid", fallback="")),
         store_secret=conf.get(_SECTION, "store_secret", fallback="") or None,
+        builder=Builder(
+            conf.get(_SECTION, "builder_image", fallback=BUILDER_IMAGE),
+            conf.get(_SECTION, "builder_seccomp_profile", fallback="") or None,
+        ),
         template=_pod_template(),
     )
     return partial(KubernetesStepOperator, cluster=cluster)

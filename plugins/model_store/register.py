@@ -35,7 +35,8 @@ def register_run(store: Store, run_id: int, folder: Path, project: Path, by: str
             f"{folder} is no model directory: it has no {FACTS}", "save the model by modelyard.log_model"
         )
     model_yaml, source = load(project), sources.resolve({"folder": str(project)})
-    lock = find_lock(project, model_yaml.lock)
+    has_lock = model_yaml.lock is not None or model_yaml.dockerfile is None
+    lock = find_lock(project, model_yaml.lock) if has_lock else None
     model = store.artifacts.put_tree(folder)
     facts = store.artifacts.read_json(next(file.digest for file in model if file.path == FACTS))
     with tempfile.TemporaryDirectory(prefix="modelyard-register-") as workdir:
@@ -57,9 +58,9 @@ def register_run(store: Store, run_id: int, folder: Path, project: Path, by: str
         dirty=source.dirty,
         diff_digest=diff.digest if diff else None,
         project_digest=tree_digest,
-        lock_digest=lock.digest,
+        lock_digest=None if lock is None else lock.digest,
         environment=None,
-        package_differences=differences(lock, facts["packages"]),
+        package_differences=[] if lock is None else differences(lock, facts["packages"]),
         created_by=by,
         pipeline_run=None,
         tags=model_yaml.tags,

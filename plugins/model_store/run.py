@@ -85,6 +85,7 @@ class PipelineStep:
             try_number=context["ti"].try_number,
             clear_number=run.clear_number,
             image=plan.image(self.step, run, store),
+            project=plan.project_image(self.step, run, store),
             beside=plan.beside(self.step, run, store),
         )
 
@@ -93,6 +94,10 @@ class PipelineStep:
         name = "deploy" if self.step == plan.ROLLBACK.name else self.step
         settings: JSON = self.project_of(params).project["steps"].get(name, {})
         return settings
+
+    def has_dockerfile(self, params: Mapping[str, Any]) -> bool:
+        """Return whether this step may have to build the project's own image."""
+        return self.step == "prepare" and self.project_of(params).project.get("dockerfile") is not None
 
     def git_credentials(self, params: Mapping[str, Any]) -> tuple[str, str] | None:
         """Return user and token of the project's repository for the step that fetches it; None for all others."""

@@ -15,7 +15,7 @@ from tests.pipeline.tiny import make_tiny
 from tests.yard import commit
 
 from modelyard.execution import Command
-from modelyard.execution.kubernetes import CONTAINER, Secrets, step_pod
+from modelyard.execution.kubernetes import CONTAINER, Builder, Secrets, step_pod
 from modelyard.execution.secrets import address_secret, git_secret
 from modelyard.images import open_images
 from modelyard.project.lock import read_lock
@@ -31,6 +31,7 @@ class Pods:
     Attributes:
         project: model.yaml, resolved.
         template: an administrator's.
+        builder: of Dockerfiles.
         pods, images: of each step that was run, the pod at its end and its image.
     """
 
@@ -63,6 +64,7 @@ class Pods:
         self.secrets = Secrets(*(secret["metadata"]["name"] for secret in made))
         self.images: dict[str, str] = {}
         self.template: dict[str, Any] | None = None
+        self.builder: Builder | None = None
         self.pods: dict[str, Any] = {}
 
     def manifest(self, step: str, runner_image: str | None = None) -> dict[str, Any]:
@@ -78,11 +80,13 @@ class Pods:
                 beside=beside,
                 resources=asked.resources.quantities(),
                 pod=asked.pod.to_json(),
+                project=plan.project_image(step, self.run, self.store),
             ),
             runner_image=runner_image or self.ground.runner_image,
             secrets=self.secrets if step == "prepare" else replace(self.secrets, git=None),
             images_beside={name: images.reference(one.repository, one.digest) for name, one in beside.items()},
             deadline_seconds=300,
+            builder=self.builder if step == "prepare" and self.project.get("dockerfile") else None,
             template=self.template,
         )
 

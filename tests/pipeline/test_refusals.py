@@ -80,6 +80,14 @@ def test_what_a_run_asks_for_and_cannot_have_is_refused(yard: Yard, tiny: Path) 
     assert "keys that this model does not know: ref" in yard.said
 
 
+def test_a_dockerfile_is_not_for_steps_that_are_processes(yard: Yard, tiny: Path) -> None:
+    (tiny / "Dockerfile").write_text("FROM python:3.11-slim\n")
+    change(yard, tiny, "model.yaml", lambda text: text)
+    assert yard.run(tiny) == 65
+    assert "The project has a Dockerfile (Dockerfile), and its steps run in no image, as processes" in yard.said
+    assert "execution = kubernetes" in yard.said
+
+
 def test_a_version_that_gets_never_ready_leaves_the_one_before_in_its_place(yard: Yard, tiny: Path) -> None:
     assert yard.run(tiny) == 0, yard.said
     change(yard, tiny, "predict.py", lambda text: text.replace(*LOADS_ONLY_BESIDE_A_STEP))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +81,7 @@ def lay_client(folder: Path) -> Path:
     source = Path(__file__).parent
     package = folder / "modelyard"
     package.mkdir(parents=True)
-    (package / "__init__.py").symlink_to(source.parent / "__init__.py")
-    (package / "client").symlink_to(source)
+    # Copies: a container beside this one may have this folder, and has nothing else of Modelyard.
+    shutil.copy2(source.parent / "__init__.py", package)
+    shutil.copytree(source, package / "client")
     return folder

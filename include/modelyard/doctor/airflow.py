@@ -44,6 +44,8 @@ _OTHERS = (
     "modelyard.execution_of",
     "modelyard.kubernetes_conn_id",
     "modelyard.namespace",
+    "modelyard.builder_image",
+    "modelyard.builder_seccomp_profile",
     "modelyard.runner_image",
     "modelyard.pod_template",
     "modelyard.store_secret",

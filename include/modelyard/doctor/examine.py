@@ -148,7 +148,7 @@ def _with_cluster(
     cluster, no_cluster, look_at_cluster = None, None, None
     try:
         cluster = Cluster(_client(set_up, home))
-        look_at_cluster = Look(_CLUSTER, _SECONDS, _AWAY, lambda: _from_here(cluster, place))
+        look_at_cluster = Look(_CLUSTER, _SECONDS, _AWAY, lambda: _from_here(cluster, place, set_up))
     except RequestError as error:
         no_cluster = refused(_CLUSTER, error)
     for look in looks:
@@ -179,7 +179,8 @@ def _client(set_up: airflow.Airflow | None, home: Path) -> ApiClient:
     return connect_to(ClusterAccess.from_extra(set_up.cluster_conn_id, set_up.cluster), home)
 
 
-def _from_here(cluster: Cluster, place: Place) -> Iterator[Finding]:
+def _from_here(cluster: Cluster, place: Place, set_up: airflow.Airflow | None) -> Iterator[Finding]:
+    from modelyard.doctor import builds
     from modelyard.doctor import cluster as from_here
 
     yield from from_here.look(cluster)
@@ -187,6 +188,10 @@ def _from_here(cluster: Cluster, place: Place) -> Iterator[Finding]:
         yield from from_here.look_at_namespace(cluster, name)
     # Where steps are pods, it is another account that deploys.
     yield from from_here.look_at_rights(cluster, place.steps, () if place.steps else place.environments)
+    if place.steps is not None:
+        settings = set_up.settings if set_up is not None else {}
+        image, profile = (settings.get(f"modelyard.builder_{name}") for name in ("image", "seccomp_profile"))
+        yield from builds.look(cluster, place.steps, image, profile or None)
 
 
 def _from_pods(

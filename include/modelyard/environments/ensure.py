@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
+from modelyard.client import stand_in
 from modelyard.environments.build import Progress, build, compile_bytecode, is_left_out
 from modelyard.environments.lock import Lock, read_lock
 from modelyard.environments.own import own_lock
@@ -93,11 +94,15 @@ def ensure_converters(images: ImageStore, home: Path, progress: Progress) -> Env
 def python_of(ref: EnvironmentRef, images: ImageStore, home: Path) -> Path:
     """Return the interpreter of an environment: in the image this process runs in, or unpacked on this machine.
 
+    Of a whole image it is what stands for the one in the container beside this process.
+
     Raises:
         EnvironmentBuildError: the environment is for another Python than this machine's.
         ImageError: the store does not have it; Unavailable: the store cannot be reached.
     """
     _check_python(ref.python)
+    if ref.executable is not None:
+        return stand_in.lay(home)
     return python_in_image(ref) or unpack_shared(layer_of(ref, images), home) / "bin" / "python"
 
 

@@ -17,15 +17,18 @@ from modelyard.images.store import ImageStore
 class EnvironmentRef:
     """An environment in an image store: all that a later step needs to run or to serve by it.
 
+    It is a layer of packages; or, of a project with a Dockerfile, the whole image that was built of that.
+
     Attributes:
-        lock_digest: of the locked packages it was built from.
+        lock_digest: of the locked packages it was built from; of all that the Dockerfile's image was built from.
         python: ``3.11``.
         platform: ``linux/amd64``.
-        layer_digest, diff_id: of its layer.
+        layer_digest, diff_id: of its layer; "" of a whole image.
         repository, image_digest: the image that holds the layer.
         reference: that image's full name in a registry; None when it is in a folder, where nothing can pull it.
         tag: that image's: what is built anew under this tag is the same layer.
         interpreter: the exact version of the Python that compiled its byte code, which another one may do otherwise.
+        executable: the Python of a whole image, in it; None for a layer.
     """
 
     lock_digest: str
@@ -38,6 +41,7 @@ class EnvironmentRef:
     reference: str | None
     tag: str = ""
     interpreter: str = ""
+    executable: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as plain JSON; ``EnvironmentRef(**json)`` is the way back."""

@@ -24,6 +24,19 @@ class ImageBeside:
 
 
 @dataclass(frozen=True)
+class ProjectImage:
+    """The image of a project's own Dockerfile, which runs the project's code beside a step, without any credential.
+
+    Attributes:
+        reference: full name, by digest.
+        python: the interpreter in it.
+    """
+
+    reference: str
+    python: str
+
+
+@dataclass(frozen=True)
 class Command:
     """One try of one step.
 
@@ -33,6 +46,7 @@ class Command:
         try_number: Airflow's, from 1.
         clear_number: Airflow's count of clears of this DAG run.
         image: by digest, the image to run in where it is not the runner image; a local process runs in none.
+        project: the image that the project's code runs in beside the step; None where that code is a child of the step.
         beside: images that serve while the step runs; the step gets the base URL of each by its name.
         resources: quantities by model.yaml's names (``{"cpu": "1", "memory": "1Gi"}``); a local process has none.
         pod: what the pod is given beyond that, in Kubernetes' own spelling: ``project.pod.Pod`` as JSON.
@@ -43,6 +57,7 @@ class Command:
     try_number: int = 1
     clear_number: int = 0
     image: str | None = None
+    project: ProjectImage | None = None
     beside: Mapping[str, ImageBeside] = field(default_factory=dict)
     resources: Mapping[str, str] = field(default_factory=dict)
     pod: Mapping[str, Any] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """Execution mode `kubernetes`: a step as a pod, images beside it as its side-cars; all as plain JSON.
 
-The pod keeps the restricted Pod Security Standard. It reads its credentials from mounted Secrets, never from its
-environment or its arguments, and only the steps that deploy have a token of the cluster.
+The pod keeps the restricted Pod Security Standard, unless it builds a project's Dockerfile (``project_container``).
+It reads its credentials from mounted Secrets, never from its environment or its arguments, and only the steps that
+deploy have a token of the cluster.
 """
 
 from __future__ import annotations
@@ -15,8 +16,15 @@ from modelyard import pod_security
 from modelyard.client.confine import FOR_THE_COMMAND
 from modelyard.credential_places import MOUNTED
 from modelyard.errors import RequestError
-from modelyard.execution.command import Command, ImageBeside
+from modelyard.execution.command import Command, ImageBeside, ProjectImage
 from modelyard.execution.pod_template import merged
+from modelyard.execution.project_container import (
+    SHARED,
+    builder_container,
+    builder_mounts,
+    builder_volumes,
+    project_container,
+)
 from modelyard.steps.plan import DEPLOYING
 
 JSON = dict[str, Any]
@@ -53,6 +61,19 @@ class Secrets:
     elsewhere: bool = False
 
 
+@dataclass(frozen=True)
+class Builder:
+    """What builds the Dockerfiles of projects.
+
+    Attributes:
+        image: with Buildah.
+        seccomp_profile: see ``project_container.builder_container``.
+    """
+
+    image: str
+    seccomp_profile: str | None = None
+
+
 def step_pod(
     command: Command,
     *,
@@ -61,6 +82,7 @@ def step_pod(
     images_beside: Mapping[str, str],
     deadline_seconds: int,
     gpu_resource: str = "nvidia.com/gpu",
+    builder: Builder | None = None,
     template: Mapping[str, Any] | None = None,
 ) -> JSON:
     """Return the manifest of the pod that runs ``command``.
@@ -72,6 +94,7 @@ def step_pod(
         images_beside: the full name of each image in ``command.beside``, by its name there.
         deadline_seconds: after these the cluster ends the pod, whether anybody still waits for it or not.
         gpu_resource: what the cluster calls a GPU.
+        builder: builds the project's Dockerfile beside the step; None where there is nothing to build.
         template: an administrator's, see ``pod_template``.
 
     Raises:
@@ -85,6 +108,9 @@ def step_pod(
     asked = command.pod
     scheduling = ("nodeSelector", "affinity", "tolerations", "priorityClassName")
     pull_secrets = [*([{"name": secrets.pull}] if secrets.pull else []), *asked.get("imagePullSecrets", ())]
+    resources = _resources(command.resources, gpu_resource)
+    # What is the project's own goes to its code: to the step's child, or into the container that runs it.
+    own: Mapping[str, Any] = {} if command.project else asked
     variables = {"HOME": _HOME, "MODELYARD_HOME": _HOME, "PYTHONUNBUFFERED": "1"}
     pod = {
         "apiVersion": "v1",
@@ -109,22 +135,28 @@ def step_pod(
             "enableServiceLinks": False,
             "securityContext": pod_security.of_pod(owns_volumes=True),
             "initContainers": [
-                _beside(name, beside, images_beside[name], ports[name]) for name, beside in command.beside.items()
+                *(_beside(name, beside, images_beside[name], ports[name]) for name, beside in command.beside.items()),
+                *([builder_container(builder.image, builder.seccomp_profile, resources)] if builder else []),
+                *([_project(command.project, asked, resources)] if command.project else []),
             ],
             "containers": [
                 {
                     "name": CONTAINER,
                     "image": command.image or runner_image,
-                    "args": _arguments(command, runner_image, mounted, ports),
-                    "env": [*_environment(variables), *_variables(asked)],
-                    "envFrom": _variable_sources(asked),
-                    "resources": _resources(command.resources, gpu_resource),
+                    "args": [
+                        *_arguments(command, runner_image, mounted, ports),
+                        *(["--builder", str(SHARED)] if builder else []),
+                    ],
+                    "env": [*_environment(variables), *_variables(own)],
+                    "envFrom": _variable_sources(own),
+                    "resources": {} if command.project or builder else resources,
                     "securityContext": pod_security.of_container(),
                     "volumeMounts": [
                         {"name": "home", "mountPath": _HOME},
                         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
                         *({"name": name, "mountPath": str(MOUNTED / name), "readOnly": True} for name in mounted),
-                        *_renamed(asked.get("volumeMounts", ())),
+                        *(builder_mounts() if builder else []),
+                        *_renamed(own.get("volumeMounts", ())),
                     ],
                 }
             ],
@@ -132,6 +164,7 @@ def step_pod(
                 {"name": "home", "emptyDir": {}},
                 {"name": "tmp", "emptyDir": {}},
                 *({"name": f"tmp-{name}", "emptyDir": {}} for name in command.beside),
+                *(builder_volumes() if builder else []),
                 *(
                     {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}}
                     for name, secret in mounted.items()
@@ -227,6 +260,12 @@ def _beside(name: str, beside: ImageBeside, image: str, port: int) -> JSON:
         "securityContext": pod_security.of_container(),
         "volumeMounts": [{"name": f"tmp-{name}", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
     }
+
+
+def _project(image: ProjectImage, asked: Mapping[str, Any], resources: JSON) -> JSON:
+    container = project_container(image, _HOME, dict(asked), resources)
+    container["volumeMounts"] += _renamed(asked.get("volumeMounts", ()))
+    return container
 
 
 def _resources(quantities: Mapping[str, str], gpu_resource: str) -> JSON:

@@ -27,8 +27,9 @@ _HUB_HOST = "registry-1.docker.io"
 _PYTHON = re.compile(r"python(3\.\d+)")
 # Where a copy of each is kept, and what is written on it.
 _REPOSITORY = "base"
-_VERSION = "1"  # part of each tag: a change of what is looked for looks anew
+_VERSION = "2"  # part of each tag: a change of what is looked for looks anew
 _PLACE, _PYTHON_VERSION = "io.modelyard.interpreter", "io.modelyard.python"
+_VIRTUAL = "io.modelyard.virtual-environment"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -39,11 +40,19 @@ class Base:
     Attributes:
         name: as it was asked for.
         interpreter: the Python in it that environments run on.
+        virtual: a virtual environment of that Python that comes before it on the image's PATH.
     """
 
     name: str
     image: Image
     interpreter: Interpreter
+    virtual: Path | None = None
+
+    @property
+    def python(self) -> Path:
+        """What ``python3`` is in the image."""
+        executable = self.interpreter.executable
+        return executable if self.virtual is None else self.virtual / "bin" / executable.name
 
     @property
     def reference(self) -> str:
@@ -126,7 +135,8 @@ def _kept(name: str, image: Image, images: ImageStore) -> Base:
         for near, far in zip(kept.layers, image.layers, strict=True)
     )
     interpreter = Interpreter(Path(found[_PLACE]), found[_PYTHON_VERSION], image.platform)
-    return Base(name, replace(image, layers=tuple(layers)), interpreter)
+    virtual = found[_VIRTUAL]
+    return Base(name, replace(image, layers=tuple(layers)), interpreter, Path(virtual) if virtual else None)
 
 
 def split_reference(name: str) -> tuple[str, str, str]:
@@ -143,6 +153,12 @@ def split_reference(name: str) -> tuple[str, str, str]:
     return host, repository, digest or tag or "latest"
 
 
+def full_name(name: str) -> str:
+    """Return an image's name with its registry and its tag; "" for one that is named by its digest."""
+    host, repository, reference = split_reference(name)
+    return "" if "@" in name else f"{_HUB if host == _HUB_HOST else host}/{repository}:{reference}"
+
+
 def _find_python(image: Image, name: str) -> dict[str, str]:
     """The first ``python3.X`` on the image's PATH."""
     env: dict[str, Any] = dict(
@@ -150,6 +166,7 @@ def _find_python(image: Image, name: str) -> dict[str, str]:
     )
     folders = [PurePosixPath(folder.lstrip("/")) for folder in env.get("PATH", _PATH).split(":") if folder]
     found: dict[PurePosixPath, str] = {}
+    virtual: dict[PurePosixPath, str] = {}  # where the Python of a virtual environment is
     for layer in image.layers:
         with (
             layer.open() as stream,
@@ -160,6 +177,13 @@ def _find_python(image: Image, name: str) -> dict[str, str]:
                 path = PurePosixPath(member.name.removeprefix("./"))
                 if path.parent in folders and (match := _PYTHON.fullmatch(path.name)):
                     found[path] = match[1]
+                elif path.name == "pyvenv.cfg" and path.parent / "bin" in folders and (file := tar.extractfile(member)):
+                    config = dict(
+                        line.partition("=")[::2] for line in file.read().decode("utf-8", "replace").splitlines()
+                    )
+                    virtual[path.parent] = next(
+                        (home.strip() for key, home in config.items() if key.strip() == "home"), ""
+                    )
     if not found:
         raise ImageError(
             f"The base image {name} has no Python 3 on its PATH", "use one with Python, as python:3.11-slim"
@@ -167,4 +191,7 @@ def _find_python(image: Image, name: str) -> dict[str, str]:
     path = min(found, key=lambda path: folders.index(path.parent))
     exact = env.get("PYTHON_VERSION", "")
     version = exact if exact.startswith(f"{found[path]}.") else found[path]
-    return {_PLACE: f"/{path}", _PYTHON_VERSION: version}
+    home = virtual.get(path.parent.parent)
+    if home is None:
+        return {_PLACE: f"/{path}", _PYTHON_VERSION: version, _VIRTUAL: ""}
+    return {_PLACE: f"{home}/{path.name}", _PYTHON_VERSION: version, _VIRTUAL: f"/{path.parent.parent}"}

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal, cast
@@ -137,6 +137,31 @@ def pack(
         media_type=MEDIA_TYPES[compression],
         opener=lambda: target.open("rb"),
         kind=kind,
+    )
+
+
+def compress(layer: Layer, blobs: Path, compression: Compression) -> Layer:
+    """Write a layer that is a plain tar compressed into ``blobs``, as :func:`pack` does.
+
+    Raises:
+        ImageError: its bytes are not those of its digest, or it is no plain tar.
+    """
+    if not layer.media_type.endswith(".tar") or layer.digest != layer.diff_id:
+        raise ImageError(f"Layer {layer.digest} is no plain tar ({layer.media_type})", "build the image again")
+    blobs.mkdir(parents=True, exist_ok=True)
+    with writing(blobs) as (file, path):
+        compressed = Digesting(file)
+        with compressing(compressed, compression) as stream, layer.open() as plain:
+            while data := plain.read(1 << 20):
+                stream.write(data)
+        target = blobs / compressed.digest.removeprefix("sha256:")
+        path.replace(target)
+    return replace(
+        layer,
+        digest=compressed.digest,
+        size=compressed.size,
+        media_type=MEDIA_TYPES[compression],
+        opener=lambda: target.open("rb"),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard.environments import EnvironmentRef, layer_of
 from modelyard.images.image import EPOCH, Image, empty
-from modelyard.images.layer import Kind, tree
+from modelyard.images.layer import Entry, Kind, tree
 from modelyard.images.paths import ROOT, SHARED
 from modelyard.images.store import ImageStore
 
@@ -44,6 +44,7 @@ def build_model_image(
     Args:
         images: where environment and server layers are, and the image will be pushed to.
         environment: of the project; its layer is taken as it is, and not even looked for when the model is compiled.
+            A whole image is the base.
         server: the model server's own (``ensure_server``), for the same Python.
         project: the project's code, without what Git ignores.
         model: the model directory, ``modelyard.json`` in it.
@@ -58,11 +59,14 @@ def build_model_image(
         ImageError: a layer is not there; Unavailable: the image store cannot be reached.
     """
     python, platform = environment.python, environment.platform
-    kinds: tuple[Kind, ...] = ("server",) if compiled else SHARED
+    whole = environment.executable is not None
+    kinds: tuple[Kind, ...] = ("server",) if compiled or whole else SHARED
+    own = [] if base is None or compiled or not whole else [_own_python(base)]
+    interpreters = [] if base is None else [*base.entries(python, platform, kinds), *own]
     layers = [
-        *([] if compiled else [layer_of(environment, images)]),
+        *([] if compiled or whole else [layer_of(environment, images)]),
         layer_of(server, images),
-        *([] if base is None else [images.pack(base.entries(python, platform, kinds), "interpreter")]),
+        *([] if base is None else [images.pack(interpreters, "interpreter")]),
         *([] if compiled else [images.pack(tree(project, f"{ROOT}/project", _is_cache), "project")]),
         images.pack(tree(model, f"{ROOT}/model"), "model"),
     ]
@@ -73,11 +77,18 @@ def build_model_image(
     annotations = {
         "org.opencontainers.image.created": moment,
         **({} if base is None else {"org.opencontainers.image.base.digest": base.image.digest}),
-        "io.modelyard.lock": environment.lock_digest,
+        "io.modelyard.dockerfile" if whole else "io.modelyard.lock": environment.lock_digest,
         "io.modelyard.model": layers[-1].diff_id,
         **({} if commit is None else {"org.opencontainers.image.revision": commit}),
     }
     return below.append(layers, _run_config(annotations), annotations, moment)
+
+
+def _own_python(base: Base) -> Entry:
+    """Return what has the Python of a project's own image stand where that of a layer would."""
+    if base.virtual is not None:
+        return Entry(f"{ROOT}/environment", str(base.virtual))
+    return Entry(f"{ROOT}/environment/bin/python", str(base.python))
 
 
 def _run_config(labels: dict[str, str]) -> dict[str, Any]:

@@ -56,19 +56,37 @@ def _check_entry_file(project: Project, document: Document, folder: Path) -> lis
 
 
 def _check_packages(project: Project, document: Document, folder: Path) -> list[Problem]:
+    if project.dockerfile is not None:
+        return _check_dockerfile(project, project.dockerfile, document, folder)
     if project.lock is None:
         remedy = "Pin every package, e.g.: uv pip compile --generate-hashes requirements.in -o requirements.txt"
         return [document.problem(["lock"], f"There is no lock file: none of {', '.join(LOCK_FILES)}.", remedy)]
+    return _check_pins(project, project.lock, folder)
+
+
+def _check_dockerfile(project: Project, name: str, document: Document, folder: Path) -> list[Problem]:
+    from modelyard.dockerfile.named_images import named_images
+
+    if not (folder / name).is_file():
+        return [document.problem(["dockerfile"], f"There is no {name}.", "Add it, or drop the key.")]
+    try:
+        named_images((folder / name).read_text(encoding="utf-8", errors="replace"), name)
+    except ProjectError as error:
+        return error.problems
+    return [] if project.lock is None else _check_pins(project, project.lock, folder)
+
+
+def _check_pins(project: Project, lock: str, folder: Path) -> list[Problem]:
     from modelyard.environments.lock import read_lock
 
     try:
-        names = {pin.name for pin in read_lock(folder / project.lock).requirements}
+        names = {pin.name for pin in read_lock(folder / lock).requirements}
     except ProjectError as error:
         return error.problems
     needed = ["sacred", "ipykernel"] if project.entry.endswith(".ipynb") else ["sacred"]
     remedy = "Add it to the project's requirements and lock them again."
     return [
-        Problem(project.lock, None, "", f"It does not hold {name}, which {project.entry} cannot run without.", remedy)
+        Problem(lock, None, "", f"It does not hold {name}, which {project.entry} cannot run without.", remedy)
         for name in needed
         if name not in names
     ]

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from modelyard.errors import Problem, ProjectError
 from modelyard.project.document import Document, read_document
-from modelyard.project.model import Project
+from modelyard.project.model import DOCKERFILE, Project
 
 MODEL_FILE = "model.yaml"
 LOCK_FILES = ("Pipfile.lock", "pylock.toml", "uv.lock", "requirements.txt")
@@ -24,7 +24,8 @@ CRITICAL_FILE = "critical.jsonl"
 def load(folder: Path) -> Project:
     """Return the project in ``folder``, defaults filled in and files found.
 
-    ``lock`` and ``validation.critical`` name the files that are there; ``lock`` stays None when there is no lock file.
+    ``lock``, ``dockerfile`` and ``validation.critical`` name the files that are there; ``lock`` stays None when there
+    is no lock file, and where there is a Dockerfile.
     The files themselves are looked at by :func:`modelyard.project.check.check`.
 
     Raises:
@@ -45,7 +46,10 @@ def load_document(document: Document, folder: Path) -> Project:
         problems += [_problem(details, document) for details in error.errors(include_url=False)]
         problems.sort(key=lambda problem: problem.line or 0)
         raise ProjectError(problems) from error
-    locks = [name for name in LOCK_FILES if (folder / name).is_file()]
+    if project.dockerfile is None and (folder / DOCKERFILE).is_file():
+        project = project.model_copy(update={"dockerfile": DOCKERFILE})
+    # The image is the environment then; a lock counts, for this machine, only where it is named.
+    locks = [] if project.dockerfile else [name for name in LOCK_FILES if (folder / name).is_file()]
     if project.lock is None and len(locks) > 1:
         remedy = f"Say which one counts, e.g.: lock: {locks[0]}"
         problems.append(document.problem(["lock"], f"There are several lock files: {', '.join(locks)}.", remedy))

@@ -93,7 +93,9 @@ def check_lock(project: Project, folder: Path) -> list[Problem]:
         return error.problems
     if content.get("project") == project.to_json() and content.get("source_hash") == current:
         return []
-    message = f"It is stale: {MODEL_FILE}, {project.entry} or {project.lock} changed after it was written."
+    files = [MODEL_FILE, project.entry, *([] if project.lock is None else [project.lock])]
+    changed = f"{', '.join(files[:-1])} or {files[-1]}"
+    message = f"It is stale: {changed} changed after it was written."
     # By the model's name, as its folder is mostly called: a step has the project in a folder of its own.
     return [Problem(LOCKED_FILE, None, "", message, f"Write it anew with: modelyard lock {project.name}")]
 

@@ -21,6 +21,7 @@ from modelyard.steps.plan import BY_NAME, STEPS
 from modelyard.validation.metrics import METRICS
 
 RESERVED = "modelyard-"  # modelyard-rollback is a DAG already
+DOCKERFILE = "Dockerfile"
 SCHEMES = ("file", "http", "https", "s3")
 
 
@@ -383,6 +384,11 @@ class Project(Section):
         default=None,
         description="Pipfile.lock, pylock.toml, uv.lock or requirements.txt; found when there is just one of them.",
     )
+    dockerfile: RelativePath | None = Field(
+        default=None,
+        description="The project's own image build, to be trained and served in instead of in a locked environment; "
+        f"`{DOCKERFILE}` when there is one.",
+    )
     seed: int = Field(default=42, ge=0, lt=2**32, description="The seed of each run, unless the run is given another.")
     schedule: Schedule | None = Field(
         default=None,
@@ -416,4 +422,7 @@ class Project(Section):
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON types: ``Project.model_validate`` of that gives an equal project."""
-        return self.model_dump(mode="json")
+        content = self.model_dump(mode="json")
+        if self.dockerfile is None:  # as before there was such a key, so that no lock is stale
+            del content["dockerfile"]
+        return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,8 @@ GIT_FILE = "git-projects.json"
 def write_lock(folder: Path, home: Path, progress: Callable[[str], None]) -> bool:
     """Write the model.lock.json of a project and return whether it changed.
 
-    Builds the project's environment first, unless this machine has it, and asks the experiment in it.
+    Builds the project's environment first, unless this machine has it, and asks the experiment in it. A project with a
+    Dockerfile and no lock file has none here: the ``python3`` on the PATH is asked.
 
     Args:
         folder: the project.
@@ -36,12 +38,26 @@ def write_lock(folder: Path, home: Path, progress: Callable[[str], None]) -> boo
     from modelyard.images.layout import Layout
 
     project = check_files(folder)
-    assert project.lock is not None  # noqa: S101 - check_files refuses a project without
-    images = Layout(home / "images")
-    environment = ensure(read_lock(folder / project.lock), images, home, progress)
-    progress(f"Asking {project.entry} for its configuration")
-    config = describe(folder, project.entry, python_of(environment, images, home), credential_places(home))
+    if project.lock is None:
+        python = _python_on_path()
+        progress(
+            f"Asking {project.entry} for its configuration by {python}: the project has a Dockerfile and no lock file"
+        )
+    else:
+        images = Layout(home / "images")
+        python = python_of(ensure(read_lock(folder / project.lock), images, home, progress), images, home)
+        progress(f"Asking {project.entry} for its configuration")
+    config = describe(folder, project.entry, python, credential_places(home))
     return write_json(folder / LOCKED_FILE, locked(project, folder, config))
+
+
+def _python_on_path() -> Path:
+    found = shutil.which("python3")
+    if found is None:
+        message = "A project with a Dockerfile and no lock file is asked by the python3 on the PATH, and there is none."
+        remedy = "Activate an environment that can import the entry, or name a lock file: lock: requirements.txt"
+        raise ProjectError([Problem("model.yaml", None, "lock", message, remedy)])
+    return Path(found)
 
 
 def write_git_entry(into: Path, source: dict[str, Any], connection: str | None, credentials: Credentials | None) -> str:

@@ -110,6 +110,8 @@ class Laptop:
         )
 
     def _lock(self, project: Project) -> Lock | None:
+        if project.dockerfile is not None and project.lock is None:
+            return None
         try:
             return find_lock(self._project, project.lock)
         except EnvironmentBuildError as error:

@@ -89,6 +89,8 @@ def _base(context: StepContext, environment: EnvironmentRef) -> Base | None:
     from modelyard.images.base import pull_base
 
     address = context.store.address
+    if environment.executable is not None:
+        return pull_base(environment.reference, context.images, address, context.home)
     name = address.base_image or f"python:{environment.python}-slim"
     try:
         base = pull_base(name, context.images, address, context.home)

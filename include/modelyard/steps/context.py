@@ -46,6 +46,7 @@ class StepContext:
             server the shipper of its prediction log may run in it.
         log: one line for the task's log.
         signing: the key for the step that signs; None for all others, and where nothing is signed.
+        builder: the folder shared with what builds a project's Dockerfile beside this step; None where nothing does.
         cluster: of the environment, for the steps that deploy; None when it names no connection.
     """
 
@@ -61,6 +62,7 @@ class StepContext:
     cluster: ClusterAccess | None = None
     signing: SigningKey | None = None
     runner_image: str | None = None
+    builder: Path | None = None
 
     @property
     def hidden(self) -> tuple[Path, ...]:

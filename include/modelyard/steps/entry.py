@@ -40,6 +40,7 @@ def run_step(
     cluster: ClusterAccess | None = None,
     signing: SigningKey | None = None,
     runner_image: str | None = None,
+    builder: Path | None = None,
 ) -> int:
     """Run one try of a step to its end and return the exit code of its process.
 
@@ -58,7 +59,17 @@ def run_step(
                 return 0
             try:
                 result = _run_claimed(
-                    name, claim, store, address, home, beside or {}, git, runner_image, cluster, signing
+                    name,
+                    claim,
+                    store,
+                    address,
+                    home,
+                    beside or {},
+                    git,
+                    runner_image,
+                    cluster,
+                    signing,
+                    builder,
                 )
             except Fenced:
                 raise
@@ -88,6 +99,7 @@ def _run_claimed(
     runner_image: str | None,
     cluster: ClusterAccess | None,
     signing: SigningKey | None,
+    builder: Path | None = None,
 ) -> dict[str, object]:
     from modelyard.images import open_images
     from modelyard.steps.context import StepContext
@@ -108,6 +120,7 @@ def _run_claimed(
             cluster=cluster,
             signing=signing,
             runner_image=runner_image,
+            builder=builder,
         )
         function = importlib.import_module(f"modelyard.steps.{name}").run
         with _heartbeat(claim):

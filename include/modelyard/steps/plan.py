@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modelyard.execution.command import ImageBeside
+    from modelyard.execution.command import ImageBeside, ProjectImage
     from modelyard.store import Store
     from modelyard.store.records import PipelineRun
 
@@ -101,6 +101,21 @@ def image(step: str, run: PipelineRun, store: Store) -> str | None:
         return None
     record = store.steps.get(run.id, "prepare")
     return None if record is None or record.result is None else record.result["environment_image"]
+
+
+def project_image(step: str, run: PipelineRun, store: Store) -> ProjectImage | None:
+    """Return the image of the project's own Dockerfile for a step that runs the project's code; None without one.
+
+    Raises:
+        Unavailable: the store cannot be reached.
+    """
+    from modelyard.execution.command import ProjectImage
+
+    record = store.steps.get(run.id, "prepare") if BY_NAME[step].image == "environment" else None
+    environment = {} if record is None or record.result is None else record.result["environment"]
+    if environment.get("executable") is None:
+        return None
+    return ProjectImage(environment["reference"], environment["executable"])
 
 
 def settings(project: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`prepare`: from what was asked for to a project at one commit and the environment of its lock.
+"""`prepare`: from what was asked for to a project at one commit and the environment of its lock, or its own image.
 
 Whatever can be refused is refused here, before anything runs: unknown Params, a stale lock, a candidate or a tree
 that a protected environment does not take.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from modelyard import sources
@@ -30,7 +31,7 @@ def run(context: StepContext) -> Prepared:
 
     Raises:
         RequestError: the run asks for what it cannot have; ProjectError: the project is not sound.
-        EnvironmentBuildError: its lock cannot be installed.
+        EnvironmentBuildError: its lock cannot be installed, or its Dockerfile cannot be built.
     """
     params = context.run.params
     number = params.get("version")
@@ -50,10 +51,7 @@ def run(context: StepContext) -> Prepared:
     uris = _data_uris(params, project)
     _refuse_unprotected(context, code, candidate)
 
-    lock = find_lock(folder, project.lock)
-    context.log(f"Environment of {lock.path.name} ({lock.digest[7:19]})")
-    environment = ensure(lock, context.images, context.home, context.log)
-    image = _image(context, environment)
+    environment = _environment(context, project, folder)
     defaults = {entry["path"]: entry["default"] for entry in config}
     updates = {key.removeprefix("config."): value for key, value in params.items() if key.startswith("config.")}
     return Prepared(
@@ -62,9 +60,9 @@ def run(context: StepContext) -> Prepared:
         committed_at=None if code.committed_at is None else code.committed_at.isoformat(),
         dirty=code.dirty,
         diff_digest=code.diff_digest,
-        lock_digest=lock.digest,
+        lock_digest=environment.lock_digest,
         environment=environment.to_json(),
-        environment_image=image,
+        environment_image=_image(context, environment),
         project=project.to_json(),
         config_updates={path: value for path, value in updates.items() if value != defaults.get(path)},
         data_uris=uris,
@@ -107,9 +105,34 @@ def _of_candidate(context: StepContext, candidate: ModelVersion) -> _Code:
     )
 
 
+def _environment(context: StepContext, project: Project, folder: Path) -> EnvironmentRef:
+    if project.dockerfile is None:
+        lock = find_lock(folder, project.lock)
+        context.log(f"Environment of {lock.path.name} ({lock.digest[7:19]})")
+        return ensure(lock, context.images, context.home, context.log)
+    if context.runner_image is None:
+        raise RequestError(
+            f"The project has a Dockerfile ({project.dockerfile}), and its steps run in no image, as processes",
+            "run them as pods: [modelyard] execution = kubernetes. Here, run the entry by a Python of your own",
+        )
+    from modelyard.dockerfile import ensure_project_image
+    from modelyard.dockerfile.beside import BesideBuilder
+
+    return ensure_project_image(
+        folder,
+        project.dockerfile,
+        builder=None if context.builder is None else BesideBuilder(context.builder),
+        images=context.images,
+        address=context.store.address,
+        home=context.home,
+        workdir=context.workdir,
+        log=context.log,
+    )
+
+
 def _image(context: StepContext, environment: EnvironmentRef) -> str | None:
     """Have an image with the environment in it, where steps run in images."""
-    if context.runner_image is None:
+    if context.runner_image is None or environment.executable is not None:
         return None
     from modelyard.images.environment_image import ensure_environment_image
 

@@ -59,5 +59,8 @@ def _built(context: StepContext) -> datetime:
 def _pins(context: StepContext) -> list[Pin]:
     """Return the pins of all packages that the image's own layers may have: the server's, and the project's."""
     prepared = context.result(Prepared)
+    lock = prepared.project.get("lock")
+    if lock is None and prepared.project.get("dockerfile"):  # what it has installed lies in the image's own layers
+        return list(server_lock().requirements)
     project = context.unpack_project(prepared.tree_digest)
-    return [*server_lock().requirements, *find_lock(project, prepared.project.get("lock")).requirements]
+    return [*server_lock().requirements, *find_lock(project, lock).requirements]

@@ -108,12 +108,13 @@ def rebuilt(
         scratch, project, model = Layout(folder / "images", recipe.compression), folder / "project", folder / "model"
         unpack_project(artifacts, version.project_digest, project)
         lay_model(artifacts, version, recipe.compiled, model)
-        lock = find_lock(project, _lock_name(project))
         our_server = ensure_server(scratch, folder / "home", log, environment.python)
-        if recipe.compiled is None:
-            ours = ensure(lock, scratch, folder / "home", log)
+        if environment.executable is not None:  # of a Dockerfile: the base, kept by its digest, and never built again
+            ours = environment
+        elif recipe.compiled is None:
+            ours = ensure(find_lock(project, _lock_name(project)), scratch, folder / "home", log)
         else:  # it is in no layer
-            ours = replace(environment, lock_digest=lock.digest)
+            ours = replace(environment, lock_digest=find_lock(project, _lock_name(project)).digest)
         image = build_model_image(
             images=scratch,
             environment=ours,

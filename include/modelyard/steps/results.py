@@ -19,10 +19,10 @@ class Prepared:
         tree_digest: the project's folder as one deterministic tar in the artifact store.
         commit, dirty, diff_digest: as in ``ModelVersion``.
         committed_at: as there, in ISO 8601.
-        lock_digest: of the locked packages.
-        environment: ``EnvironmentRef`` as JSON: the environment's layer, by digest.
+        lock_digest: of the locked packages; of all that the image was built from, of a project with a Dockerfile.
+        environment: ``EnvironmentRef`` as JSON: the environment's layer, by digest, or the project's own image.
         environment_image: full name, by digest, of the image that the steps with the project's code run in; None where
-            steps are processes of a machine.
+            steps are processes of a machine, and where that code runs in its own image beside them.
         project: model.yaml, resolved and validated, as JSON (``project.Project``).
         config_updates: the Sacred config this run asks for, flat: ``{"model.C": 0.5}``.
         data_uris: the URI of each declared data set, Params applied.

@@ -23,7 +23,7 @@ def run(context: StepContext) -> Trained:
     prepared = context.result(Prepared)
     project = Project.model_validate(prepared.project)
     folder = context.unpack_project(prepared.tree_digest)
-    lock = find_lock(folder, project.lock)
+    lock = find_lock(folder, project.lock) if project.lock or not project.dockerfile else None
     python = context.python(prepared.environment)
 
     files = context.workdir / "data"

@@ -16,7 +16,7 @@ import pytest
 from tests.fixtures_registry import push_base
 from tests.triple import COMMIT, build
 
-from modelyard.environments import ensure_server, python_of
+from modelyard.environments import EnvironmentRef, ensure_server, python_of
 from modelyard.errors import EnvironmentBuildError, ImageError
 from modelyard.images import blobs, open_images, validate
 from modelyard.images.base import pull_base
@@ -184,6 +184,53 @@ def test_a_base_image_lies_below_with_its_own_interpreter(address: StoreAddress,
     assert (config["User"], config["Cmd"]) == ("65532:65532", [])
     assert pulled.parsed_manifest["annotations"]["org.opencontainers.image.base.digest"] == base.image.digest
     assert len(pulled.parsed_config["history"]) == len(pulled.layers) == 7
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+def test_a_projects_own_image_is_the_base_and_the_environment(
+    address: StoreAddress, tmp_path: Path, *, virtual: bool
+) -> None:
+    own = Interpreter.of_this_machine()
+    images, name = open_images(address, tmp_path / "home"), f"python{own.python}"
+    entries = [Entry(f"usr/local/bin/{name}", b"interpreter", executable=True)]
+    if virtual:
+        entries += [
+            Entry(f"opt/venv/bin/{name}", f"/usr/local/bin/{name}"),
+            Entry("opt/venv/pyvenv.cfg", b"version = 3\nhome = /usr/local/bin\n"),
+        ]
+    made = empty(own.platform.partition("/")[2]).append(
+        [images.pack(entries)], {"Env": ["PATH=/opt/venv/bin:/usr/local/bin", "GREETING=hello"]}, {}
+    )
+    reference = images.reference("project-image", images.push("project-image", made))
+    base = pull_base(reference, images, address, tmp_path / "home")
+    assert base.interpreter.executable == Path("/usr/local/bin", name)
+    assert base.python == (Path("/opt/venv/bin", name) if virtual else Path("/usr/local/bin", name))
+
+    environment = EnvironmentRef(
+        lock_digest="sha256:0",
+        python=own.python,
+        platform=own.platform,
+        layer_digest="",
+        diff_id="",
+        repository="project-image",
+        image_digest=made.digest,
+        reference=reference,
+        executable=str(base.python),
+    )
+    for compiled in (True, False):
+        image, _ = build(images, tmp_path / str(compiled), environment=environment, base=base, compiled=compiled)
+        kinds = ["server", "interpreter", *([] if compiled else ["project"]), "model"]
+        assert [layer.kind for layer in image.layers] == [None, *kinds]
+        assert image.parsed_manifest["annotations"]["io.modelyard.dockerfile"] == "sha256:0"
+        assert "GREETING=hello" in image.parsed_config["config"]["Env"]
+    unpack(image, tmp_path / "tree")
+    python = tmp_path / "tree" / "opt" / "modelyard" / "environment"
+    if virtual:
+        assert python.readlink() == Path("/opt/venv")
+    else:
+        assert (python / "bin" / "python").readlink() == Path("/usr/local/bin", name)
+    server = (tmp_path / "tree" / "opt" / "modelyard" / "server" / "pyvenv.cfg").read_text()
+    assert "home = /usr/local/bin\n" in server
 
 
 def test_a_base_images_layers_are_read_once_and_then_mounted(

@@ -17,6 +17,7 @@ from model_store.mode import configured_modes, execution, resource_params
 from model_store.pipeline import project_dag, rollback_dag
 from model_store.projects import LockedProject, find
 from model_store.run import PipelineStep
+from modelyard.execution.kubernetes import Builder
 from modelyard.steps.plan import RESOURCE_PARAMS
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
@@ -83,6 +84,8 @@ def test_what_the_administrator_says_of_pods(pods: pytest.MonkeyPatch, tmp_path:
     pods.setenv("AIRFLOW__MODELYARD__GPU_RESOURCE", "amd.com/gpu")
     pods.setenv("AIRFLOW__MODELYARD__STORE_SECRET", "our-store")
     pods.setenv("AIRFLOW__MODELYARD__FORBID", "env, cpu")
+    pods.setenv("AIRFLOW__MODELYARD__BUILDER_IMAGE", "registry.example.com/buildah:1")
+    pods.setenv("AIRFLOW__MODELYARD__BUILDER_SECCOMP_PROFILE", "modelyard/builder.json")
     pods.setenv("AIRFLOW__MODELYARD__POD_TEMPLATE", str(tmp_path / "pod.yaml"))
     cluster = deploying().cluster
     assert (cluster.gpu_resource, cluster.store_secret, cluster.forbidden) == (
@@ -90,6 +93,7 @@ def test_what_the_administrator_says_of_pods(pods: pytest.MonkeyPatch, tmp_path:
         "our-store",
         ("env", "cpu"),
     )
+    assert cluster.builder == Builder("registry.example.com/buildah:1", "modelyard/builder.json")
     assert cluster.template == {"spec": {"tolerations": [{"key": "batch", "operator": "Exists"}]}}
     assert resource_params("wine") == ("resources.train.memory", "resources.validate.memory")
 

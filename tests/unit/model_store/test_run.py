@@ -12,6 +12,7 @@ from tests.unit.model_store.locks import lock, write
 from model_store.projects import LockedProject, find
 from model_store.run import Ended, PipelineStep, deployments_asset, pipeline_run, versions_asset
 from modelyard.errors import GateFailed, ModelyardError, RequestError, Unavailable
+from modelyard.execution import ProjectImage
 from modelyard.steps import plan
 from modelyard.store import Claim, PipelineRun, Store
 from modelyard.supply_chain import SigningKey
@@ -53,10 +54,22 @@ def test_steps_with_the_projects_code_run_in_the_image_that_prepare_made(store: 
     run, prepare = step(locked, "prepare").begin(context(), store)
     assert prepare.image is None
     assert step(locked, "train").begin(context(), store)[1].image is None
-    leave(store, run, "prepare", {"environment_image": "registry.example.com/environment-image@sha256:ab"})
-    images = {one.name: step(locked, one.name).begin(context(), store)[1].image for one in plan.STEPS}
-    assert {name for name, image in images.items() if image is not None} == {"train", "validate"}
-    assert images["train"] == "registry.example.com/environment-image@sha256:ab"
+    image = "registry.example.com/environment-image@sha256:ab"
+    leave(store, run, "prepare", {"environment_image": image, "environment": {}})
+    commands = {one.name: step(locked, one.name).begin(context(), store)[1] for one in plan.STEPS}
+    assert {name for name, command in commands.items() if command.image is not None} == {"train", "validate"}
+    assert (commands["train"].image, commands["train"].project) == (image, None)
+
+
+def test_a_projects_own_image_runs_its_code_beside_the_step(store: Store, locked: LockedProject):
+    run, _ = step(locked, "prepare").begin(context(), store)
+    environment = {"reference": "registry.example.com/project-image@sha256:ab", "executable": "/usr/bin/python3.11"}
+    leave(store, run, "prepare", {"environment_image": None, "environment": environment})
+    commands = {one.name: step(locked, one.name).begin(context(), store)[1] for one in plan.STEPS}
+    assert not [name for name, command in commands.items() if command.image is not None]
+    assert {
+        name: command.project for name, command in commands.items() if command.project is not None
+    } == dict.fromkeys(["train", "validate"], ProjectImage(environment["reference"], environment["executable"]))
 
 
 def test_a_run_is_written_down_with_what_was_asked_of_it_and_not_with_the_forms_defaults(

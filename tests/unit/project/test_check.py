@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import ProjectError
-from modelyard.project.check import check
+from modelyard.project.check import check, check_files
 
 EXAMPLES = Path(__file__).parents[3] / "include/examples"
 
@@ -61,6 +61,22 @@ def test_no_lock_file(houses: Path) -> None:
     replace(houses / "model.yaml", "lock: requirements.txt\n", "")
     (found,) = problems_of(houses)
     assert "There is no lock file" in found
+
+
+def test_a_dockerfile_is_the_environment_and_is_read(houses: Path) -> None:
+    replace(houses / "model.yaml", "lock: requirements.txt\n", "")
+    replace(houses / "requirements.txt", "sacred==0.8.7", "sacred>=0.8")  # the build's affair
+    (houses / "Dockerfile").write_text("FROM python:3.11-slim\nRUN pip install -r requirements.txt\n")
+    project = check_files(houses)
+    assert (project.dockerfile, project.lock) == ("Dockerfile", None)
+
+    (houses / "Dockerfile").write_text("ARG BASE\nFROM $BASE\n")
+    replace(houses / "model.yaml", "name: houses\n", "name: houses\nlock: requirements.txt\n")
+    found = "\n".join(problems_of(houses))
+    assert "Dockerfile:2: '$BASE' names no image: BASE has no value." in found
+
+    replace(houses / "model.yaml", "name: houses\n", "name: houses\ndockerfile: docker/Dockerfile\n")
+    assert "There is no docker/Dockerfile." in "\n".join(problems_of(houses))
 
 
 def test_a_lock_without_what_the_entry_needs(notebook: Path) -> None:
