@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import sys
 import threading
 import time
@@ -75,8 +76,23 @@ class Load:
             connection.close()
 
 
+def _wait_until_reached(host: str, port: int) -> None:
+    """A node learns of a new Service a moment after its pods are ready: until then it refuses connections."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
 def main(host: str, port: str, request: str, factor: str) -> None:
     """Ask until this process is ended."""
+    _wait_until_reached(host, int(port))
     with Load(int(port), json.loads(request), lambda version: int(factor) * version, host=host) as load:
         answers = failures = 0
         while True:

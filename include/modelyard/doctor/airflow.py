@@ -24,7 +24,7 @@ from modelyard.store import StoreAddress
 
 SUBJECT = "Airflow"
 PROCESSES = "Airflow's processes"
-_SECONDS = 30
+_SECONDS = 60
 _OLDEST = (3, 3)
 # Airflow puts its plugins folder onto the path when it is imported. What it prints meanwhile is kept from the answer.
 _CODE = """
