@@ -45,12 +45,15 @@ class RegistryServer:
 
 
 @contextmanager
-def running_registry(folder: Path, auth: str = "", tls: str = "", port: int | None = None) -> Iterator[str]:
+def running_registry(
+    folder: Path, auth: str = "", tls: str = "", port: int | None = None, deletes: bool = True
+) -> Iterator[str]:
     """Run docker-registry with its files in ``folder``; yields host:port.
 
     Args:
         auth, tls: the insides of these sections of its configuration.
         port: of one that is to come back where it was.
+        deletes: whether it lets images be deleted, which none does by default.
     """
     binary = shutil.which("docker-registry") or shutil.which("registry")
     if binary is None:
@@ -59,7 +62,8 @@ def running_registry(folder: Path, auth: str = "", tls: str = "", port: int | No
     configuration = folder / "config.yml"
     configuration.write_text(
         "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
-        f"storage: {{filesystem: {{rootdirectory: '{folder / 'files'}'}}, delete: {{enabled: true}}}}\n"
+        f"storage: {{filesystem: {{rootdirectory: '{folder / 'files'}'}}, "
+        f"delete: {{enabled: {str(deletes).lower()}}}}}\n"
         f"http: {{addr: '{host}', tls: {{{tls}}}}}\n" + (f"auth: {{{auth}}}\n" if auth else "")
     )
     process = subprocess.Popen(

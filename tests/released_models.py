@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from modelyard.store import DataFingerprint, ModelVersion, PipelineRun, Store, pipeline_run_id
+from modelyard.store import ArtifactFile, DataFingerprint, ModelVersion, PipelineRun, Store, pipeline_run_id
 
 DIGEST = "sha256:" + "ab" * 32
 START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -69,8 +69,13 @@ def version(store: Store, model: str = "wine", /, run_id: int = 1, **changes: An
     run = pipeline_run(store, model, f"manual__{run_id}")
     sacred_run(store, run_id, run.id)
     file = store.artifacts.put_bytes(f"model of run {run_id}".encode(), "model.joblib")
+    return store.versions.register(as_version(run, run_id, **({"model": (file,)} | changes)))
+
+
+def as_version(run: PipelineRun, run_id: int, **changes: Any) -> ModelVersion:
+    """Return what a pipeline run registers; its number is the store's to give."""
     values: dict[str, Any] = {
-        "name": model,
+        "name": run.model,
         "version": 0,
         "run_id": run_id,
         "commit": "3251d04c2ac7b342c53a6b0f0797ce38af3048614",
@@ -80,8 +85,8 @@ def version(store: Store, model: str = "wine", /, run_id: int = 1, **changes: An
         "lock_digest": DIGEST,
         "environment": None,
         "package_differences": (),
-        "data": (DataFingerprint("wine", "train", "data/wine.csv", DIGEST, 4096, 178, ("ash", "hue"), "hue", "csv"),),
-        "model": (file,),
+        "data": (fingerprint(ArtifactFile("wine.csv", DIGEST, 4096)),),
+        "model": (),
         "signature": {
             "kind": "columns",
             "inputs": [{"name": "ash", "datatype": "FP64", "shape": [-1], "nullable": False}],
@@ -94,7 +99,12 @@ def version(store: Store, model: str = "wine", /, run_id: int = 1, **changes: An
         "created_at": START + timedelta(minutes=run_id),
         "tags": ("demo",),
     }
-    return store.versions.register(ModelVersion(**(values | changes)))
+    return ModelVersion(**(values | changes))
+
+
+def fingerprint(file: ArtifactFile) -> DataFingerprint:
+    """Return what a version says of the data set it was trained on."""
+    return DataFingerprint("wine", "train", "data/wine.csv", file.digest, file.size, 178, ("ash", "hue"), "hue", "csv")
 
 
 def release(store: Store, made: ModelVersion, environment: str = "production", generation: int = 1) -> None:

@@ -12,6 +12,7 @@ import click
 import modelyard
 from modelyard.doctor_command import doctor, doctor_probe
 from modelyard.errors import ModelyardError, Unavailable
+from modelyard.gc_command import gc
 from modelyard.image_command import image
 from modelyard.prediction_command import predictions
 from modelyard.serve_command import serve
@@ -47,6 +48,7 @@ main.add_command(serve)
 main.add_command(doctor)
 main.add_command(doctor_probe)
 main.add_command(predictions)
+main.add_command(gc)
 
 
 @main.command()

@@ -32,6 +32,11 @@ def signature_tag(subject: str) -> str:
     return f"{fallback_tag(subject)}.sig"
 
 
+def attached_tags(subject: str) -> tuple[str, str]:
+    """Return the tags of all that is attached to ``subject``: none of them names an image of its own."""
+    return fallback_tag(subject), signature_tag(subject)
+
+
 def artifact_manifest(subject: JSON, artifact_type: str, data: bytes, annotations: Mapping[str, str] | None) -> bytes:
     """Return the manifest of ``data`` attached to the image of the descriptor ``subject``."""
     return to_bytes(

@@ -17,6 +17,7 @@ from modelyard.images.image import Image
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry
 from modelyard.images.paths import ENVIRONMENT_NAME, ROOT
+from modelyard.images.repositories import ENVIRONMENT_IMAGE
 from modelyard.images.store import ImageStore
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from modelyard.store.address import StoreAddress
 
-REPOSITORY = "environment-image"
 _VERSION = "1"  # part of each tag: a change of how they are made makes new ones
 
 
@@ -62,14 +62,14 @@ def ensure_environment_image(
             "push one for this platform",
         )
     tag = _tag(environment, below, interpreter)
-    digest = images.resolve(REPOSITORY, tag)
+    digest = images.resolve(ENVIRONMENT_IMAGE, tag)
     if digest is None:
         built = _build(environment, below, interpreter, images)
-        digest = images.push(REPOSITORY, built, tag)
+        digest = images.push(ENVIRONMENT_IMAGE, built, tag)
         log(f"Environment image {digest[:19]}: the environment on {runner}")
     else:
         log(f"The environment image is built already ({digest[:19]})")
-    return images.reference(REPOSITORY, digest)
+    return images.reference(ENVIRONMENT_IMAGE, digest)
 
 
 def _tag(environment: EnvironmentRef, runner: Image, interpreter: Interpreter) -> str:

@@ -152,6 +152,13 @@ def read_layers(
     )
 
 
+def blobs_named_in(manifest: JSON) -> dict[str, int]:
+    """Return digest and size of what a manifest needs: config and layers, or, of an index, other manifests."""
+    config = [manifest["config"]] if "config" in manifest else []
+    found = [*config, *manifest.get("layers", ()), *manifest.get("manifests", ())]
+    return {descriptor["digest"]: descriptor["size"] for descriptor in found}
+
+
 def validate(image: Image) -> None:
     """Recompute everything an image claims, reading all its bytes.
 

@@ -1,7 +1,8 @@
 """Images in a folder: an OCI image layout (``oci-layout``, ``index.json``, ``blobs/sha256``) that other tools read too.
 
 Safe for several processes at once and for a kill at any moment: blobs appear whole, under their digest, and the index
-is replaced in one rename by whoever holds the lock, after everything it names.
+is replaced in one rename by whoever holds the lock, after everything it names. What it does not name is deleted under
+the same lock, so nothing is ever listed that is not there whole.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from modelyard.errors import ImageError
+from modelyard.errors import ImageError, Unavailable
 from modelyard.images import artifact
 from modelyard.images.compression import Compression
-from modelyard.images.image import INDEX, MANIFEST, Image, digest_of, read_layers, to_bytes
+from modelyard.images.image import INDEX, MANIFEST, Image, blobs_named_in, digest_of, read_layers, to_bytes
 from modelyard.images.layer import Digesting, Entry, Kind, Layer, pack, sweep, writing
-from modelyard.images.store import Referrer
+from modelyard.images.store import Pardon, Referrer, nobody_collects
 
 JSON = dict[str, Any]
 
@@ -34,9 +36,12 @@ class Layout:
     An image is listed as ``REPOSITORY:TAG``, or as ``REPOSITORY@DIGEST`` when it has no tag.
     """
 
-    def __init__(self, path: Path, compression: Compression = "zstd") -> None:
+    is_shared = False
+
+    def __init__(self, path: Path, compression: Compression = "zstd", pardon: Pardon = nobody_collects) -> None:
         self.path = path
         self.compression = compression
+        self._pardon = pardon
         self._blobs = path / "blobs" / "sha256"
         self._blobs.mkdir(parents=True, exist_ok=True)
         with self._locked():
@@ -55,11 +60,12 @@ class Layout:
 
     def push(self, repository: str, image: Image, tag: str | None = None) -> str:
         """Keep ``image``; see :class:`~modelyard.images.store.ImageStore`."""
+        self._pardon(repository, image.digest)
         for layer in image.layers:
             self._write_blob(layer.digest, layer.open)
         self._write_bytes(image.config)
         self._write_bytes(image.manifest)
-        self._list(repository, image.digest, image.media_type, len(image.manifest), tag)
+        self._list(repository, image, tag)
         return image.digest
 
     def pull(self, repository: str, reference: str) -> Image:
@@ -83,18 +89,20 @@ class Layout:
 
     def resolve(self, repository: str, tag: str) -> str | None:
         """Return the digest a tag stands for, None when there is no such tag."""
-        name = f"{repository}:{tag}"
-        return next((found["digest"] for found in self._index() if _name(found) == name), None)
+        digest = self._find(repository, tag)
+        if digest is not None:
+            self._pardon(repository, digest)
+            digest = self._find(repository, tag)  # it may have been deleted before
+        return digest
 
     def copy(self, source: str, destination: str, digest: str) -> None:
         """List an image in another repository too."""
-        image = self.pull(source, digest)
-        self._list(destination, digest, image.media_type, len(image.manifest), None)
+        self._pardon(destination, digest)
+        self._list(destination, self.pull(source, digest), None)
 
     def tag(self, repository: str, digest: str, tag: str) -> None:
         """Name an image that is there; ImageError when the tag stands for another one."""
-        image = self.pull(repository, digest)
-        self._list(repository, digest, image.media_type, len(image.manifest), tag)
+        self._list(repository, self.pull(repository, digest), tag)
 
     def attach(
         self,
@@ -108,10 +116,10 @@ class Layout:
         image = self.pull(repository, subject)
         descriptor = {"mediaType": image.media_type, "digest": subject, "size": len(image.manifest)}
         manifest = artifact.artifact_manifest(descriptor, artifact_type, data, annotations)
-        for blob in (artifact.EMPTY, data, manifest):
-            self._write_bytes(blob)
         tag = artifact.fallback_tag(subject)
         with self._locked():
+            for blob in (artifact.EMPTY, data, manifest):
+                self._write_bytes(blob)
             index = artifact.with_referrer(self._tagged(repository, tag), manifest, artifact_type)
             self._move(repository, tag, index, INDEX)
         return digest_of(manifest)
@@ -143,6 +151,75 @@ class Layout:
         """Return ``oci:/folder:repository@digest``."""
         return f"oci:{self.path}:{repository}@{digest}"
 
+    def names(self, repository: str) -> list[str]:
+        """List tags, and the digests of images that have none."""
+        starts = (f"{repository}:", f"{repository}@")
+        return [_name(found)[len(starts[0]) :] for found in self._index() if _name(found).startswith(starts)]
+
+    def contents(self, repository: str, digest: str) -> dict[str, int]:
+        """Return digest and size of all that an image consists of."""
+        if not self._listed(repository, digest):
+            return {}
+        attached = (self._find(repository, tag) for tag in artifact.attached_tags(digest))
+        return self._reached([digest, *(found for found in attached if found)])
+
+    def delete(self, repository: str, digest: str, check: Callable[[], None]) -> None:
+        """Take an image off the index, with what is attached to it: bytes that no other has are then unlisted."""
+        attached = {f"{repository}:{tag}" for tag in artifact.attached_tags(digest)}
+        starts = (f"{repository}:", f"{repository}@")
+        with self._locked():
+            index = self._index()
+            check()
+            gone = [found for found in index if found["digest"] == digest and _name(found).startswith(starts)]
+            self._write_index([found for found in index if found not in gone and _name(found) not in attached])
+
+    def unlisted(self, before: datetime) -> dict[str, int]:
+        """Return name and size of each file that no image has, and nobody has written or found there since then.
+
+        Raises:
+            ImageError: a manifest that the index lists is lost or damaged, so it cannot be told what it needs.
+        """
+        with self._locked():
+            return {path.name: size for path, size in self._unlisted(before)}
+
+    def delete_unlisted(self, before: datetime) -> dict[str, int]:
+        """Delete what no image has, and return it; raises as :meth:`unlisted` does."""
+        with self._locked():
+            found = dict(self._unlisted(before))
+            for path in found:
+                path.unlink(missing_ok=True)
+        return {path.name: size for path, size in found.items()}
+
+    def _unlisted(self, before: datetime) -> Iterator[tuple[Path, int]]:
+        reached = {self._path(digest) for digest in self._reached(found["digest"] for found in self._index())}
+        for path in self._blobs.iterdir():
+            if path not in reached:
+                with suppress(FileNotFoundError):  # its writer has ended
+                    stat = path.stat()
+                    if stat.st_mtime < before.timestamp():
+                        yield path, stat.st_size
+
+    def _reached(self, manifests: Iterable[str]) -> dict[str, int]:
+        """Return digest and size of these manifests and of all that they need."""
+        reached: dict[str, int] = {}
+        pending = list(manifests)
+        while pending:
+            digest = pending.pop()
+            if digest in reached:
+                continue
+            data = self._read(digest)
+            reached[digest] = len(data)
+            parsed = json.loads(data)
+            if "manifests" in parsed:
+                pending += blobs_named_in(parsed)
+            else:
+                reached |= blobs_named_in(parsed)
+        return reached
+
+    def _find(self, repository: str, tag: str) -> str | None:
+        name = f"{repository}:{tag}"
+        return next((found["digest"] for found in self._index() if _name(found) == name), None)
+
     def _path(self, digest: str) -> Path:
         return self._blobs / digest.removeprefix("sha256:")
 
@@ -165,6 +242,8 @@ class Layout:
     def _write_blob(self, digest: str, opener: Callable[[], BinaryIO]) -> None:
         target = self._path(digest)
         if target.exists():
+            with suppress(FileNotFoundError, PermissionError):  # gone, as `_list` will see; or another user's
+                os.utime(target)  # it is used: no garbage, though no image may have it yet
             return
         with opener() as source, writing(self._blobs) as (file, path):
             copied = Digesting(file)
@@ -174,23 +253,29 @@ class Layout:
             os.fsync(file.fileno())
             path.replace(target)
 
-    def _list(self, repository: str, digest: str, media_type: str, size: int, tag: str | None) -> None:
-        name = f"{repository}@{digest}" if tag is None else f"{repository}:{tag}"
+    def _list(self, repository: str, image: Image, tag: str | None) -> None:
+        name = f"{repository}@{image.digest}" if tag is None else f"{repository}:{tag}"
         with self._locked():
             index = self._index()
             for found in index:
                 if _name(found) != name:
                     continue
-                if found["digest"] == digest:
+                if found["digest"] == image.digest:
                     return
                 raise ImageError(
-                    f"{name} is {found['digest']} already, and never becomes another image ({digest})",
+                    f"{name} is {found['digest']} already, and never becomes another image ({image.digest})",
                     "use another tag: a version's image is made once",
                 )
-            self._write_index([*index, _descriptor(name, digest, media_type, size)])
+            for digest in (image.digest, *blobs_named_in(image.parsed_manifest)):
+                if not self._path(digest).exists():
+                    raise Unavailable(
+                        f"{self.path} has lost the blob {digest}, of which nobody knew that {name} needs it",
+                        "do it again: what was deleted as garbage meanwhile is made anew",
+                    )
+            self._write_index([*index, _descriptor(name, image.digest, image.media_type, len(image.manifest))])
 
     def _tagged(self, repository: str, tag: str) -> bytes | None:
-        digest = self.resolve(repository, tag)
+        digest = self._find(repository, tag)
         return None if digest is None else self._read(digest)
 
     def _move(self, repository: str, tag: str, manifest: bytes, media_type: str) -> None:

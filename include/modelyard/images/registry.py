@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -13,14 +14,24 @@ from urllib.parse import urljoin
 from modelyard.errors import ImageError
 from modelyard.images import artifact, blobs
 from modelyard.images.compression import Compression
-from modelyard.images.image import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Image, digest_of, read_layers
+from modelyard.images.image import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    INDEX,
+    MANIFEST,
+    Image,
+    blobs_named_in,
+    digest_of,
+    read_layers,
+)
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry, Kind, Layer, pack, sweep
-from modelyard.images.store import Referrer
+from modelyard.images.store import Pardon, Referrer, nobody_collects
 from modelyard.images.transport import Transport
 
 JSON = dict[str, Any]
 
+_PAGE = 1000  # tags that are asked for at once
 _ACCEPT = {"Accept": f"{MANIFEST}, {INDEX}, {DOCKER_MANIFEST}, {DOCKER_INDEX}"}
 
 
@@ -35,13 +46,24 @@ class Registry:
         prefix: before each repository's name; may be empty.
         packed: folder where layers wait for their upload. Those older than a day are removed.
         compression: of new layers.
+        pardon: see :data:`~modelyard.images.store.Pardon`.
     """
 
-    def __init__(self, transport: Transport, prefix: str, packed: Path, compression: Compression = "zstd") -> None:
+    is_shared = True
+
+    def __init__(
+        self,
+        transport: Transport,
+        prefix: str,
+        packed: Path,
+        compression: Compression = "zstd",
+        pardon: Pardon = nobody_collects,
+    ) -> None:
         self.compression = compression
         self._transport = transport
         self._prefix = prefix
         self._packed = packed
+        self._pardon = pardon
 
     @property
     def login(self) -> tuple[str, str] | None:
@@ -62,6 +84,7 @@ class Registry:
 
     def push(self, repository: str, image: Image, tag: str | None = None) -> str:
         """Keep ``image``; its manifest is written last, so that what can be resolved is whole."""
+        self._pardon(repository, image.digest)
         if tag is not None and self._is_taken(repository, tag, image.digest):
             return image.digest
         for layer in image.layers:
@@ -91,12 +114,11 @@ class Registry:
 
     def resolve(self, repository: str, tag: str) -> str | None:
         """Return the digest a tag stands for, None when there is no such tag."""
-        url = f"/v2/{self._name(repository)}/manifests/{tag}"
-        answer = self._transport.request("HEAD", url, (200, 404), headers=_ACCEPT)
-        if answer.status_code == 404:
-            return None
-        digest = answer.headers.get("Docker-Content-Digest")
-        return digest or digest_of(self._manifest(repository, tag))
+        digest = self._find(repository, tag)
+        if digest is not None:
+            self._pardon(repository, digest)
+            digest = self._find(repository, tag)  # it may have been deleted before
+        return digest
 
     def copy(self, source: str, destination: str, digest: str) -> None:
         """Have an image in another repository too: its layers are mounted, its manifest is the same bytes."""
@@ -167,12 +189,84 @@ class Registry:
         separator = "@" if digest.startswith("sha256:") else ":"
         return f"{self._transport.host}/{self._name(repository)}{separator}{digest}"
 
+    def names(self, repository: str) -> list[str]:
+        """List the tags of a repository; no registry tells what it has without one."""
+        found: list[str] = []
+        url: str | None = f"/v2/{self._name(repository)}/tags/list?n={_PAGE}"
+        while url is not None:
+            answer = self._transport.request("GET", url, (200, 404))
+            if answer.status_code == 404:
+                return []
+            found += answer.json().get("tags") or ()
+            following = answer.links.get("next", {}).get("url")
+            url = None if following is None else urljoin(answer.url, following)
+        return found
+
+    def contents(self, repository: str, digest: str) -> dict[str, int]:
+        """Return digest and size of all that an image consists of."""
+        found: dict[str, int] = {}
+        pending = [digest]
+        while pending:
+            one = pending.pop()
+            if one in found or not self._find(repository, one):
+                continue
+            manifest = self._manifest(repository, one)
+            found[one] = len(manifest)
+            parsed = json.loads(manifest)
+            if "manifests" in parsed:
+                pending += blobs_named_in(parsed)
+            else:
+                found |= blobs_named_in(parsed)
+            pending += [referrer.digest for referrer in self.referrers(repository, one)]
+            attached = (self._find(repository, tag) for tag in artifact.attached_tags(one))
+            pending += [digest for digest in attached if digest]
+        return found
+
+    def delete(self, repository: str, digest: str, check: Callable[[], None]) -> None:
+        """Delete an image with what is attached to it; its bytes stay until the registry's own garbage collection.
+
+        What is attached goes first: without its image it could not be found any more.
+
+        Raises:
+            ImageError: the registry does not let; Unavailable: it is busy or gone.
+        """
+        for referrer in self.referrers(repository, digest):
+            self.delete(repository, referrer.digest, check)
+        attached = [self._find(repository, tag) for tag in artifact.attached_tags(digest)]
+        for manifest in (*(found for found in attached if found), digest):
+            url = f"/v2/{self._name(repository)}/manifests/{manifest}"
+            check()
+            # Not sent twice: the second one could come when somebody has pushed the same image again.
+            answer = self._transport.request("DELETE", url, (200, 202, 204, 404, 405), retry=False)
+            if answer.status_code == 405:
+                raise ImageError(
+                    f"The registry {self._transport.host} lets nobody delete an image",
+                    "have it allowed (Docker's registry: REGISTRY_STORAGE_DELETE_ENABLED=true), or leave the images",
+                )
+
+    def unlisted(self, before: datetime) -> dict[str, int]:  # noqa: ARG002 - of a folder
+        """Nothing: which bytes no image has is the registry's own to know, and to free."""
+        return {}
+
+    def delete_unlisted(self, before: datetime) -> dict[str, int]:  # noqa: ARG002 - of a folder
+        """Nothing: see :meth:`unlisted`."""
+        return {}
+
     def _name(self, repository: str) -> str:
         return f"{self._prefix}/{repository}" if self._prefix else repository
 
     def _tagged(self, repository: str, tag: str) -> bytes | None:
         """Return the manifest or index of a tag, None when there is no such tag."""
-        return None if self.resolve(repository, tag) is None else self._manifest(repository, tag)
+        return None if self._find(repository, tag) is None else self._manifest(repository, tag)
+
+    def _find(self, repository: str, reference: str) -> str | None:
+        """Return the digest of what a tag or digest names, None when nothing has that name."""
+        url = f"/v2/{self._name(repository)}/manifests/{reference}"
+        answer = self._transport.request("HEAD", url, (200, 404), headers=_ACCEPT)
+        if answer.status_code == 404:
+            return None
+        digest = answer.headers.get("Docker-Content-Digest")
+        return digest or digest_of(self._manifest(repository, reference))
 
     def _is_taken(self, repository: str, tag: str, digest: str) -> bool:
         found = self.resolve(repository, tag)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from modelyard.images.compression import Compression
@@ -24,6 +25,14 @@ class Referrer:
     artifact_type: str
 
 
+Pardon = Callable[[str, str], None]
+"""Called with repository and digest before an image that may be there already is relied on: see ``store.condemned``."""
+
+
+def nobody_collects(repository: str, digest: str) -> None:
+    """Where no database is, there is no garbage collection either."""
+
+
 class ImageStore(Protocol):
     """Images by repository (``staging/wine``) and digest or tag.
 
@@ -33,6 +42,11 @@ class ImageStore(Protocol):
     """
 
     compression: Compression
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others keep images in the same repositories, of whom this model store knows nothing."""
+        ...
 
     def pack(self, entries: Iterable[Entry], kind: Kind | None = None) -> Layer:
         """Make a layer that :meth:`push` can take without copying it."""
@@ -91,4 +105,33 @@ class ImageStore(Protocol):
 
     def reference(self, repository: str, digest: str) -> str:
         """Return the image's full name, as people and other programs use it."""
+        ...
+
+    def names(self, repository: str) -> list[str]:
+        """List the tags in a repository, and the digests of images without one, as far as the store tells them."""
+        ...
+
+    def contents(self, repository: str, digest: str) -> dict[str, int]:
+        """Return digest and size of all that an image consists of, its manifest and what is attached to it too.
+
+        Of an image that is not there, nothing.
+        """
+        ...
+
+    def delete(self, repository: str, digest: str, check: Callable[[], None]) -> None:
+        """Delete an image from a repository, with its tags and what is attached to it; the same again is no error.
+
+        ``check`` is called right before each deletion, and raises when it may not be done any more.
+        """
+        ...
+
+    def unlisted(self, before: datetime) -> dict[str, int]:
+        """Return name and size of what no image here has, and nobody has used since then.
+
+        Nothing, where the store frees such bytes by itself.
+        """
+        ...
+
+    def delete_unlisted(self, before: datetime) -> dict[str, int]:
+        """Delete what :meth:`unlisted` names at this moment, and return it."""
         ...

@@ -48,6 +48,8 @@ def register(
         raise TrainingFailed(
             f"Sacred run {run_id} is {run['status']}, not COMPLETED", "look at its output, and train again"
         )
+    kept = [*(file.digest for file in (*model, *artifacts.values())), *(item.digest for item in data), project_digest]
+    store.artifacts.keep(kept if diff_digest is None else [*kept, diff_digest])
     facts = next(file for file in model if file.path == FACTS)
     signature = store.artifacts.read_json(facts.digest)["signature"]
     store.runs.reference_artifacts(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import modelyard
 from modelyard.environments import EnvironmentRef, ensure_server
 from modelyard.errors import Unavailable
+from modelyard.images import repositories
 from modelyard.images.model_image import build_model_image
 from modelyard.images.recipe import ImageRecipe
 from modelyard.steps.context import StepContext
@@ -56,9 +57,10 @@ def run(context: StepContext) -> Containerised:
         base=None if base is None else base.reference,
         compiled=validated.compiled,
     )
-    repository = f"staging/{context.run.model}"
+    repository = repositories.staging(context.run.model)
     context.claim.check()
-    digest = context.images.push(repository, built, tag=f"{context.run.id[:16]}-{context.run.clear_number}")
+    tag = repositories.staging_tag(context.run.id, context.run.clear_number)
+    digest = context.images.push(repository, built, tag)
     context.log(f"Image {digest} in {repository}")
     return Containerised(
         version=version.version,

@@ -109,7 +109,7 @@ def _run_claimed(
     try:
         context = StepContext(
             store=store,
-            images=open_images(address, home),
+            images=open_images(address, home, pardon=store.pardon_image),
             run=run,
             claim=claim,
             workdir=workdir,

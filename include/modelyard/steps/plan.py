@@ -39,7 +39,8 @@ STEPS = (
     Step("deploy", "Roll out, smoke test, move the alias, or roll back"),
 )
 ROLLBACK = Step("rollback", "Deploy an earlier version again")
-BY_NAME = {step.name: step for step in (*STEPS, ROLLBACK)}
+COLLECT = Step("gc", "Delete what nothing in the model store refers to any more")
+BY_NAME = {step.name: step for step in (*STEPS, ROLLBACK, COLLECT)}
 DEPLOYING = ("deploy", "rollback")
 SIGNING = "push"
 RELEASING = ("validate", "containerise", "test_image", "push", "deploy")

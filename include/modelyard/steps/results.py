@@ -143,3 +143,19 @@ class Deployed:
     generation: int
     address: str
     replaced: int | None
+
+
+@dataclass(frozen=True)
+class Collected:
+    """`gc`: what was found, and deleted if so it was asked for.
+
+    Attributes:
+        things, bytes: what had been unreferenced for long enough.
+        later, later_bytes: what had not.
+    """
+
+    deleted: bool
+    things: int
+    bytes: int
+    later: int
+    later_bytes: int

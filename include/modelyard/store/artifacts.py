@@ -11,7 +11,8 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from modelyard.store.s3 import S3Address
 
 _CHUNK = 1024 * 1024
+_FOLDER = "sha256"
+_SIGNATURES = "stores"
+_KEPT = re.compile(rf"{_FOLDER}/[0-9a-f]{{2}}/([0-9a-f]{{64}})")
 
 
 class Backend(Protocol):
@@ -48,6 +52,21 @@ class Backend(Protocol):
     def paths(self, prefix: str) -> Iterator[str]:
         """Yield the path of everything that is kept below a folder, sorted."""
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the path of everything that is kept below a folder, with its size."""
+
+    def delete(self, paths: Sequence[str], check: Callable[[], None]) -> None:
+        """Delete what is kept at these paths; one where nothing is kept is no error.
+
+        ``check`` is called right before each deletion, and raises when it may not be done any more.
+        """
+
+    def unfinished(self, prefix: str, before: datetime) -> Iterator[tuple[str, int]]:
+        """Yield what writes to a folder have left that were begun before then and not ended: a name, and its size."""
+
+    def discard(self, name: str) -> None:
+        """Delete what ``unfinished`` named; the same again is no error."""
+
     def ping(self) -> None:
         """Make sure that it answers.
 
@@ -56,11 +75,21 @@ class Backend(Protocol):
         """
 
 
-class Artifacts:
-    """Files by their digest (``sha256:<hex>``), at ``sha256/<first two>/<hex>``."""
+def _nobody_collects(digest: str) -> None:
+    """Where no database is, there is no garbage collection either."""
 
-    def __init__(self, backend: Backend) -> None:
+
+class Artifacts:
+    """Files by their digest (``sha256:<hex>``), at ``sha256/<first two>/<hex>``.
+
+    Args:
+        backend: keeps the bytes.
+        pardon: called with each digest before it is looked whether its bytes are there: see ``condemned.py``.
+    """
+
+    def __init__(self, backend: Backend, pardon: Callable[[str], None] = _nobody_collects) -> None:
         self._backend = backend
+        self._pardon = pardon
 
     def put_file(self, path: Path, name: str | None = None) -> ArtifactFile:
         """Keep a file, unless its bytes are kept already.
@@ -105,6 +134,17 @@ class Artifacts:
         """Return whether these bytes are kept."""
         return self._backend.size(_path(digest)) is not None
 
+    def keep(self, digests: Iterable[str]) -> None:
+        """Make sure of files that are about to be named for good: they are there, and no garbage collection has them.
+
+        Raises:
+            NotFound: one is not kept.
+        """
+        for digest in digests:
+            self._pardon(digest)
+            if not self.exists(digest):
+                raise _missing(digest)
+
     def open(self, digest: str) -> BinaryIO:
         """Return the bytes as a stream that is checked as it is read: trust what you read once you reached its end.
 
@@ -114,9 +154,7 @@ class Artifacts:
         try:
             source = self._backend.open(_path(digest))
         except NotFound as error:
-            raise NotFound(
-                f"The store has no artifact {digest}", "it was never stored there, or deleted by hand"
-            ) from error
+            raise _missing(digest) from error
         problem = f"Artifact {digest} is damaged: its bytes have another digest"
         return io.BufferedReader(
             _Checked(source, digest, problem, "restore it from a backup, or run again what made it")
@@ -160,8 +198,46 @@ class Artifacts:
         """Make sure that the artifacts can be reached."""
         self._backend.ping()
 
+    def all(self) -> Iterator[tuple[str, int]]:
+        """Yield the digest of everything that is kept, with its size."""
+        for path, size in self._backend.sizes(_FOLDER):
+            if match := _KEPT.fullmatch(path):
+                yield f"sha256:{match[1]}", size
+
+    def delete(self, digests: Sequence[str], check: Callable[[], None]) -> None:
+        """Delete files: only those that the caller has claimed on the list of the condemned.
+
+        Args:
+            digests: of the files; one that is not there is no error.
+            check: called right before each deletion; it raises when the claim is about to end.
+        """
+        self._backend.delete([_path(digest) for digest in digests], check)
+
+    def sign(self, name: str, words: str) -> None:
+        """Leave a note that the store ``name`` keeps its artifacts here; ``words`` tell people which one it is."""
+        path, data = f"{_SIGNATURES}/{name}", f"{words}\n".encode()
+        if self._backend.size(path) is None:
+            self._backend.write(path, io.BytesIO(data), len(data))
+
+    def signatures(self) -> dict[str, str]:
+        """Return the names of all stores that keep their artifacts here, each with what it says of itself."""
+        found = {}
+        for path in self._backend.paths(_SIGNATURES):
+            with self._backend.open(path) as stream:
+                found[path.removeprefix(f"{_SIGNATURES}/")] = stream.read().decode().strip()
+        return found
+
+    def unfinished(self, before: datetime) -> Iterator[tuple[str, int]]:
+        """Yield the name and size of what was begun to be stored before then, and never ended."""
+        return self._backend.unfinished(_FOLDER, before)
+
+    def discard(self, name: str) -> None:
+        """Delete what ``unfinished`` named."""
+        self._backend.discard(name)
+
     def _put(self, source: BinaryIO, digest: str, size: int, changed: str) -> None:
         path = _path(digest)
+        self._pardon(digest)
         kept = self._backend.size(path)
         if kept is not None and kept != size:
             raise CorruptArtifact(
@@ -174,9 +250,9 @@ class Artifacts:
         self._backend.write(path, checked, size)
 
 
-def open_artifacts(address: StoreAddress) -> Artifacts:
+def open_artifacts(address: StoreAddress, pardon: Callable[[str], None] = _nobody_collects) -> Artifacts:
     """Return the artifacts of a store's address; nothing is connected yet."""
-    return Artifacts(open_backend(address))
+    return Artifacts(open_backend(address), pardon)
 
 
 def open_backend(address: S3Address) -> Backend:
@@ -216,9 +292,16 @@ class _Checked(io.RawIOBase):
         super().close()
 
 
+def _missing(digest: str) -> NotFound:
+    return NotFound(
+        f"The store has no artifact {digest}",
+        "it was never stored there, or deleted: of a run that had ended, after a while; start the run anew",
+    )
+
+
 def _path(digest: str) -> str:
     match = re.fullmatch(r"sha256:([0-9a-f]{64})", digest)
     if match is None:
         raise StoreError(f"'{digest}' is no digest", "write it as sha256:<64 hexadecimal digits>")
     name = match[1]
-    return f"sha256/{name[:2]}/{name}"
+    return f"{_FOLDER}/{name[:2]}/{name}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +21,7 @@ class Folder:
     """A ``Backend`` of plain files, read-only once they are there.
 
     A file is written to ``incoming/``, synced, renamed, and its folder synced: it is there whole or not at all. What a
-    crash leaves in ``incoming/`` is nobody's and may be deleted.
+    crash leaves in ``incoming/`` is nobody's and is deleted by garbage collection.
     """
 
     def __init__(self, root: Path) -> None:
@@ -67,6 +68,35 @@ class Folder:
         with self._errors():
             found = [Path(folder, name) for folder, _, names in os.walk(self._root / prefix) for name in names]
         yield from sorted(path.relative_to(self._root).as_posix() for path in found)
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the path and size of every file below the folder ``prefix``."""
+        with self._errors():
+            for folder, _, names in os.walk(self._root / prefix):
+                for path in (Path(folder, name) for name in names):
+                    with suppress(FileNotFoundError):  # another collection runs
+                        yield path.relative_to(self._root).as_posix(), path.stat().st_size
+
+    def delete(self, paths: Sequence[str], check: Callable[[], None]) -> None:
+        """Delete files; one that is not there is no error."""
+        with self._errors():
+            for path in paths:
+                check()
+                (self._root / path).unlink(missing_ok=True)
+
+    def unfinished(self, prefix: str, before: datetime) -> Iterator[tuple[str, int]]:  # noqa: ARG002 - all lie in one
+        """Yield the name and size of each file in ``incoming/`` that nobody has written to since then."""
+        with self._errors():
+            for path in sorted((self._root / _INCOMING).glob("*")):
+                with suppress(FileNotFoundError):  # its writer has ended
+                    found = path.stat()
+                    if found.st_mtime < before.timestamp():
+                        yield path.name, found.st_size
+
+    def discard(self, name: str) -> None:
+        """Delete a file in ``incoming/``."""
+        with self._errors():
+            (self._root / _INCOMING / name).unlink(missing_ok=True)
 
     def ping(self) -> None:
         """Make sure that the folder is there and can be written to."""

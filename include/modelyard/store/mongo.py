@@ -1,4 +1,4 @@
-"""The one place where Modelyard talks to MongoDB: a client, and collections that know five operations.
+"""The one place where Modelyard talks to MongoDB: a client, and collections that know a few operations.
 
 Every write is acknowledged by a majority and journaled before it returns, every read is from the primary, and every
 error of the driver becomes one of Modelyard's. Only behavior that MongoDB documents is used.
@@ -11,10 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from bson.codec_options import CodecOptions
 from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from pymongo import IndexModel, MongoClient, ReadPreference, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import (
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     DuplicateKeyError,
@@ -36,6 +39,7 @@ _SELECTION_MS = 5_000
 _SOCKET_MS = 60_000
 _AUTHENTICATION_FAILED = 18
 _UNAUTHORIZED = 13
+_DUPLICATE = 11000
 
 
 class Database:
@@ -143,6 +147,17 @@ class Documents:
                 return False
             return True
 
+    def insert_all(self, documents: Sequence[Document]) -> None:
+        """Add documents; those whose ``_id`` is there already are left out."""
+        if not documents:
+            return
+        with self._database.errors():
+            try:
+                self._collection.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                if any(found["code"] != _DUPLICATE for found in error.details["writeErrors"]):
+                    raise
+
     def get(self, key: object) -> Document | None:
         """Return the document of this ``_id``."""
         return self.first({"_id": key})
@@ -156,6 +171,12 @@ class Documents:
         with self._database.errors():
             return list(self._collection.find(query, sort=list(sort) or None, limit=limit))
 
+    def raw(self, query: Mapping[str, Any], sort: Order = ()) -> Iterator[RawBSONDocument]:
+        """Yield the matches as they come, not decoded: a field is when it is looked at, ``.raw`` has all bytes."""
+        options: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument, tz_aware=True)
+        with self._database.errors():
+            yield from self._collection.with_options(codec_options=options).find(query, sort=list(sort) or None)
+
     def update(self, query: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
         """Change one match, atomically; False when there is none."""
         with self._database.errors():
@@ -165,6 +186,16 @@ class Documents:
         """Change every match, each atomically; return how many there were."""
         with self._database.errors():
             return self._collection.update_many(query, change).matched_count
+
+    def delete(self, query: Mapping[str, Any]) -> bool:
+        """Delete one match, atomically; False when there is none."""
+        with self._database.errors():
+            return self._collection.delete_one(query).deleted_count == 1
+
+    def delete_all(self, query: Mapping[str, Any]) -> None:
+        """Delete every match, each atomically."""
+        with self._database.errors():
+            self._collection.delete_many(query)
 
     def increment(self, key: str) -> int:
         """Add one to a counter, which begins at 0, and return what it is then: to each caller another number."""

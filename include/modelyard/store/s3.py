@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from typing import Any, BinaryIO, Protocol, Self
 from urllib.parse import urlsplit
@@ -15,8 +17,9 @@ from modelyard.errors import NotFound, StoreError, Unavailable
 
 _PART = 16 * 1024 * 1024
 _MOST_PARTS = 10_000
+_DELETED_AT_ONCE = 8
 _THERE_ALREADY = {"PreconditionFailed", "ConditionalRequestConflict"}
-_MISSING = {"404", "NoSuchKey", "NotFound"}
+_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 _REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 _LATER = {"SlowDown", "RequestTimeout", "TooManyRequests", "Throttling", "InternalError", "ServiceUnavailable"}
 
@@ -45,7 +48,8 @@ class Bucket:
 
     Objects up to one part long are written by one conditional put: where the server honors the condition, what is
     there stays untouched. Longer ones are multipart uploads, which show nothing before they are complete; one that a
-    crash left behind takes room until the bucket's lifecycle rule (``AbortIncompleteMultipartUpload``) removes it.
+    crash left behind takes room until garbage collection or the bucket's lifecycle rule
+    (``AbortIncompleteMultipartUpload``) removes it.
     """
 
     @classmethod
@@ -93,15 +97,69 @@ class Bucket:
 
     def paths(self, prefix: str) -> Iterator[str]:
         """Yield the path of every object below the folder ``prefix``, sorted, as the server pages them."""
+        return (path for path, _ in self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the path and size of every object below the folder ``prefix``, sorted, as the server pages them."""
         token: dict[str, str] = {}
         while True:
             with self.errors():
                 page = self.client.list_objects_v2(Bucket=self.name, Prefix=f"{self._prefix}{prefix}/", **token)
             for item in page.get("Contents", ()):
-                yield item["Key"].removeprefix(self._prefix)
+                yield item["Key"].removeprefix(self._prefix), item["Size"]
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, paths: Sequence[str], check: Callable[[], None]) -> None:
+        """Delete objects; one that is not there is no error. In a versioned bucket they take room as before.
+
+        Raises:
+            StoreError: this user may not delete; Unavailable: some may be there still.
+        """
+        # One by one: the request for many wants a Content-MD5 of some servers, and a newer checksum of others.
+        with ThreadPoolExecutor(_DELETED_AT_ONCE) as pool:
+            list(pool.map(lambda path: self._delete(path, check), paths))
+
+    def unfinished(self, prefix: str, before: datetime) -> Iterator[tuple[str, int]]:
+        """Yield each multipart upload that was begun before then and not ended, with the size of its parts so far."""
+        marker: dict[str, str] = {}
+        while True:
+            with self.errors():
+                page = self.client.list_multipart_uploads(Bucket=self.name, Prefix=f"{self._prefix}{prefix}/", **marker)
+            for upload in page.get("Uploads", ()):
+                if upload["Initiated"] < before:
+                    name = f"{upload['Key'].removeprefix(self._prefix)} {upload['UploadId']}"
+                    yield name, self._parts_size(name)
+            if not page.get("IsTruncated"):
+                return
+            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def discard(self, name: str) -> None:
+        """Abort a multipart upload, and so delete its parts."""
+        path, _, upload = name.partition(" ")
+        with suppress(NotFound), self.errors():
+            self.client.abort_multipart_upload(**self.object(path), UploadId=upload)
+
+    def _delete(self, path: str, check: Callable[[], None]) -> None:
+        check()
+        with suppress(NotFound), self.errors():
+            self.client.delete_object(**self.object(path))
+
+    def _parts_size(self, name: str) -> int:
+        path, _, upload = name.partition(" ")
+        size: int = 0
+        marker = 0
+        while True:
+            try:
+                with self.errors():
+                    page = self.client.list_parts(**self.object(path), UploadId=upload, PartNumberMarker=marker)
+            except NotFound:  # it has ended meanwhile
+                return 0
+            size += sum(int(part["Size"]) for part in page.get("Parts", ()))
+            if not page.get("IsTruncated"):
+                return size
+            marker = page["NextPartNumberMarker"]
 
     def ping(self) -> None:
         """Make sure that the bucket is there and lets this user in."""
@@ -226,7 +284,8 @@ class Bucket:
         if code in _REFUSED:
             return StoreError(
                 f"{self._where} refuses this access key ({code})",
-                "check access key and secret key, and that they may get, put and list in this bucket",
+                "check access key and secret key, and that they may get, put and list in this bucket; for garbage "
+                "collection, delete too",
             )
         if status >= 500 or code in _LATER:
             return Unavailable(f"{self._where} cannot answer now ({code})", "try again later")

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 from modelyard.store.address import StoreAddress
 from modelyard.store.aliases import Aliases
 from modelyard.store.artifacts import open_artifacts
+from modelyard.store.condemned import Condemned, artifact_name, image_name
 from modelyard.store.deployments import Deployments
+from modelyard.store.identity import Identity
 from modelyard.store.pipelines import Pipelines
+from modelyard.store.references import References
 from modelyard.store.runs import Runs
 from modelyard.store.step_records import Steps
 from modelyard.store.versions import Versions
@@ -30,6 +33,9 @@ class Store:
         versions, aliases, deployments: models, the names that point to them, and where they serve.
         runs: Sacred's own records.
         artifacts: files by their digest.
+        identity: which store this is.
+        condemned: what garbage collection may delete; whoever wants an image again pardons it first.
+        references: what of artifacts and images the database names.
     """
 
     def __init__(self, address: StoreAddress, database: Database) -> None:
@@ -41,7 +47,11 @@ class Store:
         self.aliases = Aliases(database, self.versions)
         self.deployments = Deployments(database)
         self.runs = Runs(database)
-        self.artifacts = open_artifacts(address)
+        self.identity = Identity(database)
+        self.condemned = Condemned(database)
+        self.references = References(database)
+        self.artifacts = open_artifacts(address, self._about_to_use)
+        self._signed = False
 
     @classmethod
     def open(cls, address: StoreAddress) -> Self:
@@ -53,6 +63,17 @@ class Store:
         from modelyard.store.mongo import Database
 
         return cls(address, Database(address))
+
+    def _about_to_use(self, digest: str) -> None:
+        """Have garbage collection leave a file alone, and know of this store, before anything relies on the file."""
+        if not self._signed:
+            self.artifacts.sign(self.identity.get(), f"database {self.address.database} at {self.address.mongo_hosts}")
+            self._signed = True
+        self.condemned.pardon(artifact_name(digest))
+
+    def pardon_image(self, repository: str, digest: str) -> None:
+        """Have garbage collection leave an image alone that is about to be used: for ``images.open_images``."""
+        self.condemned.pardon(image_name(repository, digest))
 
     @property
     def mongo(self) -> MongoClient[dict[str, Any]]:

@@ -76,6 +76,10 @@ class Versions:
         counters = self._counters.find({"_id": {"$gte": "versions/", "$lt": "versions0"}}, [("_id", 1)])
         return [counter["_id"].removeprefix("versions/") for counter in counters]
 
+    def images(self, name: str) -> dict[int, str | None]:
+        """Return the digest of every version's image, by number; None of a version that has none."""
+        return {found["version"]: found["image_digest"] for found in self._versions.raw({"name": name})}
+
     def find(
         self,
         *,

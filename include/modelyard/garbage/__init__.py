@@ -1,0 +1,34 @@
+"""Garbage collection: what nothing in the model store refers to any more is found, told, and deleted after a while.
+
+**What is kept** (``roots.py``). Every digest in any field of a version, a deployment, an alias or a Sacred run: models,
+data, project trees, reports, release images, environments. A version is never garbage, so neither is what a rollback
+may choose. All that the steps of an unfinished pipeline run have left, and the reports of every run. Signatures and
+whatever else is attached to an image live as long as it does.
+
+**What can be garbage.** Artifacts that none of these name, as of a run that failed before it registered a version, or a
+compiled model that was not released. Uploads that were begun and never ended. Of images: those in ``staging/`` of
+runs that have ended, environments whose lock no version has, environment images, releases that were never recorded;
+and in a folder of images all bytes that no image has. Never touched: prediction logs, what lies in the bucket or the
+registry beside Modelyard's own names, tags that a person has made, Modelyard's own images, GridFS.
+
+**How it is safe beside running pipelines.** Bytes are kept by their digest, so a step may find what it would store
+there already, unreferenced for months, and rely on it while its own reference comes only at its end. So nothing is
+deleted because it is old. What is found unreferenced is written on a list (``store/condemned.py``), and deleted by a
+later collection if
+
+- it has been on the list for the time that is asked for (seven days) *before the oldest step began that runs now*: so
+  whoever runs began when it was on the list, or has ended, and its references are seen;
+- nobody has taken it off the list. Whoever stores something, uses an image again or registers a version does that
+  first, and looks only then whether the thing is there. Taking off and claiming for deletion are single writes to one
+  document: one comes first. A writer that comes second waits until the thing is gone, and writes it anew.
+
+The time matters only for writers that no record tells of (a laptop that registers a version, ``modelyard lock``), which
+take seconds; so it is never less than an hour. The order within a collection matters too: first who writes, then the
+unfinished runs' references, then the lasting ones. References move in that direction only.
+
+**Killed at any moment**, it leaves claims on the list, which end by themselves; the next collection goes on. Two at
+once claim different things. **A store that shares its bucket** with another one is refused: each leaves its name there.
+In a registry, which may be shared, only what this store's own records name is ever looked at.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,132 @@
+"""Which images are garbage: by repository, what nothing refers to and this store is known to have made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from modelyard.garbage.roots import Roots
+from modelyard.images import ImageStore, repositories
+from modelyard.store import Store
+
+STAGED = "images of runs that have ended"
+UNRECORDED = "released images of no version"
+ENVIRONMENTS = "environments of no version"
+ENVIRONMENT_IMAGES = "environment images of no run"
+KINDS = (STAGED, UNRECORDED, ENVIRONMENTS, ENVIRONMENT_IMAGES)
+
+_AT_ONCE = 8  # manifests that are asked of a registry
+# Few, and their bytes are in the model images of all releases that were made with them.
+_NEVER_GARBAGE = ("base", "server", "runner", "converter")
+
+
+@dataclass(frozen=True)
+class GarbageImage:
+    """An image in one repository.
+
+    Attributes:
+        kind: what it is, as people read it.
+        size: in bytes, of what no image has that is kept, and no other garbage that was counted before.
+    """
+
+    kind: str
+    repository: str
+    digest: str
+    size: int
+
+
+def garbage_images(store: Store, images: ImageStore, roots: Roots) -> list[GarbageImage]:
+    """Return the images that nothing refers to.
+
+    Raises:
+        ImageError, Unavailable: the registry refuses, or cannot be reached.
+    """
+    found: list[tuple[str, str, str]] = []
+    kept: set[tuple[str, str]] = set()
+    for kind, repository, is_garbage in _repositories(store, images, roots):
+        for digest, names in _named(images, repository).items():
+            # Every name of it must be one of ours that says so: a person may have given it another one.
+            if all(is_garbage(name, digest) for name in names):
+                found.append((kind, repository, digest))
+            else:
+                kept.add((repository, digest))
+    if not found:
+        return []
+    kept.update((repository, digest) for repository in _NEVER_GARBAGE for digest in _named(images, repository))
+    return list(_measured(images, found, kept))
+
+
+Judge = Callable[[str, str], bool]
+
+
+def _repositories(store: Store, images: ImageStore, roots: Roots) -> Iterator[tuple[str, str, Judge]]:
+    """Yield each repository with what its garbage is, and what says of a name and its digest that it is garbage."""
+    for model in store.versions.names():
+        released = store.versions.images(model)
+
+        def is_staged(name: str, digest: str) -> bool:  # noqa: ARG001 - a judge's second argument
+            match = repositories.STAGING_TAG.fullmatch(name)
+            return match is not None and roots.runs.get(match[1], True) is False
+
+        def is_unrecorded(name: str, digest: str, released: Mapping[int, str | None] = released) -> bool:
+            if roots.keeps(digest) or not _is_ours(images, roots, digest):
+                return False
+            if repositories.RELEASE_TAG.fullmatch(name):
+                return released.get(int(name), digest) != digest
+            return repositories.DIGEST.fullmatch(name) is not None  # copied, and its process killed before the tag
+
+        yield STAGED, repositories.staging(model), is_staged
+        yield UNRECORDED, model, is_unrecorded
+
+    locks = {digest[:40] for digest in roots.lasting | roots.unfinished}
+    for kind, repository, pattern in (
+        (ENVIRONMENTS, repositories.ENVIRONMENT, repositories.ENVIRONMENT_TAG),
+        (ENVIRONMENT_IMAGES, repositories.ENVIRONMENT_IMAGE, repositories.ENVIRONMENT_IMAGE_TAG),
+    ):
+        yield kind, repository, _of_environments(images, roots, pattern, locks)
+
+
+def _of_environments(images: ImageStore, roots: Roots, pattern: re.Pattern[str], locks: set[str]) -> Judge:
+    def is_garbage(name: str, digest: str) -> bool:
+        if pattern.fullmatch(name) is None or name[:40] in locks or roots.keeps(digest):
+            return False
+        return _is_ours(images, roots, digest)
+
+    return is_garbage
+
+
+def _is_ours(images: ImageStore, roots: Roots, digest: str) -> bool:
+    """Whether this store has made an image: in a registry another one may have, under the same name."""
+    return not images.is_shared or digest.removeprefix("sha256:") in roots.ended
+
+
+def _named(images: ImageStore, repository: str) -> dict[str, list[str]]:
+    """Return the digests in a repository with all names of each."""
+
+    def resolve(name: str) -> str | None:
+        return name if repositories.DIGEST.fullmatch(name) else images.resolve(repository, name)
+
+    # What is attached to an image is a part of it, whatever lists it.
+    names = [name for name in images.names(repository) if not repositories.ATTACHED_TAG.fullmatch(name)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        digests = list(pool.map(resolve, names))
+    found: dict[str, list[str]] = {}
+    for name, digest in zip(names, digests, strict=True):
+        if digest is not None:
+            found.setdefault(digest, []).append(name)
+    return found
+
+
+def _measured(
+    images: ImageStore, garbage: list[tuple[str, str, str]], kept: set[tuple[str, str]]
+) -> Iterator[GarbageImage]:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        counted = {name for contents in pool.map(lambda image: images.contents(*image), kept) for name in contents}
+        contents = pool.map(lambda image: images.contents(image[1], image[2]), garbage)
+        for (kind, repository, digest), found in zip(garbage, contents, strict=True):
+            yield GarbageImage(
+                kind, repository, digest, sum(size for name, size in found.items() if name not in counted)
+            )
+            counted.update(found)

@@ -1,0 +1,52 @@
+"""A collection in lines of text: for a terminal and for a task's log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modelyard.garbage.collect import Collection
+from modelyard.garbage.images import KINDS
+
+_REGISTRY = (
+    "Of images only the names are deleted: the registry frees the bytes by its own garbage collection. Many do so by "
+    "themselves; Docker's by `registry garbage-collect CONFIG`, which its owner runs while nobody pushes, without "
+    "--delete-untagged (signatures have no tag), and restarts the registry after it."
+)
+
+
+def lines(collection: Collection, patience: str) -> Iterator[str]:
+    """Yield a table of what was found, and what follows from it.
+
+    Args:
+        collection: to be told.
+        patience: as it was asked for: ``7d``.
+    """
+    total = collection.total
+    if not collection.rows:
+        yield "There is no garbage."
+        return
+    yield f"{'':<36} {'deleted' if collection.deleted else 'can be deleted':>22} {'not yet':>22}"
+    for row in (*collection.rows, total):
+        yield f"{row.kind:<36} {_cell(row.ripe, row.ripe_bytes):>22} {_cell(row.later, row.later_bytes):>22}"
+    if total.later:
+        yield f"Not yet: what is known as unreferenced for less than {patience}. A run with --delete notes it."
+    if collection.waits_for:
+        yield f"The time ends where the oldest of these began, which write now: {', '.join(collection.waits_for)}"
+    if not collection.deleted:
+        yield "Nothing was changed: this was a dry run. Delete with: modelyard gc --delete"
+    elif collection.registry_frees and any(row.kind in KINDS and row.ripe for row in collection.rows):
+        yield _REGISTRY
+
+
+def _cell(count: int, size: int) -> str:
+    return f"{count:,}  {_bytes(size):>9}" if count else "-"
+
+
+def _bytes(size: float) -> str:
+    if size < 1000:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 1000:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:.1f} TB"

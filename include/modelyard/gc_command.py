@@ -1,0 +1,44 @@
+"""``modelyard gc``: what nothing refers to any more, and its deletion."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from modelyard.garbage.patience import DEFAULT, patience
+from modelyard.store.address import StoreAddress, home_folder
+
+
+@click.command()
+@click.option("--delete", is_flag=True, help="Delete it. Without this nothing is changed.")
+@click.option(
+    "--older-than",
+    default=DEFAULT,
+    show_default=True,
+    metavar="TIME",
+    help="Only what was found unreferenced so long ago: hours or days, as 36h or 7d.",
+)
+def gc(delete: bool, older_than: str) -> None:
+    """Show what artifacts and images nothing refers to any more, and how much they take; with --delete, delete them.
+
+    What a version, an alias, a deployment, a Sacred run or an unfinished pipeline run refers to is kept. Nothing is
+    deleted at first sight: a run with --delete notes what it finds unreferenced, and deletes what another one noted
+    --older-than ago and nobody has used since. It may run beside pipelines, and be ended at any moment.
+    """
+    from modelyard.garbage.collect import collect
+    from modelyard.garbage.report import lines
+    from modelyard.images import open_images
+    from modelyard.store import Store
+
+    address = StoreAddress.from_environment(os.environ)
+    wait = patience(older_than)
+    with Store.open(address) as store:
+        images = open_images(address, home_folder(os.environ))
+        collection = collect(store, images, patience=wait, delete=delete, log=_progress)
+    for line in lines(collection, older_than):
+        click.echo(line)
+
+
+def _progress(line: str) -> None:
+    click.secho(line, dim=True, err=True)

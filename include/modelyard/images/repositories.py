@@ -1,0 +1,35 @@
+"""What the repositories and tags are called whose images are made by the pipeline, and unmade by garbage collection.
+
+That of released images has the model's name, its tags are the versions' numbers. Environments are in one of their kind.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+ENVIRONMENT: Final = "environment"
+ENVIRONMENT_IMAGE: Final = "environment-image"
+
+# As `staging_tag`, `environments.ensure` and `environment_image` write them; a person's own tags are none of these.
+STAGING_TAG: Final = re.compile(r"([0-9a-f]{16})-\d+")
+RELEASE_TAG: Final = re.compile(r"\d+")
+ENVIRONMENT_TAG: Final = re.compile(r"([0-9a-f]{40})-\d+\.\d+-\w+-\w+-(?:zstd|gzip)-\d+")
+ENVIRONMENT_IMAGE_TAG: Final = re.compile(r"[0-9a-f]{40}-\d+")
+ATTACHED_TAG: Final = re.compile(r"sha256-[0-9a-f]{64}(\.sig)?")
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def staging(model: str) -> str:
+    """Return the repository that a model's images are in before they are released."""
+    return f"staging/{model}"
+
+
+def staging_tag(pipeline_run: str, clear_number: int) -> str:
+    """Return the tag of the image that a pipeline run has built."""
+    return f"{run_in_tag(pipeline_run)}-{clear_number}"
+
+
+def run_in_tag(pipeline_run: str) -> str:
+    """Return what a tag has of a pipeline run's key."""
+    return pipeline_run[:16]

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from modelyard.errors import RequestError
+from modelyard.garbage.collect import Collection
+from modelyard.garbage.patience import patience
+from modelyard.garbage.report import lines
+from modelyard.garbage.sweep import Row
+
+ROWS = (Row("artifacts that nothing refers to", 1204, 3_400_000_000, 2, 999), Row("uploads that never ended", 1, 0))
+
+
+def test_a_dry_run_says_how_much_and_how_to_delete_it():
+    said = list(lines(Collection(ROWS, False, ("step train of 0123456789ab",), True), "7d"))
+    assert "can be deleted" in said[0]
+    assert said[1].split() == ["artifacts", "that", "nothing", "refers", "to", "1,204", "3.4", "GB", "2", "999", "B"]
+    assert said[3].split() == ["total", "1,205", "3.4", "GB", "2", "999", "B"]
+    assert any("less than 7d" in line for line in said)
+    assert any("step train of 0123456789ab" in line for line in said)
+    assert said[-1].endswith("modelyard gc --delete")
+
+
+def test_what_the_registrys_owner_has_to_do_is_told_when_images_were_deleted():
+    images = (Row("environments of no version", 1, 5),)
+    assert "garbage-collect" in list(lines(Collection(images, True, (), True), "7d"))[-1]
+    assert "garbage-collect" not in list(lines(Collection(images, True, (), False), "7d"))[-1]
+    assert "garbage-collect" not in list(lines(Collection(ROWS, True, (), True), "7d"))[-1]
+    assert list(lines(Collection((), True, (), True), "7d")) == ["There is no garbage."]
+
+
+def test_the_time_is_hours_or_days():
+    assert patience("36h") == timedelta(hours=36)
+    assert patience("7d") == timedelta(days=7)
+    for wrong in ("", "0h", "7", "7w", "-1d", "1.5d", "1h "):
+        with pytest.raises(RequestError, match="at least 1h"):
+            patience(wrong)
