@@ -17,7 +17,7 @@ from modelyard.dockerfile.builder import Build, Builder
 from modelyard.dockerfile.ignored import FILE, ignoring
 from modelyard.dockerfile.named_images import named_images
 from modelyard.environments import EnvironmentRef
-from modelyard.errors import EnvironmentBuildError, ImageError, RequestError, Unavailable
+from modelyard.errors import EnvironmentBuildError, ImageError, Unavailable
 from modelyard.images import Image, ImageStore
 from modelyard.images.base import Base, pull_base, pull_image
 from modelyard.images.interpreter import Interpreter
@@ -35,7 +35,7 @@ def ensure_project_image(
     project: Path,
     dockerfile: str,
     *,
-    builder: Builder | None,
+    builder: Builder,
     images: ImageStore,
     address: StoreAddress,
     home: Path,
@@ -47,7 +47,7 @@ def ensure_project_image(
     Args:
         project: its folder.
         dockerfile: the file's path in it.
-        builder: None where there is none beside this step.
+        builder: is asked when the store has none.
         images: where the image is kept.
         address: whose account and TLS count for images in the store's own registry.
         home: this machine's folder.
@@ -56,7 +56,6 @@ def ensure_project_image(
 
     Raises:
         ProjectError: the Dockerfile names an image incompletely.
-        RequestError: nothing here can build it.
         EnvironmentBuildError: it cannot be built, or has another Python than Modelyard.
         ImageError, Unavailable: registries or builder refuse, or cannot be reached.
     """
@@ -71,12 +70,6 @@ def ensure_project_image(
     tag = key.removeprefix("sha256:")[:40]
     digest = images.resolve(REPOSITORY, tag)
     if digest is None:
-        if builder is None:
-            raise RequestError(
-                f"The project has a Dockerfile ({dockerfile}), and nothing here builds it",
-                "run its steps as pods ([modelyard] execution = kubernetes). Where they are, its entry beside the DAGs "
-                "is older than its Dockerfile: write it anew with modelyard lock --git …",
-            )
         log(f"Building the image of {dockerfile} ({tag[:12]}) on {', '.join(bases) or 'nothing'}")
         built = builder.build(Build(context, project / dockerfile, bases), log)
         digest = _keep(_layered(built, bases, workdir / "layers", images), tag, images)

@@ -110,10 +110,11 @@ def _environment(context: StepContext, project: Project, folder: Path) -> Enviro
         lock = find_lock(folder, project.lock)
         context.log(f"Environment of {lock.path.name} ({lock.digest[7:19]})")
         return ensure(lock, context.images, context.home, context.log)
-    if context.runner_image is None:
+    if context.builder is None:
         raise RequestError(
-            f"The project has a Dockerfile ({project.dockerfile}), and its steps run in no image, as processes",
-            "run them as pods: [modelyard] execution = kubernetes. Here, run the entry by a Python of your own",
+            f"The project has a Dockerfile ({project.dockerfile}), and nothing beside this step builds it",
+            "run its steps as pods: [modelyard] execution = kubernetes. Where they are, its entry beside the DAGs is "
+            "older than its Dockerfile: write it anew with modelyard lock --git …",
         )
     from modelyard.dockerfile import ensure_project_image
     from modelyard.dockerfile.beside import BesideBuilder
@@ -121,7 +122,7 @@ def _environment(context: StepContext, project: Project, folder: Path) -> Enviro
     return ensure_project_image(
         folder,
         project.dockerfile,
-        builder=None if context.builder is None else BesideBuilder(context.builder),
+        builder=BesideBuilder(context.builder),
         images=context.images,
         address=context.store.address,
         home=context.home,
