@@ -19,7 +19,7 @@ KINDS = (STAGED, UNRECORDED, ENVIRONMENTS, ENVIRONMENT_IMAGES)
 
 _AT_ONCE = 8  # manifests that are asked of a registry
 # Few, and their bytes are in the model images of all releases that were made with them.
-_NEVER_GARBAGE = ("base", "server", "runner", "converter")
+_NEVER_GARBAGE = ("base", "server", "runner", "converter", "project-image")
 
 
 @dataclass(frozen=True)
