@@ -20,9 +20,10 @@ stop: $(VENV)/.installed ## end all that the demo started
 
 # Those with an Airflow come when the rest is done: one after the other, in two sessions as each has an Airflow to its end,
 # and beside them those whose steps are pods of a cluster, which wait for it most of the time.
-PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults outages pods)
+PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults outages pods dockerfile)
 # What takes minutes a case: only with `make test-faults`.
-LONG := tests/kubernetes/test_cancelled.py tests/end_to_end/test_retries.py tests/end_to_end/test_change_under_load.py
+LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled scaling) \
+  $(patsubst %,tests/end_to_end/test_%.py,retries change_under_load) tests/docker/test_airflow.py
 PAGES := tests/integration/airflow
 WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser tests/docker
 

@@ -308,10 +308,19 @@ def served(address: str | None) -> tuple[str, str]:
     return headers["modelyard-model-version"], headers["modelyard-image-digest"]
 
 
-def tags(layout: Path) -> dict[str, str]:
-    """Return what an image layout lists, by name."""
-    manifests = json.loads((layout / "index.json").read_bytes())["manifests"]
-    return {one["annotations"]["org.opencontainers.image.ref.name"]: one["digest"] for one in manifests}
+def tags(layout: Path) -> dict[str, str | list[str]]:
+    """Return what an image layout lists, by name: digests, and of what is attached to an image its kinds alone.
+
+    How an image was made differs from run to run.
+    """
+    listed: dict[str, str | list[str]] = {}
+    for one in json.loads((layout / "index.json").read_bytes())["manifests"]:
+        name, digest = one["annotations"]["org.opencontainers.image.ref.name"], one["digest"]
+        listed[name] = digest
+        if ":sha256-" in name:
+            index = json.loads((layout / "blobs" / "sha256" / digest.removeprefix("sha256:")).read_bytes())
+            listed[name] = sorted(attached["artifactType"] for attached in index["manifests"])
+    return listed
 
 
 def files(folder: Path) -> dict[str, int]:

@@ -164,8 +164,9 @@ def test_model_and_data_are_kept_by_digest(training: Any, store: Store):
     assert again.model == finished.model, "the same training gives the same bytes"
 
 
-def test_a_finished_run_becomes_one_version(training: Any, store: Store):
+def test_a_finished_run_becomes_one_version(training: Any, store: Store, project: Path):
     finished = training(WHOLE)
+    store.artifacts.put_file(project / "points.csv")
     facts: dict[str, Any] = {
         "name": "line",
         "run_id": finished.run_id,
