@@ -20,10 +20,10 @@ stop: $(VENV)/.installed ## end all that the demo started
 
 # Those with an Airflow come when the rest is done: one after the other, in two sessions as each has an Airflow to its end,
 # and beside them those whose steps are pods of a cluster, which wait for it most of the time.
-PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults outages pods dockerfile)
+PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults pods)
 # What takes minutes a case: only with `make test-faults`.
-LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled scaling) \
-  $(patsubst %,tests/end_to_end/test_%.py,retries change_under_load) tests/docker/test_airflow.py
+LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile killed outages scaling) \
+  $(patsubst %,tests/end_to_end/test_%.py,change_under_load clear demo retries) tests/docker/test_airflow.py
 PAGES := tests/integration/airflow
 WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser tests/docker
 
@@ -33,9 +33,8 @@ test: lint ## lint, types and all tests that this machine can run
 	  $(BIN)/pytest $(PAGES); pages=$$?; $(BIN)/pytest $(addprefix --ignore=,$(LONG)) $(WITH_AIRFLOW); others=$$?; \
 	  echo "Beside these, on a cluster:"; wait $$pods; pods=$$?; cat $(VENV)/pods.log; exit $$((pages + others + pods))
 
-test-faults: $(VENV)/.installed-tests ## every fault at every step, at many random moments: make test-faults MODELYARD_FAULTS=50
-	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py \
-	  tests/kubernetes/test_faults.py tests/kubernetes/test_outages.py $(LONG)
+test-faults: $(VENV)/.installed-tests ## every fault at every step, at many moments, and all that takes long: make test-faults MODELYARD_FAULTS=50
+	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py tests/kubernetes/test_faults.py $(LONG)
 
 test-frameworks: $(VENV)/.installed-tests ## the flavors of large frameworks: PyTorch, Keras, TensorFlow, MLflow; every kind of booster
 	@MODELYARD_FRAMEWORKS=1 $(BIN)/pytest tests/integration/client/test_flavors.py tests/integration/serving/test_golden.py \

@@ -34,14 +34,28 @@ class Layout:
     """An :class:`~modelyard.images.store.ImageStore` in a folder, made when it is not there.
 
     An image is listed as ``REPOSITORY:TAG``, or as ``REPOSITORY@DIGEST`` when it has no tag.
+
+    Args:
+        path: of the folder.
+        compression: of new layers.
+        pardon: asked before something is relied on that garbage collection may be about to delete.
+        to_send: what is packed here is as a registry gets it, and need not outlast a crash.
     """
 
     is_shared = False
 
-    def __init__(self, path: Path, compression: Compression = "zstd", pardon: Pardon = nobody_collects) -> None:
+    def __init__(
+        self,
+        path: Path,
+        compression: Compression = "zstd",
+        pardon: Pardon = nobody_collects,
+        *,
+        to_send: bool = False,
+    ) -> None:
         self.path = path
         self.compression = compression
         self._pardon = pardon
+        self._to_send = to_send
         self._blobs = path / "blobs" / "sha256"
         self._blobs.mkdir(parents=True, exist_ok=True)
         with self._locked():
@@ -52,7 +66,7 @@ class Layout:
     def pack(self, entries: Iterable[Entry], kind: Kind | None = None) -> Layer:
         """Make a layer, right among the blobs."""
         sweep(self._blobs)
-        return pack(entries, self._blobs, self.compression, kind)
+        return pack(entries, self._blobs, self.compression, kind, to_send=self._to_send)
 
     def has_blob(self, repository: str, digest: str) -> bool:  # noqa: ARG002 - a folder has one set of blobs
         """Whether a blob is there; a folder has one set of them for all repositories."""
