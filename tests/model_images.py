@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.triple import write_project
 
 from modelyard.deployment import ServiceSpec
 from modelyard.environments import ensure, ensure_server, read_lock
@@ -94,27 +95,4 @@ def model_images_in(registry: str, base: str, folder: Path, layer_compression: s
 
 def write_model(folder: Path, factor: int, as_it_loads: str) -> tuple[Path, Path]:
     """Write the project and the model directory of a model that multiplies by a factor, and return both."""
-    project, model = folder / "project", folder / "model"
-    project.mkdir(parents=True)
-    (project / "predict.py").write_text(_PREDICT.format(as_it_loads=as_it_loads))
-    (project / "requirements.txt").write_text("six==1.17.0\n")
-    (model / "files").mkdir(parents=True)
-    (model / "files" / "factor.json").write_text(str(factor))
-    description = {
-        "format": 1,
-        "flavor": "python",
-        "files": {"model": "files"},
-        "task": None,
-        "classes": None,
-        "python": "3.11.7",
-        "packages": {"six": "1.17.0"},
-        "signature": {
-            "kind": "columns",
-            "container": "rows",
-            "inputs": [{"name": "x", "datatype": "INT64", "shape": [-1], "nullable": False}],
-            "outputs": [{"name": "prediction", "datatype": "INT64", "shape": [-1]}],
-        },
-        "golden": {"inputs": [{"x": 1}], "outputs": {"prediction": [factor]}},
-    }
-    (model / "modelyard.json").write_text(json.dumps(description))
-    return project, model
+    return write_project(folder, factor, _PREDICT.format(as_it_loads=as_it_loads))

@@ -24,12 +24,12 @@ def predict(model, rows):
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def write_project(folder: Path, factor: int = 3) -> tuple[Path, Path]:
-    """A project and its model directory: a model that multiplies by a factor."""
+def write_project(folder: Path, factor: int = 3, code: str = PREDICT) -> tuple[Path, Path]:
+    """A project and its model directory: a model that multiplies by a factor, by this ``predict.py``."""
     project, model = folder / "project", folder / "model"
     (project / "__pycache__").mkdir(parents=True)
     (project / "__pycache__" / "predict.cpython-311.pyc").write_bytes(os.urandom(20))
-    (project / "predict.py").write_text(PREDICT)
+    (project / "predict.py").write_text(code)
     (project / "requirements.txt").write_text("six==1.17.0\n")
     (model / "files").mkdir(parents=True)
     (model / "files" / "factor.json").write_text(str(factor))

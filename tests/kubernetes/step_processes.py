@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Self
 
 import psutil
 
 
-class Watch(threading.Thread):
+class Watch(threading.Thread, ABC):
     """Looks again and again while its block runs; what at, ``look`` says.
 
     Args:
@@ -34,9 +35,9 @@ class Watch(threading.Thread):
         while not self._over.wait(self._pause):
             self.look()
 
+    @abstractmethod
     def look(self) -> None:
         """Look once."""
-        raise NotImplementedError
 
 
 def step_processes(run_id: str | None = None) -> Iterator[tuple[str, psutil.Process]]:

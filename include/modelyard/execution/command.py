@@ -22,6 +22,16 @@ class ImageBeside:
     model: str
     version: int
 
+    def variables(self, port: int) -> dict[str, str]:
+        """Return what the server in the image is told, to answer at ``port``."""
+        return {
+            "MODELYARD_MODEL_NAME": self.model,
+            "MODELYARD_MODEL_VERSION": str(self.version),
+            "MODELYARD_IMAGE_DIGEST": self.digest,
+            "AIP_HTTP_PORT": str(port),
+            "MODELYARD_LEARNING_SECONDS": "0",  # the step has ended then, and nobody else asks
+        }
+
 
 @dataclass(frozen=True)
 class ProjectImage:
@@ -61,3 +71,13 @@ class Command:
     beside: Mapping[str, ImageBeside] = field(default_factory=dict)
     resources: Mapping[str, str] = field(default_factory=dict)
     pod: Mapping[str, Any] = field(default_factory=dict)
+
+    def arguments(self, beside: Mapping[str, str]) -> list[str]:
+        """Return what ``modelyard`` is called with for this try; a mode adds how the step reaches the store.
+
+        Args:
+            beside: the base URL of each image beside the step, by its name.
+        """
+        arguments = ["step", self.step, "--pipeline-run", self.pipeline_run]
+        arguments += ["--try-number", str(self.try_number), "--clear-number", str(self.clear_number)]
+        return arguments + [part for name, url in beside.items() for part in ("--beside", f"{name}={url}")]

@@ -37,10 +37,7 @@ def step_container(command: Command, group: str, *, runner_image: str, network: 
         network: by which it reaches the store.
         told: labels for people.
     """
-    arguments = ["step", command.step, "--pipeline-run", command.pipeline_run]
-    arguments += ["--try-number", str(command.try_number), "--clear-number", str(command.clear_number)]
-    for name in command.beside:
-        arguments += ["--beside", f"{name}=http://{name}:{_PORT}"]
+    arguments = command.arguments({name: f"http://{name}:{_PORT}" for name in command.beside})
     if command.step in ("prepare", *DEPLOYING):
         arguments += ["--runner-image", runner_image]
     return {
@@ -72,16 +69,9 @@ def container_beside(command: Command, group: str, name: str, beside: ImageBesid
         beside: what it serves.
         image: its full name.
     """
-    told = {
-        "MODELYARD_MODEL_NAME": beside.model,
-        "MODELYARD_MODEL_VERSION": str(beside.version),
-        "MODELYARD_IMAGE_DIGEST": beside.digest,
-        "AIP_HTTP_PORT": str(_PORT),
-        "MODELYARD_LEARNING_SECONDS": "0",  # the step has ended then, and nobody else asks
-    }
     return {
         "Image": image,
-        "Env": [f"{key}={value}" for key, value in told.items()],
+        "Env": [f"{key}={value}" for key, value in beside.variables(_PORT).items()],
         "User": container_security.OWNER,
         "Labels": labels(command, group, IS_BESIDE),
         "Volumes": {_SCRATCH: {}},

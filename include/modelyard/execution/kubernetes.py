@@ -232,10 +232,7 @@ def _renamed(volumes: Iterable[JSON]) -> list[JSON]:
 
 
 def _arguments(command: Command, runner_image: str, mounted: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
-    arguments = ["step", command.step, "--pipeline-run", command.pipeline_run]
-    arguments += ["--try-number", str(command.try_number), "--clear-number", str(command.clear_number)]
-    for name, port in ports.items():
-        arguments += ["--beside", f"{name}=http://127.0.0.1:{port}"]
+    arguments = command.arguments({name: f"http://127.0.0.1:{port}" for name, port in ports.items()})
     if command.step in ("prepare", *DEPLOYING):  # it lays the environment on it; there a shipper may run in it
         arguments += ["--runner-image", runner_image]
     for name in mounted:
@@ -245,18 +242,11 @@ def _arguments(command: Command, runner_image: str, mounted: Mapping[str, str], 
 
 def _beside(name: str, beside: ImageBeside, image: str, port: int) -> JSON:
     """Return a native side-car: it starts before the step, and the cluster ends it when the step has ended."""
-    told = {
-        "MODELYARD_MODEL_NAME": beside.model,
-        "MODELYARD_MODEL_VERSION": str(beside.version),
-        "MODELYARD_IMAGE_DIGEST": beside.digest,
-        "AIP_HTTP_PORT": str(port),
-        "MODELYARD_LEARNING_SECONDS": "0",  # the step has ended then, and nobody else asks
-    }
     return {
         "name": f"beside-{name}",
         "image": image,
         "restartPolicy": "Always",
-        "env": _environment(told),
+        "env": _environment(beside.variables(port)),
         "securityContext": pod_security.of_container(),
         "volumeMounts": [{"name": f"tmp-{name}", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
     }

@@ -69,9 +69,7 @@ class LocalStep:
 
     def _step(self, beside: dict[str, str]) -> int:
         command = self._command
-        arguments = [sys.executable, "-m", "modelyard", "step", command.step, "--pipeline-run", command.pipeline_run]
-        arguments += ["--try-number", str(command.try_number), "--clear-number", str(command.clear_number)]
-        arguments += [part for name, url in beside.items() for part in ("--beside", f"{name}={url}")]
+        arguments = [sys.executable, "-m", "modelyard", *command.arguments(beside)]
         arguments += ["--address", "-"]
         # The address goes through a pipe: an environment can be read by every process of the same user.
         with subprocess.Popen(
