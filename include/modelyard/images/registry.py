@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urljoin
 
 from modelyard.errors import ImageError
@@ -28,6 +28,9 @@ from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry, Kind, Layer, pack, sweep
 from modelyard.images.store import Pardon, Referrer, nobody_collects
 from modelyard.images.transport import Transport
+
+if TYPE_CHECKING:
+    import requests
 
 JSON = dict[str, Any]
 
@@ -155,16 +158,11 @@ class Registry:
     def referrers(self, repository: str, subject: str) -> list[Referrer]:
         """List what is attached to an image."""
         found: list[Referrer] = []
-        url: str | None = f"/v2/{self._name(repository)}/referrers/{subject}"
-        while url is not None:
-            answer = self._transport.request("GET", url, (200, 404), headers={"Accept": INDEX})
+        for answer in self._pages(f"/v2/{self._name(repository)}/referrers/{subject}", {"Accept": INDEX}):
             if answer.status_code == 404:  # a registry of OCI 1.0
-                tag = artifact.fallback_tag(subject)
-                listed = self._tagged(repository, tag)
+                listed = self._tagged(repository, artifact.fallback_tag(subject))
                 return [] if listed is None else artifact.referrers_in(listed)
             found += artifact.referrers_in(answer.content)
-            following = answer.links.get("next", {}).get("url")
-            url = None if following is None else urljoin(answer.url, following)
         return found
 
     def read_referrer(self, repository: str, digest: str) -> bytes:
@@ -192,14 +190,10 @@ class Registry:
     def names(self, repository: str) -> list[str]:
         """List the tags of a repository; no registry tells what it has without one."""
         found: list[str] = []
-        url: str | None = f"/v2/{self._name(repository)}/tags/list?n={_PAGE}"
-        while url is not None:
-            answer = self._transport.request("GET", url, (200, 404))
+        for answer in self._pages(f"/v2/{self._name(repository)}/tags/list?n={_PAGE}"):
             if answer.status_code == 404:
                 return []
             found += answer.json().get("tags") or ()
-            following = answer.links.get("next", {}).get("url")
-            url = None if following is None else urljoin(answer.url, following)
         return found
 
     def contents(self, repository: str, digest: str) -> dict[str, int]:
@@ -251,6 +245,15 @@ class Registry:
     def delete_unlisted(self, before: datetime) -> dict[str, int]:  # noqa: ARG002 - of a folder
         """Nothing: see :meth:`unlisted`."""
         return {}
+
+    def _pages(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[requests.Response]:
+        """Yield a list's answers, a page each: 200, or 404 when there is no such list."""
+        following: str | None = url
+        while following is not None:
+            answer = self._transport.request("GET", following, (200, 404), headers=headers)
+            yield answer
+            link = answer.links.get("next", {}).get("url")
+            following = None if link is None else urljoin(answer.url, link)
 
     def _name(self, repository: str) -> str:
         return f"{self._prefix}/{repository}" if self._prefix else repository
