@@ -112,22 +112,21 @@ def pack(
     compression: Compression,
     kind: Kind | None = None,
     *,
-    to_send: bool = False,
+    durable: bool = True,
 ) -> Layer:
     """Write ``entries`` as a layer into ``blobs``, under its digest; memory stays flat whatever their size.
 
     Sorted, parent folders added, times, owners and modes fixed, so that the bytes depend on paths and contents alone.
-    The file appears under its name only when it is whole. One that is only ``to_send`` need not outlast a crash; and
-    packages in it are compressed harder, as such a layer is packed once and fetched often.
+    The file appears under its name only when it is whole, and on the disk unless it need not be ``durable``.
     """
     blobs.mkdir(parents=True, exist_ok=True)
     with writing(blobs) as (file, path):
         compressed = Digesting(file)
-        with compressing(compressed, compression, for_good=to_send and kind in _PACKAGES) as stream:
+        with compressing(compressed, compression, for_good=kind in _PACKAGES) as stream:
             plain = Digesting(stream)
             _write_tar(entries, plain)
         file.flush()
-        if not to_send:
+        if durable:
             os.fsync(file.fileno())
         target = blobs / compressed.digest.removeprefix("sha256:")
         path.replace(target)

@@ -39,23 +39,14 @@ class Layout:
         path: of the folder.
         compression: of new layers.
         pardon: asked before something is relied on that garbage collection may be about to delete.
-        to_send: what is packed here is as a registry gets it, and need not outlast a crash.
     """
 
     is_shared = False
 
-    def __init__(
-        self,
-        path: Path,
-        compression: Compression = "zstd",
-        pardon: Pardon = nobody_collects,
-        *,
-        to_send: bool = False,
-    ) -> None:
+    def __init__(self, path: Path, compression: Compression = "zstd", pardon: Pardon = nobody_collects) -> None:
         self.path = path
         self.compression = compression
         self._pardon = pardon
-        self._to_send = to_send
         self._blobs = path / "blobs" / "sha256"
         self._blobs.mkdir(parents=True, exist_ok=True)
         with self._locked():
@@ -66,7 +57,7 @@ class Layout:
     def pack(self, entries: Iterable[Entry], kind: Kind | None = None) -> Layer:
         """Make a layer, right among the blobs."""
         sweep(self._blobs)
-        return pack(entries, self._blobs, self.compression, kind, to_send=self._to_send)
+        return pack(entries, self._blobs, self.compression, kind)
 
     def has_blob(self, repository: str, digest: str) -> bool:  # noqa: ARG002 - a folder has one set of blobs
         """Whether a blob is there; a folder has one set of them for all repositories."""

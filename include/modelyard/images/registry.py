@@ -78,7 +78,7 @@ class Registry:
         self._packed.mkdir(parents=True, exist_ok=True)
         sweep(self._packed, "")
         # Whoever reads it was told by this process that it is there: after a crash it is packed again.
-        return pack(entries, self._packed, self.compression, kind, to_send=True)
+        return pack(entries, self._packed, self.compression, kind, durable=False)
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Whether a blob is in a repository."""

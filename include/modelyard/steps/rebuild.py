@@ -105,8 +105,7 @@ def rebuilt(
     _check_machine(version, environment)
     with workspace(home, f"rebuild-{version.name}-{version.version}") as folder:
         folder.mkdir()
-        scratch = Layout(folder / "images", recipe.compression, to_send=images.is_shared)
-        project, model = folder / "project", folder / "model"
+        scratch, project, model = Layout(folder / "images", recipe.compression), folder / "project", folder / "model"
         unpack_project(artifacts, version.project_digest, project)
         lay_model(artifacts, version, recipe.compiled, model)
         our_server = ensure_server(scratch, folder / "home", log, environment.python)
