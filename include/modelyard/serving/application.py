@@ -191,7 +191,7 @@ class Application:
 
         def read(request: Request) -> tuple[Call, Columns]:
             call = parse(request)
-            return call, check(call.columns)
+            return call, call.columns if call.checked else check(call.columns)
 
         async def handler(request: Request) -> Response:
             began = time.perf_counter()

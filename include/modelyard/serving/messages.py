@@ -50,14 +50,16 @@ class Call:
     """A prediction request after parsing.
 
     Attributes:
-        columns: one list per input of the signature, all of the same length, not checked yet.
+        columns: one list per input of the signature, all of the same length.
         rows: that length.
         facts: what the contract's render needs to know of the request (its id, the outputs it wants).
+        checked: the columns hold what the signature says.
     """
 
     columns: Columns
     rows: int
     facts: JSON = field(default_factory=dict)
+    checked: bool = False
 
 
 class Refused(Exception):

@@ -87,7 +87,7 @@ class Signature:
     """What goes in and what comes out.
 
     Attributes:
-        order: the names of the inputs; floats: those of plain fractions, a finite one of which is taken as it is.
+        order: the names of the inputs; fractions: those of plain fractions, a finite one of which is taken as it is.
     """
 
     kind: str
@@ -95,7 +95,7 @@ class Signature:
     outputs: tuple[Field, ...]
     names: frozenset[str]
     order: tuple[str, ...]
-    floats: frozenset[str]
+    fractions: frozenset[str]
 
     @classmethod
     def from_json(cls, signature: JSON) -> Signature:
@@ -105,8 +105,8 @@ class Signature:
         if signature["kind"] not in {"columns", "tensor"} or (signature["kind"] == "tensor" and len(inputs) != 1):
             raise ValueError("the signature's kind is neither columns nor tensor of one input")
         order = tuple(field.name for field in inputs)
-        floats = frozenset(field.name for field in inputs if field.datatype == "FP64" and field.whole is not None)
-        return cls(signature["kind"], inputs, outputs, frozenset(order), order, floats)
+        fractions = frozenset(field.name for field in inputs if field.datatype == "FP64" and field.whole is not None)
+        return cls(signature["kind"], inputs, outputs, frozenset(order), order, fractions)
 
     def columns_of(self, rows: Any) -> Columns:
         """Turn rows into one list an input: objects by name; for a tensor nested lists.
@@ -173,11 +173,11 @@ class Signature:
             raise refuse(problems) from None
 
     def _finite(self, columns: Columns) -> frozenset[str]:
-        """Return ``floats`` if all of them hold nothing but finite fractions: of a few rows that is seen at once."""
-        if len(self.floats) > _FEW:
-            values = [value for name in self.floats for value in columns[name]]
+        """Return ``fractions`` if all of them hold nothing but finite fractions: of a few rows that is seen at once."""
+        if len(self.fractions) > _FEW:
+            values = [value for name in self.fractions for value in columns[name]]
             if finite(values):
-                return self.floats
+                return self.fractions
         return frozenset()
 
     def _row_problems(self, number: int, row: Any) -> list[JSON]:

@@ -33,12 +33,17 @@ _UNCOMPRESSED = (("accept-encoding", "identity"),)
 
 def read_json(request: Request) -> Any:
     """Return the body's value; raises Refused: 415 when it says it is no JSON, 400 when it is none."""
+    said_json(request)
+    return decode(request.body)
+
+
+def said_json(request: Request) -> None:
+    """Raise Refused, 415, when the body says that it is no JSON."""
     if request.headers.get("content-type") != "application/json" or "content-encoding" in request.headers:
         kind, _ = content_type(request)
         # curl and HTML forms send JSON under their own default types: the body decides then.
         if not (kind.endswith("json") or kind in {"", "text/plain", "application/x-www-form-urlencoded"}):
             raise Refused(415, f"Content-Type is {kind!r}; this address takes application/json")
-    return decode(request.body)
 
 
 def decode(body: bytes) -> Any:

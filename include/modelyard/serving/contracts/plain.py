@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from modelyard.serving.contracts.body import read_json, read_object
+from modelyard.serving import rows
+from modelyard.serving.contracts.body import decode, read_object, said_json
 from modelyard.serving.messages import JSON, Call, Contract, Outputs, Refused, Request, Response, in_json
 from modelyard.serving.model import Model
 from modelyard.serving.signature import listed
@@ -15,9 +16,13 @@ from modelyard.serving.signature import listed
 
 def contract(model: Model) -> Contract:
     """Take ``{"rows": [{…}, …]}`` or the list alone; answer ``{"predictions": [{…}, …], "model_version": …}``."""
+    quickly = rows.reader(model.signature)
 
     def parse(request: Request) -> Call:
-        value = read_json(request)
+        said_json(request)
+        if quickly is not None and (call := quickly(request.body)) is not None:
+            return call
+        value = decode(request.body)
         if type(value) is dict:
             if value.keys() != {"rows"}:
                 raise Refused(400, f'expected {{"rows": […]}} or a list of rows, found keys {listed(value) or "none"}')
@@ -30,10 +35,10 @@ def contract(model: Model) -> Contract:
 
     def render(_call: Call, outputs: Outputs) -> Response:
         if prediction is not None and tuple(outputs) == names:
-            rows: list[Any] = list(map(prediction, *outputs.values()))
+            predictions: list[Any] = list(map(prediction, *outputs.values()))
         else:
-            rows = records(outputs)
-        return in_json({"predictions": rows, "model_version": model.version})
+            predictions = records(outputs)
+        return in_json({"predictions": predictions, "model_version": model.version})
 
     return Contract(parse, render)
 
