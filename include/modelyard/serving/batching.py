@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import chain
 
 from modelyard.serving.messages import Columns, Outputs, Refused
 from modelyard.serving.metrics import Metrics
@@ -136,7 +137,7 @@ def late(seconds: float) -> Refused:
 
 def merge(requests: list[Columns]) -> Columns:
     """Return the rows of all requests, one after the other."""
-    return {name: [value for columns in requests for value in columns[name]] for name in requests[0]}
+    return {name: list(chain.from_iterable([columns[name] for columns in requests])) for name in requests[0]}
 
 
 def _settle(item: _Item, result: Outputs | Refused) -> None:

@@ -168,7 +168,14 @@ class Compiled:
         Raises:
             CompiledError: it can't be loaded, or can't answer them.
         """
-        self._session = await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+        session = await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+
+        def call_model(columns: Columns, rows: int) -> Outputs:
+            self._metrics.batch(rows)
+            return session.predict(columns, rows)
+
+        self._turn = Turn(call_model, self._inline_rows)
+        self._session = session
         self._board.loaded()
 
     async def stop(self) -> None:
@@ -212,12 +219,6 @@ class Compiled:
             raise CompiledError(f"it does not answer the golden rows: {refused}") from refused
         row = max(batch - call, 1e-9) / (_WARM_ROWS - 1)
         self._inline_rows = int((_INLINE_SECONDS - call) / row)
-
-        def call_model(columns: Columns, rows: int) -> Outputs:
-            self._metrics.batch(rows)
-            return session.predict(columns, rows)
-
-        self._turn = Turn(call_model, self._inline_rows)
         return session
 
 

@@ -43,7 +43,8 @@ class Server:
         self._draining_since: float | None = None
         self._fixed = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._loop = asyncio.get_running_loop()  # kept: to ask for it takes a system call before Python 3.12
+        self._sweeper = self._loop.create_task(self._sweep())
         # Kept although nobody asks for them again: a server that is garbage is closed.
         self._accepting: asyncio.Server | Accepting | None = None
         self._controlled: asyncio.Server | None = None
@@ -122,8 +123,7 @@ class Server:
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: Connection(self, private=False), connection)
+            await self._loop.connect_accepted_socket(lambda: Connection(self, private=False), connection)
         except OSError:
             connection.close()  # the client has gone already
         finally:
@@ -131,7 +131,7 @@ class Server:
 
     def run(self, answer: Coroutine[None, None, None]) -> None:
         """Run one answer; keeps the task alive."""
-        task = asyncio.create_task(answer)
+        task = self._loop.create_task(answer)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -35,16 +35,16 @@ class Turn:
         self._items: list[_Item] = []
         self._asked = 0
         self._crowded = False  # several asked in the last turn: so will they in this one
+        self._loop = asyncio.get_running_loop()
 
     async def predict(self, columns: Columns, rows: int) -> Outputs:
         """Answer checked columns; raises Refused: what the model cannot answer."""
-        loop = asyncio.get_running_loop()
         if not self._asked:
-            loop.call_soon(self._over)
+            self._loop.call_soon(self._over)
         self._asked += 1
         if self._asked == 1 and not self._crowded:
             return self._answer(columns, rows)
-        item = _Item(columns, rows, loop.create_future())
+        item = _Item(columns, rows, self._loop.create_future())
         self._items.append(item)
         return await item.answer
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.serving.contracts.body import content_type, decode, read_json
+from modelyard.serving.contracts.body import content_type, decode, read_json, said_json
 from modelyard.serving.contracts.instances import complete
 from modelyard.serving.contracts.tensors import Tail, parameter, read, write
 from modelyard.serving.messages import JSON, Call, Contract, Outputs, Refused, Request, Response, in_json
 from modelyard.serving.model import Model
 from modelyard.serving.signature import Field, listed, shown
+from modelyard.serving.typed import tensors_reader
 
 EXTENSIONS = ["binary_tensor_data"]
 _JSON_LENGTH = "inference-header-content-length"
@@ -19,14 +20,23 @@ def contract(model: Model) -> Contract:
     """``POST /v2/models/NAME/infer``: an input tensor a column, an output tensor an output."""
     fields = {field.name: field for field in model.signature.inputs}
     results = {field.name: field for field in model.signature.outputs}
+    quickly = tensors_reader(model.signature)
 
     def parse(request: Request) -> Call:
+        if quickly is not None and _JSON_LENGTH not in request.headers:
+            said_json(request)
+            if (found := quickly(request.body)) is not None:
+                call, body = found
+                call.facts = facts(body)
+                return call
         body, tail = _parts(request)
         columns = complete(model, _columns(body.get("inputs"), fields, tail))
-        facts = {"id": body.get("id"), "outputs": _wanted(body, results)}
-        if facts["id"] is not None and type(facts["id"]) is not str:
-            raise Refused(400, f"id: expected text, found {shown(facts['id'])}")
-        return Call(columns, len(next(iter(columns.values()))), facts)
+        return Call(columns, len(next(iter(columns.values()))), facts(body))
+
+    def facts(body: JSON) -> JSON:
+        if (given := body.get("id")) is not None and type(given) is not str:
+            raise Refused(400, f"id: expected text, found {shown(given)}")
+        return {"id": given, "outputs": _wanted(body, results)}
 
     def render(call: Call, outputs: Outputs) -> Response:
         answer: JSON = {"model_name": model.name, "model_version": model.version}

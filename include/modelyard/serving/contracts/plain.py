@@ -7,16 +7,16 @@ from typing import Any
 
 import msgspec
 
-from modelyard.serving import rows
 from modelyard.serving.contracts.body import decode, read_object, said_json
 from modelyard.serving.messages import JSON, Call, Contract, Outputs, Refused, Request, Response, in_json
 from modelyard.serving.model import Model
 from modelyard.serving.signature import listed
+from modelyard.serving.typed import rows_reader
 
 
 def contract(model: Model) -> Contract:
     """Take ``{"rows": [{…}, …]}`` or the list alone; answer ``{"predictions": [{…}, …], "model_version": …}``."""
-    quickly = rows.reader(model.signature)
+    quickly = rows_reader(model.signature)
 
     def parse(request: Request) -> Call:
         said_json(request)

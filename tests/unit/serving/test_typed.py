@@ -1,4 +1,4 @@
-"""Rows read at once are what the general way makes of them, value for value and type for type, or are left to it."""
+"""What is read at once is what the general way makes of them, value for value and type for type, or is left to it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.serving.messages import JSON, Refused
-from modelyard.serving.rows import reader
+from modelyard.serving.contracts.inference import _columns
+from modelyard.serving.contracts.tensors import Tail
+from modelyard.serving.messages import JSON, Columns, Refused
 from modelyard.serving.signature import Signature
+from modelyard.serving.typed import rows_reader, tensors_reader
 
 TYPES = ("FP64", "INT8", "UINT16", "INT64", "BOOL", "BYTES")
 VALUES = (
@@ -53,24 +55,90 @@ def asked(draw: st.DrawFn) -> tuple[Signature, list[JSON]]:
     return signature(*fields), rows
 
 
+def same(found: Columns, expected: Columns) -> bool:
+    return all(repr(found[name]).replace("-0.0", "0.0") == repr(expected[name]) for name in expected)
+
+
 @given(asked(), st.booleans())
-def test_what_is_read_at_once_is_what_the_general_way_makes_of_it(
+def test_rows_read_at_once_are_what_the_general_way_makes_of_them(
     given: tuple[Signature, list[JSON]], wrapped: bool
 ) -> None:
     known, rows = given
-    read = reader(known)
+    read = rows_reader(known)
     assert read is not None
     call = read(json.dumps({"rows": rows} if wrapped else rows).encode())
-    if call is None:
+    if call is not None:
+        assert call.rows == len(rows)
+        assert same(call.columns, known.check(known.columns_of(rows)))
+
+
+@given(asked(), st.sampled_from([0, 1, 2]), st.sampled_from(["", "id", "name", "datatype", "twice", "missing"]))
+def test_tensors_read_at_once_are_what_the_general_way_makes_of_them(
+    given: tuple[Signature, list[JSON]], dimensions: int, wrong: str
+) -> None:
+    known, rows = given
+    inputs = [
+        {
+            "name": one.name,
+            "datatype": one.datatype,
+            "shape": [len(rows), 1][:dimensions],
+            "data": [row[one.name] for row in rows],
+        }
+        for one in known.inputs
+    ]
+    if wrong in inputs[0]:
+        inputs[0][wrong] = "INT16"
+    inputs = {"twice": [*inputs, inputs[0]], "missing": inputs[1:]}.get(wrong, inputs)
+    read = tensors_reader(known)
+    assert read is not None
+    body = {"inputs": inputs, "outputs": [{"name": "y"}], **({"id": "7"} if wrong == "id" else {})}
+    found = read(json.dumps(body).encode())
+    if found is None:
         return
+    call, rest = found
+    assert rest == {"id": body.get("id"), "outputs": [{"name": "y"}], "parameters": None}
     assert call.rows == len(rows)
-    expected = known.check(known.columns_of(rows))
-    assert list(call.columns) == list(expected)
-    assert repr(call.columns).replace("-0.0", "0.0") == repr(expected).replace("-0.0", "0.0")
+    fields = {one.name: one for one in known.inputs}
+    assert same(call.columns, known.check(_columns(inputs, fields, Tail(b""))))
+
+
+def test_right_tensors_are_read_at_once() -> None:
+    read = tensors_reader(signature(field("a", "FP64", nullable=True), field("b", "INT8")))
+    assert read is not None
+    found = read(
+        b'{"inputs": [{"name": "b", "datatype": "INT8", "shape": [2, 1], "data": [1, 2]},'
+        b' {"name": "a", "datatype": "FP64", "shape": [2], "data": [null, 2]}]}'
+    )
+    assert found is not None
+    assert found[0].checked
+    assert found[0].columns == {"a": [None, 2.0], "b": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        {},
+        {"shape": [2]},
+        {"shape": []},
+        {"shape": [0], "data": []},
+        {"data": [300]},
+        {"data": [[1]]},
+        {"data": [1.0]},
+        {"datatype": "INT64"},
+        {"name": "y"},
+        {"parameters": {"binary_data_size": 1}},
+    ],
+)
+def test_other_tensors_are_left_to_the_general_way(tensor: JSON) -> None:
+    read = tensors_reader(signature(field("x", "INT8")))
+    assert read is not None
+    right = {"name": "x", "datatype": "INT8", "shape": [1], "data": [1]}
+    found = read(json.dumps({"inputs": [{**right, **tensor}]}).encode())
+    assert (found is None) == bool(tensor)
 
 
 def test_right_rows_are_read_at_once() -> None:
-    read = reader(signature(field("a b", "FP64", nullable=True), field("c", "INT64"), field("d", "BYTES")))
+    read = rows_reader(signature(field("a b", "FP64", nullable=True), field("c", "INT64"), field("d", "BYTES")))
     assert read is not None
     call = read(b'[{"c": 1, "a b": 2, "d": "x"}, {"a b": null, "c": -3, "d": ""}]')
     assert call is not None
@@ -100,7 +168,7 @@ def test_right_rows_are_read_at_once() -> None:
     ],
 )
 def test_anything_else_is_left_to_the_general_way(body: bytes) -> None:
-    read = reader(signature(field("x", "FP64")))
+    read = rows_reader(signature(field("x", "FP64")))
     assert read is not None
     assert read(body) is None
 
@@ -117,12 +185,13 @@ def test_anything_else_is_left_to_the_general_way(body: bytes) -> None:
     ],
 )
 def test_signatures_that_ask_more_have_no_such_reader(one: JSON) -> None:
-    assert reader(signature(one)) is None
+    assert rows_reader(signature(one)) is None
+    assert (tensors_reader(signature(one)) is None) == ('"' not in one["name"])
 
 
 def test_a_general_refusal_is_not_lost() -> None:
     known = signature(field("x", "INT8"))
-    read = reader(known)
+    read = rows_reader(known)
     assert read is not None
     assert read(b'[{"x": 300}]') is None
     with pytest.raises(Refused, match="row 0, field 'x': expected an integer from -128 to 127"):
