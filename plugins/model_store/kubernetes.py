@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowException
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from model_store.cluster_api import ClusterAwayError, StepClusterHook
 from model_store.hook import ModelStoreHook
 from model_store.links import BUTTONS
 from model_store.pods import StepPods, end_of, said
@@ -141,10 +142,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
         except ApiException as error:
             raise AirflowException(self._refused(error)) from error
         except HTTPError as error:
-            raise AirflowException(
-                f"The cluster of '{self.cluster.conn_id}' cannot be reached: {error}\n"
-                "  → check the connection's address and the network; the next try takes up a pod that still runs"
-            ) from error
+            raise ClusterAwayError(self.cluster.conn_id, error) from error
         context["ti"].xcom_push(key="return_value", value=result)  # Airflow does it only with `do_xcom_push`
         return result
 
@@ -204,6 +202,11 @@ class KubernetesStepOperator(KubernetesPodOperator):
         return Secrets(store, git, pull, cluster, elsewhere=access.kubeconfig is not None)
 
     @cached_property
+    def hook(self) -> StepClusterHook:
+        """What the cluster is asked by."""
+        return StepClusterHook(conn_id=self.kubernetes_conn_id)
+
+    @cached_property
     def pod_manager(self) -> StepPods:
         """What looks at the pod."""
         return StepPods(kube_client=self.client, callbacks=self.callbacks)
@@ -253,7 +256,7 @@ class KubernetesStepOperator(KubernetesPodOperator):
                 return False
             unchanged = {"uid": found.metadata.uid, "resourceVersion": found.metadata.resource_version}
             self.client.delete_namespaced_pod(name, namespace, body={"preconditions": unchanged})
-        except (ApiException, HTTPError) as error:
+        except (ApiException, HTTPError, ClusterAwayError) as error:
             if getattr(error, "status", None) == _CONFLICT:
                 return True
             self.log.warning("Pod %s is not removed: %s", name, said(error))  # its deadline ends it

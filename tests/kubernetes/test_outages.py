@@ -90,12 +90,13 @@ def brittle(yard: Yard, tmp_path_factory: pytest.TempPathFactory) -> str:
         ("names", "cannot be reached"),
     ],
 )
+@pytest.mark.timeout(900)
 def test_for_long_it_is_one_clear_error(yard: Yard, api: AirflowApi, brittle: str, server: str, told: str) -> None:
     api.wait_for_dag(brittle)
     run = api.trigger(brittle, {})
     wait_until(lambda: "prepare" in yard.ground.pods(), 300, "a pod of prepare")
     with away([ports(yard)[server]]):
-        assert api.wait(brittle, run, seconds=1200) == "failed"
+        assert api.wait(brittle, run, seconds=600) == "failed"
         errors = failures(api, brittle, run)
     print(errors)
     assert len(errors) == 1

@@ -33,7 +33,8 @@ _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _TRIES = 4
 _PAUSE = 0.3  # seconds before the second try; four times as long before each one after it
 _LONGEST_PAUSE = 15.0
-_CONNECT, _READ = 10.0, 300.0  # seconds; a registry that commits a large blob is silent for long
+_CONNECT, _READ = 10.0, 30.0  # seconds
+_COMMIT = 300.0  # a registry that commits a large blob is silent for long
 
 
 class Transport:
@@ -219,7 +220,8 @@ class _Adapter(HTTPAdapter):
     """Ends a request that nobody answers: oras gives none a limit."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        kwargs["timeout"] = kwargs.get("timeout") or (_CONNECT, _READ)
+        longest = _COMMIT if request.method in {"PATCH", "PUT"} else _READ
+        kwargs["timeout"] = kwargs.get("timeout") or (_CONNECT, longest)
         return super().send(request, *args, **kwargs)
 
 
