@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import chain
 
+from modelyard.serving.limits import Limits
 from modelyard.serving.messages import Columns, Outputs, Refused
 from modelyard.serving.metrics import Metrics
 
@@ -31,8 +32,9 @@ class _Item:
 class Batcher:
     """A bounded queue that any number of workers empty, each with a ``serve`` of its own."""
 
-    def __init__(self, metrics: Metrics | None = None) -> None:
+    def __init__(self, metrics: Metrics | None = None, answer_seconds: float = Limits.answer_seconds) -> None:
         self._metrics = metrics
+        self._answer_seconds = answer_seconds
         self._waiting: deque[_Item] = deque()
         self._arrived = asyncio.Event()
 
@@ -40,15 +42,20 @@ class Batcher:
         """Wait for the answer to checked columns.
 
         Raises:
-            Refused: 429 when too many wait already; and what ``ask`` raised for these rows.
+            Refused: 429 when too many wait already; 503 when no answer comes in time; what ``ask`` raised for them.
         """
         if len(self._waiting) >= _MOST_WAITING:
             raise busy(self._metrics)
-        item = _Item(columns, rows, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        item = _Item(columns, rows, loop.create_future())
+        limit = loop.call_later(self._answer_seconds, self._give_up, item)
         self._waiting.append(item)
         self._note_waiting()
         self._arrived.set()
-        return await item.answer
+        try:
+            return await item.answer
+        finally:
+            limit.cancel()
 
     def refuse(self, reason: Refused) -> None:
         """Answer everything that waits with ``reason``: there is nobody to take it up."""
@@ -84,6 +91,9 @@ class Batcher:
                     if item not in again:
                         _settle(item, gone)
                 raise
+
+    def _give_up(self, item: _Item) -> None:
+        _settle(item, late(self._answer_seconds))
 
     def _note_waiting(self) -> None:
         if self._metrics is not None:

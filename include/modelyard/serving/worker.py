@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from modelyard.serving.batching import Batcher, late
+from modelyard.serving.batching import Batcher
+from modelyard.serving.channel import Channel
 from modelyard.serving.limits import Limits, processors
 from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused
 from modelyard.serving.metrics import Metrics
@@ -78,10 +79,10 @@ class Worker:
             except OSError as error:
                 ours.close()
                 raise WorkerEndedError(f"the model's process cannot be started: {error}") from error
-        self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        self._channel = await Channel.over(ours)
         rows = len(next(iter(self._model.golden.values())))
         try:
-            await self._answer(self._model.golden, rows)
+            await self._answer(self._model.golden, rows, None)
         except BaseException as error:
             await self.stop()
             if isinstance(error, Refused):
@@ -95,25 +96,19 @@ class Worker:
             Refused: 422, the model itself raised for these rows.
             WorkerEndedError: there will be no answer, or not in the time that anybody waits for it.
         """
-        try:
-            async with asyncio.timeout(self._answer_seconds):
-                return await self._answer(columns, rows)
-        except TimeoutError as error:
-            raise WorkerEndedError(f"the model's process has not answered in {self._answer_seconds:g} s") from error
+        return await self._answer(columns, rows, self._answer_seconds)
 
-    async def _answer(self, columns: Columns, rows: int) -> Outputs:
+    async def _answer(self, columns: Columns, rows: int, seconds: float | None) -> Outputs:
         message: JSON = {"columns": columns}
         if self._model.signature.kind == "tensor":
             field = self._model.signature.inputs[0]
             data = columns[field.name]
             message = {"tensor": {"data": data, "shape": [rows, *_inner_shape(data[0])]}}
-        body = msgspec.json.encode(message)
         try:
-            self._writer.write(len(body).to_bytes(4, "big") + body)
-            await self._writer.drain()
-            size = int.from_bytes(await self._reader.readexactly(4), "big")
-            answer = _decode((await self._reader.readexactly(size)).decode())
-        except (OSError, asyncio.IncompleteReadError, ValueError) as error:
+            answer = _decode((await self._channel.ask(msgspec.json.encode(message), seconds)).decode())
+        except TimeoutError as error:
+            raise WorkerEndedError(f"the model's process has not answered in {seconds:g} s") from error
+        except (OSError, ValueError) as error:
             raise WorkerEndedError(f"the model's process ended ({await self._ending()})") from error
         if "error" in answer:
             raise Refused(422, f"the model cannot answer this input: {answer['error']}")
@@ -124,7 +119,7 @@ class Worker:
 
     async def stop(self) -> None:
         """End the process and wait until it has."""
-        self._writer.close()
+        self._channel.close()
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
@@ -169,7 +164,7 @@ class Pool:
         self._count = count
         self._threads = max(1, processors() // count)
         self._log = log
-        self._batcher = Batcher(metrics)
+        self._batcher = Batcher(metrics, answer_seconds)
         self._tasks: list[asyncio.Task[None]] = []
         self._alive = 0
         self._refusing = not patient
@@ -185,11 +180,7 @@ class Pool:
         """Have any worker answer checked columns; raises Refused: 503 when there is none for too long."""
         if self._refusing:
             raise _no_worker()
-        try:
-            async with asyncio.timeout(self._answer_seconds):
-                return await self._batcher.predict(columns, rows)
-        except TimeoutError:
-            raise late(self._answer_seconds) from None
+        return await self._batcher.predict(columns, rows)
 
     async def start(self) -> None:
         """Start all workers and return when each has answered the golden rows.
