@@ -22,6 +22,7 @@ from tests.benchmarks.peers.models import Subject
 from tests.benchmarks.peers.servers import Command, Rows, Server
 
 _SLOWEST_START = 120.0  # seconds
+_WITHIN = re.compile(r"(50|99)%\s+([\d.]+)(\w+)")
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
 
 
@@ -42,12 +43,13 @@ class Load:
     """What one load came to.
 
     Attributes:
-        p99: milliseconds.
+        p50, p99: milliseconds in which half of the requests, and 99 of 100, were answered.
         processor: milliseconds of a processor for one request, of all the server's processes.
         busy: of each process that worked noticeably, how much of the time it did (1: all of it).
     """
 
     rate: float
+    p50: float
     p99: float
     processor: float
     busy: list[float]
@@ -84,10 +86,11 @@ class Running:
         worked = [after[one] - before.get(one, 0.0) for one in after]
         (requests,) = re.findall(r"(\d+) requests in", said)
         (rate,) = re.findall(r"Requests/sec:\s+([\d.]+)", said)
-        ((p99, unit),) = re.findall(r"99%\s+([\d.]+)(\w+)", said)
+        within = {part: float(value) * _UNITS[unit] for part, value, unit in _WITHIN.findall(said)}
         return Load(
             float(rate),
-            float(p99) * _UNITS[unit],
+            within["50"],
+            within["99"],
             sum(worked) * 1000 / max(1, int(requests)),
             sorted((each / taken for each in worked if each / taken > 0.1), reverse=True),
         )
@@ -151,19 +154,18 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 _ALONE = """
 import json, sys, time, joblib, pandas
-model, row = joblib.load(sys.argv[1]), json.loads(sys.argv[2])
-frame, taken = pandas.DataFrame([row]), []
+model, row, taken = joblib.load(sys.argv[1]), json.loads(sys.argv[2]), []
 until = time.perf_counter() + float(sys.argv[3])
 while time.perf_counter() < until:
     began = time.perf_counter()
-    model.predict(frame)
+    model.predict(pandas.DataFrame([row]))
     taken.append(time.perf_counter() - began)
 print(sorted(taken)[len(taken) // 2] * 1000)
 """
 
 
 def alone(subject: Subject, seconds: int) -> float:
-    """Return how long the model's own predict takes for one row, its frame made already: the median in milliseconds."""
+    """Return how long the model's own predict takes for one row, with the frame that it takes: median milliseconds."""
     command: Command = [subject.python, "-c", _ALONE, subject.joblib, json.dumps(subject.rows[0]), str(seconds)]
     environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
     return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)

@@ -62,6 +62,10 @@ class Results:
         """Answers in a second."""
         return Figures([load.rate for load in self._loads[cell][name]])
 
+    def p50(self, name: str, cell: Cell) -> Figures:
+        """Milliseconds in which half of the requests were answered."""
+        return Figures([load.p50 for load in self._loads[cell][name]])
+
     def p99(self, name: str, cell: Cell) -> Figures:
         """Milliseconds in which 99 of 100 requests were answered."""
         return Figures([load.p99 for load in self._loads[cell][name]])

@@ -35,7 +35,7 @@ def show(found: list[Results]) -> None:
                     f"{line:<34}{name:<20}{_three(results.rate(name, cell), 0)}  {costs}  {_said(results, name, cell)}"
                 )
         if results.alone.values:
-            print(f"{f'{results.model}, its own predict, ms':<54}{_three(results.alone, 2)}")
+            print(f"{f'{results.model}, its own predict of a row, ms':<54}{_three(results.alone, 2)}")
         for name in results.servers:
             aim = f"  (at most {_READY[results.compiled]})" if name == OURS else ""
             print(f"{f'{results.model}, ready after, s':<34}{name:<20}{_three(results.ready(name), 2)}{aim}")
@@ -73,7 +73,7 @@ def _figures(results: Results, name: str, cell: Cell) -> list[str]:
     if results.compiled and cell == Cell(1, 16):
         said.append(f"p99 {results.p99(OURS, cell).median:.1f} ms (under {_P99:g})")
     if results.alone.values and cell == Cell(1, 1):
-        above = 1000 / rate.median - results.alone.median
+        above = results.p50(name, cell).median - results.alone.median
         said.append(f"{above:.2f} ms above its own predict (at most {_ABOVE})")
     return said
 
