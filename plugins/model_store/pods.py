@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ _SHORTEST, _LONGEST, _LONGER = 0.05, 2.0, 1.2  # seconds between two looks, and 
 # A node tells of a container's end up to a second after its last line; the log would be asked for anew meanwhile.
 _TOLD_SECONDS = 1.5
 _TERMINATED = 128 + 15
+_TOLD = re.compile(r"^Step '\w+' failed: ", re.MULTILINE)  # as a step's last lines have it
 
 
 class StepPods(PodManager):
@@ -86,4 +88,5 @@ def end_of(pod: V1Pod) -> Ended | None:
     if terminated.reason == "OOMKilled":
         why = "took more memory than it may\n  → give it more by the Param resources.…, or by `steps` in model.yaml"
         return Ended(terminated.exit_code, try_number, why, again=False)
-    return Ended(terminated.exit_code, try_number)
+    _, *told = _TOLD.split(terminated.message or "")
+    return Ended(terminated.exit_code, try_number, said=told[-1].strip() if told else "")

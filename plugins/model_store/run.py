@@ -41,12 +41,14 @@ class Ended:
         try_number: of the command, which may be an earlier one than this task's: a pod outlives its worker.
         why: what ended it from outside, as a sentence with a remedy; "" for the step's own end.
         again: another try may end otherwise.
+        said: the error that the step told last, where that is known; "" where it is not.
     """
 
     exit_code: int
     try_number: int
     why: str = ""
     again: bool = True
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,8 @@ def _failure(step: str, ended: Ended, error: JSON | None) -> AirflowException:
         message = error["message"] + (f"\n  → {error['remedy']}" if error["remedy"] else "")
     elif ended.why:
         message = f"Step '{step}' {ended.why}"
+    elif ended.said:
+        message = ended.said
     else:
         what = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
         message = f"Step '{step}' {what}: the lines above say why"
