@@ -100,6 +100,8 @@ class KubernetesStepOperator(KubernetesPodOperator):
             container_name_log_prefix_enabled=False,
             log_events_on_startup=False,  # it has the API server read all events of the namespace, again and again
             log_events_on_failure=True,
+            # So that the task, and `kubectl describe`, tell an error that could not be written to the store.
+            termination_message_policy="FallbackToLogsOnError",
             **kwargs,
         )
         self.pipeline_step = pipeline_step

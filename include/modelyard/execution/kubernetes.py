@@ -151,8 +151,6 @@ def step_pod(
                     "envFrom": _variable_sources(own),
                     "resources": {} if command.project or builder else resources,
                     "securityContext": pod_security.of_container(),
-                    # So that the task, and `kubectl describe`, tell an error that could not be written to the store.
-                    "terminationMessagePolicy": "FallbackToLogsOnError",
                     "volumeMounts": [
                         {"name": "home", "mountPath": _HOME},
                         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
