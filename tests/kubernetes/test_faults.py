@@ -29,6 +29,7 @@ from modelyard.store import Store, pipeline_run_id
 
 WALKS = int(os.environ.get("MODELYARD_FAULTS", "1"))
 ROLLBACK = "modelyard-rollback"
+NOTE = "modelyard.io/try"  # which try of the task waits for a pod
 
 pytestmark = pytest.mark.timeout(900 * (WALKS + 1))
 
@@ -209,12 +210,12 @@ def disturbed(
     if not in_time:
         return False
     FAULTS[fault](Started(yard, api, scheduler, dag_id, run, step, before))
-    taken_up: list[Any] = []  # the pod as it was in the next try, which had found it still running
+    taken_up: list[Any] = []  # the pod as it was since the next try had found it still running, and put its note on it
 
     def over() -> bool:
         now = pod()
-        tried = next(one.try_number for one in api.tasks(dag_id, run) if one.task_id == step) > 1
-        if now is not None and tried and (taken_up or now.metadata.uid == before.metadata.uid):
+        noted = now is not None and now.metadata.annotations[NOTE] != before.metadata.annotations[NOTE]
+        if noted and (taken_up or now.metadata.uid == before.metadata.uid):
             taken_up[:] = [now]
         return ended() is not None or api.run(dag_id, run)["state"] in ENDED
 
