@@ -23,12 +23,13 @@ stop: $(VENV)/.installed ## end all that the demo started
 PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults pods)
 # What takes minutes a case: only with `make test-faults`.
 LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile killed outages scaling) \
-  $(patsubst %,tests/end_to_end/test_%.py,approval change_under_load clear demo git_project retries) tests/docker/test_airflow.py
+  $(patsubst %,tests/end_to_end/test_%.py,approval change_under_load clear demo git_project retries) \
+  tests/docker/test_airflow.py tests/pipeline/test_outages.py
 PAGES := tests/integration/airflow
 WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser tests/docker
 
 test: lint ## lint, types and all tests that this machine can run
-	@$(BIN)/pytest --numprocesses 3 --dist loadfile $(addprefix --ignore=,$(PAGES) $(WITH_AIRFLOW) $(PODS) $(LONG)) tests
+	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(PAGES) $(WITH_AIRFLOW) $(PODS) $(LONG)) tests
 	@$(BIN)/pytest $(PODS) >$(VENV)/pods.log 2>&1 & pods=$$!; \
 	  $(BIN)/pytest $(PAGES); pages=$$?; $(BIN)/pytest $(addprefix --ignore=,$(LONG)) $(WITH_AIRFLOW); others=$$?; \
 	  echo "Beside these, on a cluster:"; wait $$pods; pods=$$?; cat $(VENV)/pods.log; exit $$((pages + others + pods))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -114,12 +115,18 @@ def test_stopping_the_services_sends_what_is_left(
     assert not processes("ship", home)
 
 
+def is_stopped_gently(process: psutil.Process) -> bool:
+    """Whether SIGTERM is taken for a wish by now."""
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def test_what_could_not_be_sent_before_a_stop_is_sent_after_the_next_start(
     deploy: Deploy, images: Images, destination: Destination, home: Path, tmp_path: Path
 ) -> None:
     port = deploy(with_log(images.spec(1), destination))
     blocked = tmp_path / "objects"
-    until(lambda: processes("ship", home))
+    until(lambda: any(map(is_stopped_gently, processes("ship", home))))
     blocked.write_text("a file where a folder must be: the store refuses")
     ask(port, 1)
     stop_all(home)
