@@ -23,7 +23,8 @@ stop: $(VENV)/.installed ## end all that the demo started
 PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults pods)
 # What takes minutes a case: only with `make test-faults`.
 LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile killed outages scaling) \
-  $(patsubst %,tests/end_to_end/test_%.py,approval change_under_load clear demo retries) tests/docker/test_airflow.py
+  $(patsubst %,tests/end_to_end/test_%.py,approval change_under_load clear demo retries) tests/docker/test_airflow.py \
+  tests/docker/test_our_dockerfiles.py
 PAGES := tests/integration/airflow
 WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser tests/docker
 
