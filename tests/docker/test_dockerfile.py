@@ -65,8 +65,8 @@ def build(
 
 
 def _there(client: Any) -> list[list[str]]:
-    images = client.images(all=True, quiet=True)
-    return [sorted(images), [one["Id"] for one in client.containers(all=True)]]
+    cache = [one["ID"] for one in client.df()["BuildCache"] or ()]
+    return [sorted(client.images(all=True, quiet=True)), [one["Id"] for one in client.containers(all=True)], cache]
 
 
 def test_it_is_built_of_what_was_handed_over_and_nothing_stays(
@@ -99,6 +99,23 @@ def test_a_line_that_fails_is_the_reason_and_nothing_stays(build: Callable[..., 
         build("FROM a/base:1\nNOTHING\n")
 
 
+def test_by_buildkit_it_is_built_and_a_line_that_fails_is_the_reason(
+    build: Callable[..., tuple[Image, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As engines since Docker 23 build; those before have it, too."""
+    monkeypatch.setattr(builder, "_builder_version", lambda _: builder._BUILDKIT)
+    run = "RUN --mount=type=cache,target=/c echo one >/c/one; echo of one"
+    image, lines = build(
+        f"# syntax=docker/dockerfile:1\nFROM a/base:1 AS one\n{run}\nFROM scratch\nCOPY --from=one /etc/passwd /\n"
+    )
+    assert [_files(layer.open()) for layer in image.layers] == [["passwd"]]
+    assert lines[-3:-1] == [f"STEP [one 2/2] {run}", "of one"]
+    with pytest.raises(EnvironmentBuildError) as failed:
+        build("FROM a/base:1\nRUN echo before\nRUN echo why >&2; exit 3\nRUN after\n")
+    assert failed.value.message.startswith("The Dockerfile cannot be built: STEP [3/4] RUN echo why >&2; exit 3\nwhy\n")
+    assert "exit code: 3" in failed.value.message
+
+
 def test_an_engine_that_goes_away_is_told_and_what_it_has_is_removed_later(
     build: Callable[..., tuple[Image, list[str]]], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +136,7 @@ def test_an_engine_that_goes_away_is_told_and_what_it_has_is_removed_later(
     assert engine.client().images(all=True, filters=_LABELLED)
     monkeypatch.setenv("DOCKER_HOST", engine.url)
     monkeypatch.setattr(builder, "_DAY", 0)
-    with builder._cleaned(engine.client(), said.append):
+    with builder._cleaned(engine.client(), builder._CLASSIC, said.append):
         assert not engine.client().images(all=True, filters=_LABELLED)
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modelyard.docker_engine import connect, in_words, load
 from modelyard.dockerfile.builder import Build, BuildLog
+from modelyard.dockerfile.buildkit import TRACE, Trace, cached, forget
 from modelyard.dockerfile.ignored import FILE
 from modelyard.dockerfile.named_images import renamed
 from modelyard.errors import ModelyardError, Unavailable
@@ -35,10 +36,12 @@ JSON = dict[str, Any]
 
 _LABEL = "modelyard.io/build"
 _NAME = "localhost/modelyard-build"
+_DOCKERFILE = ".modelyard.Dockerfile"
 _DAY = 86_400.0
+_CLASSIC, _BUILDKIT = "1", "2"
 _BAD_REQUEST, _CONFLICT = 400, 409
 _REMOVAL_SECONDS, _LOOK_SECONDS = 10.0, 0.2
-_OF_THE_ENGINE = ("container", "container_config", "docker_version")  # in an image's config: how the engine made it
+_OF_THE_ENGINE = re.compile(r"container|docker_version|moby\.")  # in an image's config: how the engine made it
 _BOOKKEEPING = re.compile(r"$| ---> |Removing intermediate container |Successfully ")  # lines that say no more
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _NO_ROOM = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
@@ -59,7 +62,8 @@ class EngineBuilder:
         self._folder.mkdir()
         client = connect()
         client.timeout = None  # a line may say nothing for hours
-        with _cleaned(client, log) as build:
+        version = _builder_version(client)
+        with _cleaned(client, version, log) as build:
             names = {}
             for number, (name, image) in enumerate(what.bases.items()):
                 log(f"Handing {name} to the Docker engine")
@@ -67,8 +71,8 @@ class EngineBuilder:
                 labelled = image.append([], {"Labels": {_LABEL: build}}, {})
                 load(client, docker_archive(labelled, names[name], lambda _: None))
             result = f"{_NAME}:{build}"
-            with _context(what, names) as (context, dockerfile):
-                _build(client, context, {"dockerfile": dockerfile, "t": result}, _as_written(names, log))
+            with _context(what, names) as context:
+                _build(client, context, {"version": version, "t": result}, _as_written(names, log))
             return self._taken(client, result)
 
     def _taken(self, client: APIClient, name: str) -> Image:
@@ -76,27 +80,26 @@ class EngineBuilder:
             _check(response)
             response.raw.decode_content = True
             built = read_docker_archive(response.raw, self._folder)
-        config = {key: value for key, value in built.parsed_config.items() if key not in _OF_THE_ENGINE}
+        config = {key: value for key, value in built.parsed_config.items() if not _OF_THE_ENGINE.match(key)}
         labels = {key: value for key, value in (config["config"].get("Labels") or {}).items() if key != _LABEL}
         return Image.of(config | {"config": config["config"] | {"Labels": labels}}, built.layers, {})
 
 
 @contextmanager
-def _context(what: Build, names: Mapping[str, str]) -> Iterator[tuple[BinaryIO, str]]:
-    """Give the context as a tar, and the Dockerfile's name in it: as `docker build` has it, one that no line copies."""
-    dockerfile = f".dockerfile.{secrets.token_hex(8)}"
+def _context(what: Build, names: Mapping[str, str]) -> Iterator[BinaryIO]:
+    """Give the context as a tar with the Dockerfile in it, which the classic builder copies no more than it is told."""
     rules = what.context / FILE
-    ignored = (rules.read_bytes() if rules.is_file() else FILE.encode()) + f"\n{dockerfile}\n".encode()
+    ignored = (rules.read_bytes() if rules.is_file() else FILE.encode()) + f"\n{_DOCKERFILE}\n".encode()
     text = renamed(what.dockerfile.read_text(encoding="utf-8", errors="surrogateescape"), names)
     with tempfile.TemporaryFile() as file:
-        with tarfile.open(fileobj=file, mode="w") as tar:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:  # BuildKit takes no other for one
             tar.add(what.context, ".", filter=_owned_by_root)
-            for name, data in ((FILE, ignored), (dockerfile, text.encode(errors="surrogateescape"))):
+            for name, data in ((FILE, ignored), (_DOCKERFILE, text.encode(errors="surrogateescape"))):
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
         file.seek(0)
-        yield file, dockerfile
+        yield file
 
 
 def _owned_by_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -113,7 +116,8 @@ def _build(client: APIClient, context: BinaryIO, asked: Mapping[str, str], log: 
         Unavailable: the engine has no room, has ended, or is away.
     """
     said, ended = BuildLog(log), False
-    params = {**asked, "version": "1", "nocache": "1", "rm": "1", "forcerm": "1"}
+    trace = Trace()
+    params = {**asked, "dockerfile": _DOCKERFILE, "nocache": "1", "rm": "1", "forcerm": "1"}
     headers = {"Content-Type": "application/x-tar"}  # and no account: docker-py's own `build` sends all there are
     with (
         in_words(),
@@ -129,13 +133,22 @@ def _build(client: APIClient, context: BinaryIO, asked: Mapping[str, str], log: 
                 if _NO_ROOM.search(record["error"]):
                     raise Unavailable(f"The Docker engine has no room:\n{said.last}", "see the disk of its host")
                 raise said.failure("")
-            ended = ended or "ID" in (record.get("aux") or {})
-            *lines, rest = (rest + record.get("stream", "")).split("\n")
+            if record.get("id") == TRACE:
+                lines = list(trace.lines(record["aux"]))
+            else:
+                ended = ended or "ID" in (record.get("aux") or {})
+                *lines, rest = (rest + record.get("stream", "")).split("\n")
             for line in map(_readable, lines):
                 if not _BOOKKEEPING.match(line):
                     said.tell(line)
     if not ended:
         raise Unavailable("The Docker engine has ended in the middle of the build", "see its own log on its host")
+
+
+def _builder_version(client: APIClient) -> str:
+    """Return which of its builders the engine prefers: the classic one before Docker 23, BuildKit since."""
+    with in_words():
+        return client.get(f"{client.base_url}/_ping").headers.get("Builder-Version", _CLASSIC)
 
 
 def _readable(line: str) -> str:
@@ -151,19 +164,23 @@ def _as_written(names: Mapping[str, str], log: Callable[[str], None]) -> Callabl
 
 
 @contextmanager
-def _cleaned(client: APIClient, log: Callable[[str], None]) -> Iterator[str]:
+def _cleaned(client: APIClient, version: str, log: Callable[[str], None]) -> Iterator[str]:
     """Give the name of a new build; what the engine has of it in the end is removed, and what killed ones have left."""
     with in_words():
         for image in client.images(all=True, filters={"label": _LABEL}):
             build = image["Labels"][_LABEL]
             if time.time() - float(build.partition("-")[0]) > _DAY:
                 _remove(client, build)
+        before = cached(client) if version == _BUILDKIT else set()
     build = f"{time.time():.0f}-{secrets.token_hex(6)}"
     try:
         yield build
     finally:
         try:
             _remove(client, build)
+            if version == _BUILDKIT:
+                with in_words():
+                    forget(client, before)
         except ModelyardError as error:  # whatever was wrong before is the reason
             log(f"What the Docker engine has of the build {build} is not removed: {error.message}")
 
@@ -180,6 +197,7 @@ def _remove(client: APIClient, build: str) -> None:
                 with suppress(NotFound):
                     client.remove_container(container["Id"], force=True, v=True)
             images = client.images(all=True, filters=labelled)
+            images += client.images(filters={"reference": f"{_NAME}:{build}*"})  # one from scratch has no label
             if not images:
                 return
             for image in images:
