@@ -70,6 +70,8 @@ def _by_buildah(engine: Engine, folder: Path) -> Iterator[Callable[[str], Run]]:
         base = ["--from", f"{engine.registry}/library/{_BASE}", "--tls-verify=false"]
         buildah("bud", "--isolation", "chroot", *base, "-f", f"docker/{name}/Dockerfile", "-t", name, ".")
         container = buildah("from", f"localhost/{name}").strip()
+        # Its storage closes the root of an image that does not describe it; whatever else runs images opens that.
+        Path(buildah("mount", container).strip()).chmod(0o755)
         return lambda *command: buildah("run", "--isolation", "chroot", container, "--", *command)
 
     yield build

@@ -148,7 +148,8 @@ def _build(client: APIClient, context: BinaryIO, asked: Mapping[str, str], log: 
 def _builder_version(client: APIClient) -> str:
     """Return which of its builders the engine prefers: the classic one before Docker 23, BuildKit since."""
     with in_words():
-        return client.get(f"{client.base_url}/_ping").headers.get("Builder-Version", _CLASSIC)
+        answer: Response = client.get(f"{client.base_url}/_ping")
+    return answer.headers.get("Builder-Version", _CLASSIC)
 
 
 def _readable(line: str) -> str:
