@@ -15,7 +15,8 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -40,7 +41,7 @@ _DOCKERFILE = ".modelyard.Dockerfile"
 _DAY = 86_400.0
 _CLASSIC, _BUILDKIT = "1", "2"
 _BAD_REQUEST, _CONFLICT = 400, 409
-_REMOVAL_SECONDS, _LOOK_SECONDS = 10.0, 0.2
+_REMOVAL_SECONDS, _LOOK_SECONDS = 30.0, 0.2
 _OF_THE_ENGINE = re.compile(r"container|docker_version|moby\.")  # in an image's config: how the engine made it
 _BOOKKEEPING = re.compile(r"$| ---> |Removing intermediate container |Successfully ")  # lines that say no more
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -187,29 +188,35 @@ def _cleaned(client: APIClient, version: str, log: Callable[[str], None]) -> Ite
 
 
 def _remove(client: APIClient, build: str) -> None:
-    """Remove what a build has made: containers, then images, those that lie on others first."""
+    """Remove what a build has made: containers, then images; what lies below something goes after it."""
     from docker.errors import APIError, NotFound
 
-    labelled = {"label": f"{_LABEL}={build}"}
     deadline = time.monotonic() + _REMOVAL_SECONDS
     with in_words():
-        while True:
-            for container in client.containers(all=True, filters=labelled):
-                with suppress(NotFound):
-                    client.remove_container(container["Id"], force=True, v=True)
-            images = client.images(all=True, filters=labelled)
-            images += client.images(filters={"reference": f"{_NAME}:{build}*"})  # one from scratch has no label
-            if not images:
-                return
-            for image in images:
+        while found := _made(client, build):
+            if time.monotonic() > deadline:
+                raise Unavailable("The Docker engine still has some of it", "docker system prune removes it")
+            for remove in found:
                 try:
-                    client.remove_image(image["Id"], force=True)
+                    remove(force=True)
                 except NotFound:  # it went with the one on it
                     continue
-                except APIError as error:
-                    if error.status_code != _CONFLICT or time.monotonic() > deadline:
+                except APIError as error:  # something lies on it still, or the engine is at it
+                    if error.status_code != _CONFLICT:
                         raise
             time.sleep(_LOOK_SECONDS)
+
+
+def _made(client: APIClient, build: str) -> list[Callable[..., Any]]:
+    """Return what removes each that is there of a build."""
+    labelled = {"label": f"{_LABEL}={build}"}
+    images = client.images(all=True, filters=labelled)
+    images += client.images(filters={"reference": f"{_NAME}:{build}*"})  # one from scratch has no label
+    containers = client.containers(all=True, filters=labelled)
+    return [
+        *(partial(client.remove_container, one["Id"], v=True) for one in containers),
+        *(partial(client.remove_image, one["Id"]) for one in images),
+    ]
 
 
 def _url(client: APIClient, path: str) -> str:
