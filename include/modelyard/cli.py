@@ -259,7 +259,8 @@ def _show_services(services: list[Live]) -> None:
 @click.option("--cluster", "cluster_folder", type=FOLDER, help="A folder with the access to another cluster.")
 @click.option("--signing", "signing_folder", type=FOLDER, help="A folder with cosign.key and cosign.password.")
 @click.option("--runner-image", metavar="REF", help="The image of the pod that runs this step, to use it further.")
-@click.option("--builder", type=FOLDER, help="The folder shared with what builds a Dockerfile beside this step.")
+@click.option("--deadline", type=int, metavar="SECONDS", help="End after these, where nothing else would end a step.")
+@click.option("--builder", help="What builds a Dockerfile: a folder shared with it; or engine, which is Docker's own.")
 def step(
     name: str,
     pipeline_run: str,
@@ -271,7 +272,8 @@ def step(
     cluster_folder: Path | None,
     signing_folder: Path | None,
     runner_image: str | None,
-    builder: Path | None,
+    deadline: int | None,
+    builder: str | None,
 ) -> None:
     """Run one try of step NAME: what an execution mode starts."""
     import json
@@ -320,6 +322,7 @@ def step(
             signing=signing,
             runner_image=runner_image,
             builder=builder,
+            deadline=deadline,
         )
     )
 

@@ -33,10 +33,12 @@ class Containers:
     Attributes:
         runner_image: the image of the steps; those that run the project's code have one that lies on it.
         network: of the engine, by which steps reach the store.
+        deadline_seconds: no step's container lives longer than this.
         forbidden: keys of model.yaml's ``steps`` that no project may use.
     """
 
     runner_image: str
+    deadline_seconds: int
     network: str = "bridge"
     forbidden: tuple[str, ...] = ()
 
@@ -48,8 +50,9 @@ class DockerStepOperator(DockerOperator):
     looked at, one that has succeeded is removed. What the step left is in the store; its XCom repeats the ids and
     digests.
 
-    A step that deploys to this very engine is a process of the worker: it runs no code of a project, and a container
-    that reaches the engine could do anything on its host. No container is ever given that.
+    A step that has the engine do something, deploy to it or build a project's Dockerfile, is a process of the worker:
+    it runs no code of a project, and a container that reaches the engine could do anything on its host. No container is
+    ever given that.
 
     Args:
         pipeline_step: which step, of which project.
@@ -85,8 +88,11 @@ class DockerStepOperator(DockerOperator):
         try:
             with ModelStoreHook(self.pipeline_step.conn_id) as store:
                 run, command = self.pipeline_step.begin(context, store)
-                if command.step in plan.DEPLOYING and run.settings["target"] == "docker":
-                    ended = self._on_this_worker(store, command)
+                self._check(store, run, command)
+                if (command.step in plan.DEPLOYING and run.settings["target"] == "docker") or (
+                    self.pipeline_step.has_dockerfile(context["params"])
+                ):
+                    ended = self._on_this_worker(context, store, command)
                 else:
                     ended = self._in_a_container(context, store, run, command)
                 self.links = self.pipeline_step.links(store, run)
@@ -94,26 +100,33 @@ class DockerStepOperator(DockerOperator):
         except ModelyardError as error:
             raise task_failure(error) from error
 
-    def _on_this_worker(self, store: Store, command: Command) -> Ended:
-        from modelyard.execution.local import LocalStep
-
-        home = ModelStoreHook(self.pipeline_step.conn_id).home()
-        self._running = LocalStep(command, store.address, home, self.log.info)
-        return Ended(self._running.run(), command.try_number)
-
-    def _in_a_container(self, context: Context, store: Store, run: PipelineRun, command: Command) -> Ended:
+    def _check(self, store: Store, run: PipelineRun, command: Command) -> None:
+        """Refuse what cannot go well before anything runs; what the worker would reach, later steps would not."""
         from modelyard.execution.container import check_target
-        from modelyard.execution.credentials import credentials_line
-        from modelyard.execution.docker import DockerStep, Setting
         from modelyard.execution.reach import check_reachable, check_source
-        from modelyard.images import open_images
 
-        step, address, params = self.pipeline_step, store.address, context["params"]
-        check_reachable(address, step.conn_id, "container")
+        check_reachable(store.address, self.pipeline_step.conn_id, "container")
         if command.step == "prepare" and run.params.get("version") is None:
             check_source(run.project, "container")
         if command.step in plan.DEPLOYING:
             check_target(run.settings["environment"], run.settings)
+
+    def _on_this_worker(self, context: Context, store: Store, command: Command) -> Ended:
+        from modelyard.dockerfile.builder import ENGINE
+        from modelyard.execution.local import LocalStep
+
+        step = self.pipeline_step
+        home, git = ModelStoreHook(step.conn_id).home(), step.git_credentials(context["params"])
+        builder = ENGINE if step.step == "prepare" else None
+        self._running = LocalStep(command, store.address, home, self.log.info, git, builder=builder)
+        return Ended(self._running.run(), command.try_number)
+
+    def _in_a_container(self, context: Context, store: Store, run: PipelineRun, command: Command) -> Ended:
+        from modelyard.execution.credentials import credentials_line
+        from modelyard.execution.docker import DockerStep, Setting
+        from modelyard.images import open_images
+
+        step, address, params = self.pipeline_step, store.address, context["params"]
         images = open_images(address, ModelStoreHook(step.conn_id).home())
         login = None
         if address.registry_username and address.registry_password:
@@ -121,6 +134,7 @@ class DockerStepOperator(DockerOperator):
         setting = Setting(
             runner_image=self.containers.runner_image,
             network=self.containers.network,
+            deadline_seconds=self.containers.deadline_seconds,
             images_beside={name: images.reference(one.repository, one.digest) for name, one in command.beside.items()},
             login=login,
             credentials=credentials_line(

@@ -67,11 +67,13 @@ def _configured(name: str) -> Mode:
         from model_store.local import LocalStepOperator
 
         return LocalStepOperator
+    deadline_seconds = conf.getint(_SECTION, "deadline_seconds", fallback=_DAY)
     if name == DOCKER:
         from model_store.docker import Containers, DockerStepOperator
 
         containers = Containers(
             runner_image=_runner_image(name),
+            deadline_seconds=deadline_seconds,
             network=conf.get(_SECTION, "docker_network", fallback="bridge"),
             forbidden=read_forbidden(conf.get(_SECTION, "forbid", fallback="")),
         )
@@ -88,7 +90,7 @@ def _configured(name: str) -> Mode:
         conn_id=conf.get(_SECTION, "kubernetes_conn_id", fallback="kubernetes_default"),
         namespace=conf.get(_SECTION, "namespace", fallback="modelyard"),
         runner_image=_runner_image(name),
-        deadline_seconds=conf.getint(_SECTION, "deadline_seconds", fallback=_DAY),
+        deadline_seconds=deadline_seconds,
         gpu_resource=conf.get(_SECTION, "gpu_resource", fallback="nvidia.com/gpu"),
         forbidden=read_forbidden(conf.get(_SECTION, "forbid", fallback="")),
         store_secret=conf.get(_SECTION, "store_secret", fallback="") or None,

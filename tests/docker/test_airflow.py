@@ -34,8 +34,21 @@ from modelyard.project.write_lock import write_git_entry, write_lock
 from modelyard.sources import Credentials
 from modelyard.store import Store, StoreAddress
 
+_LOGGED = ("prepare", "train", "validate")
 LOGIN = Credentials("robot", made_up("git"))
 CONNECTION = "projects_git"
+_DOCKERFILE = """\
+COPY requirements.txt /build/
+RUN python3 -m venv /opt/venv && /opt/venv/bin/pip install -q --no-cache-dir -r /build/requirements.txt
+ENV PATH=/opt/venv/bin:$PATH GREETING="from the Dockerfile"
+RUN env; cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n'; ls /run /var/run /tmp
+"""
+_GREETS = """
+    import os, sys
+    time.sleep(pause)
+    print("prefix", sys.prefix, os.environ["GREETING"])
+    print("variables", sorted(os.environ), os.listdir("/tmp"))
+"""
 
 
 @dataclass
@@ -106,10 +119,12 @@ def yard(engine: Engine, mongo_uri: str, s3_server: Any, tmp_path_factory: pytes
         repositories = folder / "repositories"
         repositories.mkdir()
         git = reachable(stack.enter_context(serving_git(repositories, LOGIN)))
-        tiny = _tiny(repositories, folder / "tiny-home")
+        made = [_tiny(repositories, folder / "tiny-home"), _greeting(repositories, folder / "tiny-home", base)]
         projects = folder / "projects"
         projects.mkdir()
-        write_git_entry(projects, {"git": f"{git}/{tiny.name}/.git", "ref": None, "subfolder": ""}, CONNECTION, LOGIN)
+        for project in made:
+            source = {"git": f"{git}/{project.name}/.git", "ref": None, "subfolder": ""}
+            write_git_entry(projects, source, CONNECTION, LOGIN)
         settings = {
             "dag_processor": {"min_file_process_interval": "2"},
             # A worker that is gone is found sooner than anybody in production would want it.
@@ -125,7 +140,8 @@ def yard(engine: Engine, mongo_uri: str, s3_server: Any, tmp_path_factory: pytes
         machine.start(print)
         with machine.api() as api:
             api.put_connection(CONNECTION, {"conn_type": "git", "login": LOGIN.username, "password": LOGIN.token})
-        stack.callback(DockerTarget(engine.client(), lambda *_: "", None).remove, "tiny", "production")
+        for project in made:
+            stack.callback(DockerTarget(engine.client(), lambda *_: "", None).remove, project.name, "production")
         yield Yard(machine, engine, store)
 
 
@@ -134,6 +150,24 @@ def _tiny(repositories: Path, home: Path) -> Path:
     folder = make_tiny(repositories / "tiny", home)
     with (folder / "model.yaml").open("a") as model_yaml:
         yaml.safe_dump({"deployment": {"environments": {"production": {"target": "docker"}}}}, model_yaml)
+    write_lock(folder, home, print)
+    commit(folder)
+    return folder
+
+
+def _greeting(repositories: Path, home: Path, base: str) -> Path:
+    """Put a project with a Dockerfile of its own at the Git server."""
+    folder = make_tiny(repositories / "greeting", home)
+    settings = yaml.safe_load((folder / "model.yaml").read_text())
+    settings |= {"name": "greeting", "deployment": {"environments": {"production": {"target": "docker"}}}}
+    texts = {
+        "model.yaml": yaml.safe_dump(settings),
+        "train.py": (folder / "train.py").read_text().replace("    time.sleep(pause)\n", _GREETS),
+        "requirements.txt": "sacred==0.8.7\nsetuptools<81\n",
+        "Dockerfile": f"FROM {base}\n{_DOCKERFILE}",
+    }
+    for file, text in texts.items():
+        (folder / file).write_text(text)
     write_lock(folder, home, print)
     commit(folder)
     return folder
@@ -209,6 +243,45 @@ def test_the_whole_line_in_containers_twice(yard: Yard, api: AirflowApi):
 
 def _training(yard: Yard) -> dict[str, Any] | None:
     return next((one for one in yard.steps("train") if one["State"]["Running"]), None)
+
+
+def test_a_projects_own_dockerfile_is_built_by_the_engine_trained_in_and_served_from(yard: Yard, api: AirflowApi):
+    client = yard.engine.client()
+    before = {image["Id"] for image in client.images(all=True)}
+    with Seen(yard.inspected, 0.3) as seen:
+        first = succeed(api, "greeting", {})
+    said = {step: "\n".join(str(one["event"]) for one in api.log("greeting", first, step, 1)) for step in _LOGGED}
+    assert "Step 4/5 : ENV PATH=/opt/venv/bin:$PATH" in said["prepare"]
+    assert "prefix /opt/venv from the Dockerfile" in said["train"]
+    assert "cannot be started" not in said["validate"]
+    assert ask(api.xcom("greeting", first, "deploy")["address"], {"x": 0.9})[0] == {"prediction": "high"}
+
+    # Neither RUN lines nor the project's code have seen a credential; the code is as confined as the step.
+    assert "python3 -m venv" in said["prepare"], "they saw no process"
+    assert Search(yard.credentials).found((step, text.encode()) for step, text in said.items()) == set()
+    assert Search(yard.credentials).found(seen.places) == set()
+    steps = {name for name, _ in seen.places}
+    assert {"train", "validate"} <= steps
+    assert "prepare" not in steps, "no container is given the engine"
+    assert '"VolumesFrom": ["' in str(seen.named("train"))
+
+    # What was made to build it is gone, and the next run takes it as it is.
+    assert not client.images(all=True, filters={"label": "modelyard.io/build"})
+    assert yard.steps() == []
+    kept = {name for image in client.images() for name in image["RepoTags"] or () if image["Id"] not in before}
+    assert not [name for name in kept if "build" in name]
+    assert not client.volumes()["Volumes"] or all("modelyard.io" in str(one) for one in client.volumes()["Volumes"])
+    second = succeed(api, "greeting", {"release": False})
+    lines = [str(one["event"]) for one in api.log("greeting", second, "prepare", 1)]
+    assert any(line.startswith("The project's image is built already") for line in lines)
+
+
+def test_what_a_projects_own_image_takes_too_much_of_is_told(yard: Yard, api: AirflowApi):
+    refused = fail(api, "greeting", {"release": False, "resources.train.memory": "24Mi"})
+    assert "Step 'train' took more memory than it may" in refused["train"]
+    client = yard.engine.client()
+    for kept in yard.steps():
+        client.remove_container(kept["Id"], v=True, force=True)
 
 
 def test_a_run_that_is_cancelled_leaves_no_container(yard: Yard, api: AirflowApi):

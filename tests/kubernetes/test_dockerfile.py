@@ -130,7 +130,7 @@ def test_it_is_built_once_and_is_trained_in_and_served_from(
 def test_a_line_that_fails_is_the_reason(builds: Ground, project: Any, builder: Builder, store: Store) -> None:
     pods = Pods(builds, store, project("failing", ["RUN echo before", "RUN echo why >&2; exit 3", "RUN after"], {}))
     _, said = pods.step("prepare")
-    assert "nothing beside this step builds it" in said
+    assert "nothing here builds it" in said
     pods.builder = builder
     phase, said = pods.step("prepare")
     assert phase == "Failed"

@@ -84,7 +84,7 @@ def test_a_dockerfile_is_not_for_steps_that_are_processes(yard: Yard, tiny: Path
     (tiny / "Dockerfile").write_text("FROM python:3.11-slim\n")
     change(yard, tiny, "model.yaml", lambda text: text)
     assert yard.run(tiny) == 65
-    assert "The project has a Dockerfile (Dockerfile), and nothing beside this step builds it" in yard.said
+    assert "The project has a Dockerfile (Dockerfile), and nothing here builds it" in yard.said
     assert "execution = kubernetes" in yard.said
 
 

@@ -1,9 +1,10 @@
-"""``python -I -c SOURCE SOCKET``: starts commands of the project's interpreter for the step in the container beside it.
+"""``python -I -c SOURCE SOCKET [SECONDS]``: starts commands of the project's interpreter for the step beside it.
 
 Runs in the image of a project's own Dockerfile, where there is no credential and nothing of Modelyard: its source is
 the container's argument, and it needs the standard library alone. ``client.stand_in`` is its other end. A connection is
 a command: its arguments, variables, folder and open files come first; ``i`` from there interrupts it, the connection's
-end kills it and all it has started, and its exit status goes back when it has ended.
+end kills it and all it has started, and its exit status goes back when it has ended. After SECONDS all
+here ends.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def main() -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the first process of a container has no default
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, lambda *_: os._exit(0))  # the first process of a container has no default
+    signal.alarm(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # what nobody waits for leaves nothing behind
     while True:
         connection, _ = listener.accept()

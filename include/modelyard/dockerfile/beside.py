@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from modelyard.dockerfile.builder import Build
+from modelyard.dockerfile.builder import Build, BuildLog
 from modelyard.errors import EnvironmentBuildError, ImageError, Unavailable
 from modelyard.images import Image
 from modelyard.images.base import full_name
@@ -32,8 +32,6 @@ _LOOK_SECONDS = 0.2
 _NOT_HERE, _NOT_NOW = 77, 75
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_JSON = 1 << 22  # bytes of a manifest or config; registries take no more
-_STEP = re.compile(r"STEP \d+/\d+: ")
-_KEPT_LINES = 12  # of what a failed line said
 
 
 class BesideBuilder:
@@ -50,29 +48,17 @@ class BesideBuilder:
     def build(self, what: Build, log: Callable[[str], None]) -> Image:
         """Have the image built; see :class:`~modelyard.dockerfile.builder.Builder`."""
         self._ask(what)
-        said: list[str] = []
-
-        def tell(line: str) -> None:
-            log(line)
-            if _STEP.match(line):
-                said.clear()
-            said.append(line)
-            del said[1:-_KEPT_LINES]
-
-        code = self._wait(tell)
+        said = BuildLog(log)
+        code = self._wait(said.tell)
         if code == _NOT_HERE:
             raise EnvironmentBuildError(
-                "The builder beside this step may make no user namespace on this node:\n" + "\n".join(said),
+                f"The builder beside this step may make no user namespace on this node:\n{said.last}",
                 "have the cluster's administrator allow what docker/README.md says of Dockerfiles",
             )
         if code == _NOT_NOW:
-            raise Unavailable("The builder beside this step has failed:\n" + "\n".join(said), "see its node's disk")
+            raise Unavailable(f"The builder beside this step has failed:\n{said.last}", "see its node's disk")
         if code != 0:
-            raise EnvironmentBuildError(
-                f"The Dockerfile cannot be built: {said[0] if said else f'exit code {code}'}\n"
-                + "\n".join(said[1:] or ["it said nothing"]),
-                "correct that line; the whole build is in this task's log",
-            )
+            raise said.failure(f"exit code {code}")
         return self._built()
 
     def _ask(self, what: Build) -> None:

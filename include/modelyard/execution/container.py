@@ -1,8 +1,9 @@
-"""A step as a container, an image beside it as another one in a network of their own; all as the Engine API's JSON.
+"""A step as a container, what is beside it as other ones; all as the Engine API's JSON.
 
 The step's credentials come by its standard input: what ``docker inspect`` tells of it has none. Whatever it writes goes
-to one volume at /tmp, on the disk and not in memory, and is gone with the container. The image beside it is in no other
-network than theirs, which leads nowhere, and has nothing else but the model.
+to one volume at /tmp, on the disk and not in memory, and is gone with the container. An image beside it is in no other
+network than theirs, which leads nowhere, and has nothing else but the model. The image of a project's own Dockerfile
+has the step's volume and its network, and no credential. An engine knows no deadline: what is in a container keeps it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelyard import container_security
+from modelyard.client.stand_in import FOLDER, SOCKET
 from modelyard.errors import RequestError
-from modelyard.execution.command import Command, ImageBeside
+from modelyard.execution.command import Command, ImageBeside, ProjectImage
+from modelyard.execution.project_container import starting
 from modelyard.quantity import billionths_of, bytes_of
 from modelyard.steps.plan import DEPLOYING
 
@@ -20,14 +23,22 @@ JSON = dict[str, Any]
 
 RUN, STEP, GROUP, ROLE = "modelyard.io/pipeline-run", "modelyard.io/step", "modelyard.io/group", "modelyard.io/role"
 TRY, CLEAR = "modelyard.io/try", "modelyard.io/clear"
-IS_STEP, IS_BESIDE = "step", "beside"
+IS_STEP, IS_BESIDE, IS_PROJECT = "step", "beside", "project"
 
 _SCRATCH = "/tmp"  # noqa: S108 - the container's own; in every image a folder for all users, so its volume is, too
 _HOME = f"{_SCRATCH}/modelyard"
 _PORT = 8080
 
 
-def step_container(command: Command, group: str, *, runner_image: str, network: str, told: Mapping[str, str]) -> JSON:
+def step_container(
+    command: Command,
+    group: str,
+    *,
+    runner_image: str,
+    network: str,
+    deadline_seconds: int,
+    told: Mapping[str, str],
+) -> JSON:
     """Return the container that runs ``command``.
 
     Args:
@@ -35,14 +46,16 @@ def step_container(command: Command, group: str, *, runner_image: str, network: 
         group: what the step's container, those beside it and their network have in common.
         runner_image: by full name; the step runs in it unless the command names another one.
         network: by which it reaches the store.
+        deadline_seconds: after these it ends itself.
         told: labels for people.
     """
     arguments = command.arguments({name: f"http://{name}:{_PORT}" for name in command.beside})
     if command.step in ("prepare", *DEPLOYING):
         arguments += ["--runner-image", runner_image]
+    limits = {} if command.project else _limits(command.resources)
     return {
         "Image": command.image or runner_image,
-        "Cmd": [*arguments, "--address", "-"],
+        "Cmd": [*arguments, "--address", "-", "--deadline", str(deadline_seconds)],
         "Env": [f"HOME={_HOME}", f"MODELYARD_HOME={_HOME}", "PYTHONUNBUFFERED=1"],
         "User": container_security.OWNER,
         "Labels": {
@@ -55,11 +68,37 @@ def step_container(command: Command, group: str, *, runner_image: str, network: 
         "StdinOnce": True,  # whoever hands on the credentials may die: the step sees the end of its input
         "AttachStdin": True,
         "Volumes": {_SCRATCH: {}},
-        "HostConfig": container_security.host_config() | {"NetworkMode": network} | _limits(command.resources),
+        "HostConfig": container_security.host_config() | {"NetworkMode": network} | limits,
     }
 
 
-def container_beside(command: Command, group: str, name: str, beside: ImageBeside, image: str) -> JSON:
+def project_container(
+    command: Command, group: str, image: ProjectImage, *, step: str, network: str, deadline_seconds: int
+) -> JSON:
+    """Return the container in which a project's code runs: the image as it is, and what the step has at /tmp.
+
+    Args:
+        command: of the step; its resources are for this one, as the step itself needs little.
+        group: of the step.
+        image: the project's own.
+        step: id of the step's container, which has been created.
+        network: the step's.
+        deadline_seconds: after these it ends itself.
+    """
+    host = container_security.host_config() | {"NetworkMode": network, "VolumesFrom": [step]}
+    return {
+        "Image": image.reference,
+        "Entrypoint": [*starting(image.python, f"{_HOME}/{FOLDER}/{SOCKET}"), str(deadline_seconds)],
+        "Cmd": [],
+        "User": container_security.OWNER,
+        "Labels": labels(command, group, IS_PROJECT),
+        "HostConfig": host | _limits(command.resources),
+    }
+
+
+def container_beside(
+    command: Command, group: str, name: str, beside: ImageBeside, image: str, *, deadline_seconds: int
+) -> JSON:
     """Return the container of an image beside a step.
 
     Args:
@@ -68,10 +107,12 @@ def container_beside(command: Command, group: str, name: str, beside: ImageBesid
         name: by which the step knows it, its host name there.
         beside: what it serves.
         image: its full name.
+        deadline_seconds: after these it ends itself.
     """
+    variables = beside.variables(_PORT) | {"MODELYARD_DEADLINE_SECONDS": str(deadline_seconds)}
     return {
         "Image": image,
-        "Env": [f"{key}={value}" for key, value in beside.variables(_PORT).items()],
+        "Env": [f"{key}={value}" for key, value in variables.items()],
         "User": container_security.OWNER,
         "Labels": labels(command, group, IS_BESIDE),
         "Volumes": {_SCRATCH: {}},

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard.docker_engine import Login, in_words, pull
 from modelyard.errors import Unavailable
-from modelyard.execution.command import Command
+from modelyard.execution.command import Command, ProjectImage
 from modelyard.execution.container import (
     CLEAR,
     GROUP,
+    IS_PROJECT,
     IS_STEP,
     ROLE,
     RUN,
@@ -24,6 +25,7 @@ from modelyard.execution.container import (
     TRY,
     container_beside,
     labels,
+    project_container,
     step_container,
 )
 
@@ -44,6 +46,7 @@ class Setting:
     Attributes:
         runner_image: the image of the steps; those that run the project's code have one that lies on it.
         network: of the engine, by which steps reach the store.
+        deadline_seconds: after these what is in the containers ends, whether anybody still waits for it or not.
         images_beside: the full name of each image in ``command.beside``, by its name there.
         login: of the store's registry, if it asks for one.
         credentials: the line that the step reads.
@@ -52,6 +55,7 @@ class Setting:
 
     runner_image: str
     network: str
+    deadline_seconds: int
     images_beside: Mapping[str, str]
     login: Login | None
     credentials: str
@@ -65,7 +69,7 @@ class Exit:
     Attributes:
         code: of its process.
         try_number: of the command, which may be an earlier one than this try's: a container outlives its worker.
-        out_of_memory: it took more than it may.
+        out_of_memory: it, or the project's code beside it, took more than it may.
     """
 
     code: int
@@ -158,13 +162,15 @@ class DockerStep:
 
         command, setting, client = self._command, self._setting, self._client
         image = command.image or setting.runner_image
-        for name in (image, *setting.images_beside.values()):
+        project = [] if command.project is None else [command.project.reference]
+        for name in (image, *project, *setting.images_beside.values()):
             pull(client, name, setting.login, self._emit)
         manifest = step_container(
             command,
             self._group,
             runner_image=setting.runner_image,
             network=setting.network,
+            deadline_seconds=setting.deadline_seconds,
             told=setting.told,
         )
         try:
@@ -173,6 +179,8 @@ class DockerStep:
             container: str = client.create_container_from_config(manifest, self._name)["Id"]
             if command.beside:
                 client.connect_container_to_network(container, self._group)
+            if command.project is not None:
+                self._start_project(command.project, container)
             if self._killed:
                 raise Unavailable(f"Step '{command.step}' was stopped before it began")
             self._start(container)
@@ -187,8 +195,27 @@ class DockerStep:
         client, group = self._client, self._group
         client.create_network(group, internal=True, labels=labels(self._command, group, "network"))
         for name, beside in self._command.beside.items():
-            manifest = container_beside(self._command, group, name, beside, self._setting.images_beside[name])
+            manifest = container_beside(
+                self._command,
+                group,
+                name,
+                beside,
+                self._setting.images_beside[name],
+                deadline_seconds=self._setting.deadline_seconds,
+            )
             client.start(client.create_container_from_config(manifest, f"{group}-{name}")["Id"])
+
+    def _start_project(self, image: ProjectImage, step: str) -> None:
+        setting = self._setting
+        manifest = project_container(
+            self._command,
+            self._group,
+            image,
+            step=step,
+            network=setting.network,
+            deadline_seconds=setting.deadline_seconds,
+        )
+        self._client.start(self._client.create_container_from_config(manifest, f"{self._group}-{IS_PROJECT}")["Id"])
 
     def _start(self, container: str) -> None:
         """Start the step, and hand it its credentials; its input ends when they have been read, or nobody is there."""
@@ -208,7 +235,10 @@ class DockerStep:
     def _ended(self, container: str) -> Exit:
         code = int(self._client.wait(container)["StatusCode"])
         found = self._client.inspect_container(container)
-        return Exit(code, int(found["Config"]["Labels"][TRY]), bool(found["State"]["OOMKilled"]))
+        projects = self._containers({GROUP: self._group, ROLE: IS_PROJECT})
+        both = [found, *(self._client.inspect_container(one["Id"]) for one in projects)]
+        out_of_memory = any(one["State"]["OOMKilled"] for one in both)
+        return Exit(code, int(found["Config"]["Labels"][TRY]), out_of_memory)
 
     def _show_beside(self) -> None:
         for one in self._containers({GROUP: self._group}):

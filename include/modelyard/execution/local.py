@@ -44,12 +44,14 @@ class LocalStep:
         git: tuple[str, str] | None = None,
         cluster: ClusterAccess | None = None,
         signing: SigningKey | None = None,
+        builder: str | None = None,
     ) -> None:
         self._command = command
         self._address = address
         self._git = git
         self._cluster = cluster
         self._signing = signing
+        self._builder = builder
         self._home = home
         self._emit = emit
         self._process: subprocess.Popen[str] | None = None
@@ -70,7 +72,7 @@ class LocalStep:
     def _step(self, beside: dict[str, str]) -> int:
         command = self._command
         arguments = [sys.executable, "-m", "modelyard", *command.arguments(beside)]
-        arguments += ["--address", "-"]
+        arguments += ["--address", "-", *(["--builder", self._builder] if self._builder else [])]
         # The address goes through a pipe: an environment can be read by every process of the same user.
         with subprocess.Popen(
             arguments,

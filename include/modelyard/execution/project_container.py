@@ -40,7 +40,7 @@ def project_container(image: ProjectImage, home: str, asked: JSON, resources: JS
         "name": PROJECT,
         "image": image.reference,
         "restartPolicy": "Always",
-        "command": [image.python, "-I", "-c", _source("client/starter.py"), f"{home}/{FOLDER}/{SOCKET}"],
+        "command": starting(image.python, f"{home}/{FOLDER}/{SOCKET}"),
         "env": list(asked.get("env", ())),
         "envFrom": list(asked.get("envFrom", ())),
         "resources": resources,
@@ -50,6 +50,11 @@ def project_container(image: ProjectImage, home: str, asked: JSON, resources: JS
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
         ],
     }
+
+
+def starting(python: str, socket: str) -> list[str]:
+    """Return the command that starts a project's code when the step asks for it at ``socket``."""
+    return [python, "-I", "-c", _source("client/starter.py"), socket]
 
 
 def builder_container(image: str, seccomp_profile: str | None, resources: JSON) -> JSON:

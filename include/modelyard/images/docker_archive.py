@@ -1,16 +1,21 @@
-"""An image as ``docker load`` takes it: a tar of its config and its layers, made while it is read."""
+"""An image as ``docker load`` takes it and ``docker save`` gives it: a tar of its config and its layers."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import posixpath
 import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, cast
 
+from modelyard.errors import ImageError
 from modelyard.images.base import Base
 from modelyard.images.compression import decompressing
 from modelyard.images.image import Image, digest_of
@@ -19,6 +24,8 @@ from modelyard.images.paths import SHARED
 from modelyard.images.store import ImageStore
 
 _CHUNK = 1 << 20
+_GZIP = b"\x1f\x8b"
+_PLAIN = "application/vnd.oci.image.layer.v1.tar"
 
 
 def docker_archive(image: Image, name: str, progress: Callable[[str], None]) -> Iterator[bytes]:
@@ -65,6 +72,48 @@ def on_base(image: Image, base: Base, images: ImageStore, python: str) -> Image:
     kinds = [layer.kind for layer in image.layers if layer.kind in SHARED]
     interpreter = images.pack(base.entries(python, image.platform, kinds), "interpreter")
     return base.image.append([*image.layers, interpreter], image.parsed_config["config"], {})
+
+
+def read_docker_archive(archive: BinaryIO, folder: Path) -> Image:
+    """Return the one image of an archive; its layers are plain tars.
+
+    Args:
+        archive: read once, from its start to its end.
+        folder: where its files are laid down, and the layers stay.
+
+    Raises:
+        ImageError: it is not whole, or not of one image.
+    """
+    files: dict[str, Path] = {}
+    links: dict[str, str] = {}  # of layers that are the same
+    try:
+        with tarfile.open(fileobj=archive, mode="r|") as tar:
+            for number, member in enumerate(tar):
+                if member.issym():
+                    links[member.name] = posixpath.normpath(
+                        posixpath.join(posixpath.dirname(member.name), member.linkname)
+                    )
+                elif (content := tar.extractfile(member)) is not None:
+                    files[member.name] = folder / str(number)
+                    with files[member.name].open("wb") as file:
+                        shutil.copyfileobj(content, file, _CHUNK)
+        (described,) = json.loads(files["manifest.json"].read_bytes())
+        config = json.loads(files[described["Config"]].read_bytes())
+        layers = [
+            _plain(files[links.get(name, name)], diff_id)
+            for name, diff_id in zip(described["Layers"], config["rootfs"]["diff_ids"], strict=True)
+        ]
+    except (tarfile.TarError, ValueError, KeyError) as error:
+        raise ImageError(f"The engine gave no whole image: {error!r}", "run the step again") from error
+    return Image.of(config, layers, {})
+
+
+def _plain(file: Path, diff_id: str) -> Layer:
+    """Return a layer as a plain tar; an engine that keeps images in containerd gives them as they are kept."""
+    with file.open("rb") as stream:
+        is_compressed = stream.read(len(_GZIP)) == _GZIP
+    opener = partial(gzip.open if is_compressed else Path.open, file, "rb")
+    return Layer(diff_id, diff_id, file.stat().st_size, _PLAIN, cast("Callable[[], BinaryIO]", opener))
 
 
 @contextmanager

@@ -46,7 +46,8 @@ class StepContext:
             server the shipper of its prediction log may run in it.
         log: one line for the task's log.
         signing: the key for the step that signs; None for all others, and where nothing is signed.
-        builder: the folder shared with what builds a project's Dockerfile beside this step; None where nothing does.
+        builder: what builds a project's Dockerfile: a folder shared with the builder beside this step, or
+            ``dockerfile.builder.ENGINE``; None where nothing does.
         cluster: of the environment, for the steps that deploy; None when it names no connection.
     """
 
@@ -62,7 +63,7 @@ class StepContext:
     cluster: ClusterAccess | None = None
     signing: SigningKey | None = None
     runner_image: str | None = None
-    builder: Path | None = None
+    builder: str | None = None
 
     @property
     def hidden(self) -> tuple[Path, ...]:

@@ -40,7 +40,8 @@ def run_step(
     cluster: ClusterAccess | None = None,
     signing: SigningKey | None = None,
     runner_image: str | None = None,
-    builder: Path | None = None,
+    builder: str | None = None,
+    deadline: int | None = None,
 ) -> int:
     """Run one try of a step to its end and return the exit code of its process.
 
@@ -51,6 +52,8 @@ def run_step(
         return 64  # EX_USAGE
     # A pod is stopped by SIGTERM: leave by way of every `finally`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if deadline is not None:
+        _end_after(deadline, name)
     try:
         with Store.open(address) as store:
             claim = store.steps.claim(pipeline_run, name, try_number=try_number, clear_number=clear_number)
@@ -99,7 +102,7 @@ def _run_claimed(
     runner_image: str | None,
     cluster: ClusterAccess | None,
     signing: SigningKey | None,
-    builder: Path | None = None,
+    builder: str | None = None,
 ) -> dict[str, object]:
     from modelyard.images import open_images
     from modelyard.steps.context import StepContext
@@ -140,6 +143,19 @@ def _own_folder(work: Path, name: str, fence: int) -> Path:
     folder = work / f"{name}{fence}"
     folder.mkdir(parents=True)
     return folder
+
+
+def _end_after(seconds: int, name: str) -> None:
+    """End this whole process then: the first one of a container, so that all in it end."""
+
+    def end() -> None:
+        remedy = "let it take longer: deadline_seconds in Airflow's section [modelyard]"
+        _log(f"Step '{name}' failed: It has taken {seconds} seconds, and may take no more.\n  → {remedy}")
+        os._exit(ModelyardError.exit_code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelyard import sources
 from modelyard.environments import EnvironmentRef, ensure, find_lock
@@ -22,6 +22,9 @@ from modelyard.steps import plan
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Prepared
 from modelyard.store import ModelVersion, PipelineRun
+
+if TYPE_CHECKING:
+    from modelyard.dockerfile.builder import Builder
 
 _PARAMS = ("version", "release", "environment", "reason")
 
@@ -112,23 +115,34 @@ def _environment(context: StepContext, project: Project, folder: Path) -> Enviro
         return ensure(lock, context.images, context.home, context.log)
     if context.builder is None:
         raise RequestError(
-            f"The project has a Dockerfile ({project.dockerfile}), and nothing beside this step builds it",
-            "run its steps as pods: [modelyard] execution = kubernetes. Where they are, its entry beside the DAGs is "
-            "older than its Dockerfile: write it anew with modelyard lock --git …",
+            f"The project has a Dockerfile ({project.dockerfile}), and nothing here builds it",
+            "run its steps as pods or containers: [modelyard] execution = kubernetes or docker. Where they are, its "
+            "entry beside the DAGs is older than its Dockerfile: write it anew with modelyard lock --git …",
         )
     from modelyard.dockerfile import ensure_project_image
-    from modelyard.dockerfile.beside import BesideBuilder
 
     return ensure_project_image(
         folder,
         project.dockerfile,
-        builder=BesideBuilder(context.builder),
+        builder=_builder(context.builder, context.workdir / "built"),
         images=context.images,
         address=context.store.address,
         home=context.home,
         workdir=context.workdir,
         log=context.log,
     )
+
+
+def _builder(named: str, folder: Path) -> Builder:
+    from modelyard.dockerfile.builder import ENGINE
+
+    if named == ENGINE:
+        from modelyard.dockerfile.engine import EngineBuilder
+
+        return EngineBuilder(folder)
+    from modelyard.dockerfile.beside import BesideBuilder
+
+    return BesideBuilder(Path(named))
 
 
 def _image(context: StepContext, environment: EnvironmentRef) -> str | None:

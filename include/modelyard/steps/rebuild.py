@@ -1,7 +1,8 @@
 """A released version's image, made once more from what the store knows, and compared with the one that was released.
 
 Nothing is taken from the image store but the base image: environment and server are installed anew, into a folder and
-from a cache that are empty before and gone afterwards.
+from a cache that are empty before and gone afterwards. The image of a project's own Dockerfile is such a base: it would
+be another one whenever it is built, so it is the one that the version was trained in, by its digest.
 
 An image depends on who built it, too: the server is Modelyard's own, and byte code may differ between patch releases of
 Python. Where this Modelyard or this Python is another one, what they determine can't be the same, and is not compared.
@@ -109,7 +110,8 @@ def rebuilt(
         unpack_project(artifacts, version.project_digest, project)
         lay_model(artifacts, version, recipe.compiled, model)
         our_server = ensure_server(scratch, folder / "home", log, environment.python)
-        if environment.executable is not None:  # of a Dockerfile: the base, kept by its digest, and never built again
+        if environment.executable is not None:
+            log(f"The image of the project's Dockerfile is not built again, but taken by its digest: {recipe.base}")
             ours = environment
         elif recipe.compiled is None:
             ours = ensure(find_lock(project, _lock_name(project)), scratch, folder / "home", log)

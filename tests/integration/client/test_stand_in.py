@@ -93,3 +93,10 @@ def test_when_it_is_killed_the_command_and_all_it_has_started_end(python: Path):
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_at_its_deadline_all_of_a_container_ends(tmp_path: Path):
+    source = Path(starter.__file__).read_text()
+    assert (
+        subprocess.run([sys.executable, "-I", "-c", source, tmp_path / "s" / "socket", "1"], timeout=60).returncode == 0
+    )

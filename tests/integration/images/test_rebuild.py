@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -22,17 +23,21 @@ from tests.released_models import version
 from tests.triple import COMMIT, build, write_project
 
 from modelyard.cli import main
-from modelyard.environments import ensure_server
+from modelyard.dockerfile.ensure import REPOSITORY
+from modelyard.environments import EnvironmentRef, ensure_server, server_lock
 from modelyard.images import Image, Layer, open_images
-from modelyard.images.base import pull_base
+from modelyard.images.base import pull_base, pull_image
 from modelyard.images.compression import decompressing
 from modelyard.images.image import digest_of
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry, tree
+from modelyard.images.model_image import build_model_image
 from modelyard.images.recipe import ImageRecipe
 from modelyard.images.unpack import unpack
 from modelyard.sources import tree_tar
 from modelyard.store import ModelVersion, Store, StoreAddress
+from modelyard.supply_chain.bom import bill_of_materials
+from modelyard.supply_chain.packages import packages_of
 
 PYTHON = Interpreter.of_this_machine().python
 OTHER_USER = 12345
@@ -97,6 +102,50 @@ def released(store: Store, address: StoreAddress, folder: Path) -> tuple[ModelVe
     )
     recipe = ImageRecipe("0", images.compression, environment.to_json(), server.to_json(), base.reference, None)
     return store.versions.set_image("triple", made.version, image.digest, recipe.to_json()), image
+
+
+@pytest.fixture(scope="module")
+def of_a_dockerfile(
+    released: tuple[ModelVersion, Image], store: Store, address: StoreAddress, folder: Path
+) -> tuple[ModelVersion, Image]:
+    """The same model of a project with a Dockerfile: what a builder made of that is an image in the store."""
+    made, _ = released
+    images = open_images(address, folder / "home")
+    below = pull_image(push_base(address, folder, PYTHON), address, folder)
+    installed = [Entry("opt/venv/lib/six-1.17.0.dist-info/METADATA", b"Name: six\nVersion: 1.17.0\n\n")]
+    digest = images.push(REPOSITORY, below.append([images.pack(installed)], {}, {}))
+    reference = images.reference(REPOSITORY, digest)
+    base = pull_base(reference, images, address, folder / "home")
+    own = Interpreter.of_this_machine()
+    environment = EnvironmentRef(
+        lock_digest=f"sha256:{'d' * 64}",
+        python=own.python,
+        platform=own.platform,
+        layer_digest="",
+        diff_id="",
+        repository=REPOSITORY,
+        image_digest=digest,
+        reference=reference,
+        executable=str(base.python),
+    )
+    project, model = folder / "kept" / "project", folder / "kept" / "model"
+    server = ensure_server(images, folder / "home", print, PYTHON)
+    image = build_model_image(
+        images=images,
+        environment=environment,
+        server=server,
+        project=project,
+        model=model,
+        commit=made.commit,
+        created=made.committed_at,
+        log=print,
+        base=base,
+    )
+    images.push("triple", image, "own")
+    same = {name: getattr(made, name) for name in ("commit", "committed_at", "project_digest", "model")}
+    number = version(store, "triple", 100, **same).version
+    recipe = ImageRecipe("0", images.compression, environment.to_json(), server.to_json(), base.reference, None)
+    return store.versions.set_image("triple", number, image.digest, recipe.to_json()), image
 
 
 def variables(address: StoreAddress, home: Path) -> dict[str, str]:
@@ -217,6 +266,28 @@ def test_what_differs_is_named_layer_by_layer(
         assert sorted(
             line.strip() for line in told.splitlines() if line.startswith("  ") and "→" not in line
         ) == sorted(files)
+
+
+def test_the_image_of_a_dockerfile_is_taken_by_its_digest_and_all_above_it_made_again(
+    of_a_dockerfile: tuple[ModelVersion, Image], address: StoreAddress, tmp_path: Path
+) -> None:
+    made, image = of_a_dockerfile
+    arguments = ["image", "rebuild", f"triple:{made.version}", "--verify"]
+    runner = CliRunner(env=variables(address, tmp_path / "home"))
+    result = runner.invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert f"triple:{made.version} is reproduced: built anew, it has the same digest.\n" in result.output
+    assert "taken by its digest: " in result.output
+    assert "Installing 1 locked packages" not in result.output, "those of its lock"
+
+    images = open_images(address, tmp_path / "home")
+    contents = packages_of(image, images)
+    bill = json.loads(bill_of_materials(image, "triple", contents, server_lock().requirements))
+    (six,) = (part for part in bill["components"] if part["name"] == "six")
+    places = [one["location"] for one in six["evidence"]["occurrences"]]
+    assert places == ["/opt/venv/lib/six-1.17.0.dist-info/METADATA"]
+    assert "externalReferences" not in six, "nobody knows which file the Dockerfile has installed"
+    assert {"uvloop", "python", "triple"} <= {part["name"] for part in bill["components"]}
 
 
 def test_an_image_that_the_registry_has_lost_is_put_back(

@@ -229,6 +229,12 @@ def test_a_server_that_is_killed_as_it_starts_ends_its_container(start: Start, t
     assert running.process.wait(20) == 137
 
 
+def test_it_ends_at_a_deadline_where_it_has_one(start: Start, tmp_path: Path, free_port: int) -> None:
+    facts = FACTS | {"MODELYARD_DEADLINE_SECONDS": "2"}
+    process = start(make_root(tmp_path / "root"), "--port", str(free_port), ready=False, environment=facts).process
+    assert process.wait(60) == 0
+
+
 def test_with_two_workers_one_may_die(start: Start, tmp_path: Path, free_port: int) -> None:
     running = start(make_root(tmp_path / "root", load_seconds=1), "--workers", "2", "--port", str(free_port))
     assert running.post("/predict", [{**ROW, "word": "die"}]).status == 503

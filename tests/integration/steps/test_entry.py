@@ -1,7 +1,9 @@
-"""Two tries of one step at the same time: what the older one leaves to the newer."""
+"""The process of a step: what the older of two tries leaves to the newer, and its end when nobody else ends it."""
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,10 +13,11 @@ from types import ModuleType
 import pytest
 from tests.released_models import pipeline_run
 
+from modelyard.execution.credentials import credentials_line
 from modelyard.steps import entry
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Pushed
-from modelyard.store import Claim, Store
+from modelyard.store import Claim, Store, StoreAddress
 
 
 def test_a_try_that_was_taken_over_removes_its_own_folder_alone(
@@ -55,3 +58,18 @@ def test_a_try_that_was_taken_over_removes_its_own_folder_alone(
         older_is_gone.set()
         assert newer[0].result()
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_at_its_deadline_it_ends_whatever_it_waits_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and answers nobody
+        where = f"mongodb://127.0.0.1:{silent.getsockname()[1]}"
+        line = credentials_line(StoreAddress(where, tmp_path.as_uri(), "registry.example.com"), None, None, None)
+        command = [sys.executable, "-m", "modelyard", "step", "push", "--pipeline-run", "x", "--address", "-"]
+        ended = subprocess.run(
+            [*command, "--deadline", "1"], input=line, capture_output=True, text=True, timeout=60, cwd=tmp_path
+        )
+    assert ended.returncode == 65, ended.stderr
+    assert ended.stdout == (
+        "Step 'push' failed: It has taken 1 seconds, and may take no more.\n"
+        "  → let it take longer: deadline_seconds in Airflow's section [modelyard]\n"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.dockerfile.named_images import named_images
+from modelyard.dockerfile.named_images import named_images, renamed
 from modelyard.errors import ProjectError
 
 _ALL = """\
@@ -39,6 +39,27 @@ def test_all_of_them_are_found_each_once_and_nothing_else():
         "registry.example.com:5000/team/base@sha256:0123",
         "debian:12",
     )
+
+
+def test_each_is_written_with_another_name_and_nothing_else_is_changed():
+    names = {image: f"other:{number}" for number, image in enumerate(named_images(_ALL, "Dockerfile"))}
+    written = renamed(_ALL, names)
+    assert named_images(written, "Dockerfile") == ("other:0", "other:1", "other:2", "other:3", "other:4")
+    changed = [(one, two) for one, two in zip(_ALL.splitlines(), written.splitlines(), strict=True) if one != two]
+    assert [two for _, two in changed] == [
+        "#",  # its frontend would be an image more
+        "FROM --platform=linux/amd64 other:0 AS build",
+        "COPY --from=other:1 /uv /bin/",
+        "RUN --mount=type=bind,from=other:2,target=/x --mount=type=cache,target=/c \\",
+        "FROM other:3",
+        "FROM other:4",
+    ]
+
+
+def test_an_image_whose_stage_has_its_name_is_written_once():
+    text = "FROM python AS python\nFROM python\nFROM \\\n  python:3 \\\n  AS last\n"
+    written = renamed(text, {"python": "a:1", "python:3": "b:1"})
+    assert written == "FROM a:1 AS python\nFROM python\nFROM \\\n  b:1 \\\n  AS last\n"
 
 
 def test_another_escape_is_followed():

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from modelyard.errors import RequestError
-from modelyard.execution import Command, ImageBeside
-from modelyard.execution.container import check_target, container_beside, step_container
+from modelyard.execution import Command, ImageBeside, ProjectImage
+from modelyard.execution.container import check_target, container_beside, project_container, step_container
 from modelyard.execution.credentials import credentials_line
 from modelyard.steps.plan import BY_NAME
 from modelyard.store import StoreAddress
@@ -16,11 +16,20 @@ RUNNER = "registry.example.com/models/runner:1"
 
 
 def container(command: Command) -> dict[str, Any]:
-    return step_container(command, "group", runner_image=RUNNER, network="bridge", told={"modelyard.io/run": "manual"})
+    return step_container(
+        command,
+        "group",
+        runner_image=RUNNER,
+        network="bridge",
+        deadline_seconds=60,
+        told={"modelyard.io/run": "manual"},
+    )
 
 
 def beside(command: Command) -> dict[str, Any]:
-    return container_beside(command, "group", "production", PRODUCTION, "registry.example.com/models/wine@sha256:aa")
+    return container_beside(
+        command, "group", "production", PRODUCTION, "registry.example.com/models/wine@sha256:aa", deadline_seconds=60
+    )
 
 
 @pytest.mark.parametrize("step", BY_NAME)
@@ -41,7 +50,7 @@ def test_a_step_reads_its_credentials_from_its_input_alone():
     address = StoreAddress("mongodb://me:top-secret@mongo:27017/", "s3://models/x", "registry.example.com/models")
     assert "top-secret" in credentials_line(address, ("me", "token"), None, None)
     made = container(Command("prepare", RUN))
-    assert made["Cmd"][-2:] == ["--address", "-"]
+    assert made["Cmd"][-4:] == ["--address", "-", "--deadline", "60"]
     assert (made["OpenStdin"], made["StdinOnce"]) == (True, True)
     assert [one.partition("=")[0] for one in made["Env"]] == ["HOME", "MODELYARD_HOME", "PYTHONUNBUFFERED"]
 
@@ -54,6 +63,24 @@ def test_an_image_beside_a_step_is_in_their_network_alone():
     assert "--beside production=http://production:8080" in " ".join(step["Cmd"])
     assert step["Image"] == "environment@sha256:bb"
     assert made["Labels"].items() <= step["Labels"].items() | {("modelyard.io/role", "beside")}
+
+
+def test_a_projects_own_image_runs_beside_the_step_with_its_folders_and_its_resources():
+    command = Command("train", RUN, project=ProjectImage("project@sha256:cc", "/opt/python"), resources={"cpu": "1"})
+    assert command.project is not None
+    made = project_container(command, "group", command.project, step="abc", network="models", deadline_seconds=60)
+    assert made["Image"] == "project@sha256:cc"
+    assert (made["Entrypoint"][:3], made["Entrypoint"][4:]) == (
+        ["/opt/python", "-I", "-c"],
+        ["/tmp/modelyard/project-python/socket", "60"],
+    )
+    host = made["HostConfig"]
+    assert (host["VolumesFrom"], host["NetworkMode"], host["NanoCpus"]) == (["abc"], "models", 1_000_000_000)
+    assert "NanoCpus" not in container(command)["HostConfig"]
+    assert made["User"] == "65532:65532"
+    assert (host["ReadonlyRootfs"], host["CapDrop"], host["SecurityOpt"]) == (True, ["ALL"], ["no-new-privileges"])
+    assert not {"Env", "Volumes"} & made.keys()
+    assert not {"Binds", "Mounts", "Privileged", "CapAdd", "Devices", "PidMode", "IpcMode"} & host.keys()
 
 
 def test_resources_are_limits_of_the_engine():

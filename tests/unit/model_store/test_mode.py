@@ -55,7 +55,7 @@ def test_steps_are_containers_of_the_engine(monkeypatch: pytest.MonkeyPatch):
     step = PipelineStep("deploy", lambda _: pytest.fail("not at parsing"), "model_store_default")
     task = configured_modes()["docker"](task_id="deploy", pipeline_step=step)
     assert isinstance(task, DockerStepOperator)
-    assert task.containers == Containers("registry.example.com/runner:1", "models")
+    assert task.containers == Containers("registry.example.com/runner:1", 86_400, "models")
     assert resource_params("wine") == RESOURCE_PARAMS
 
 
