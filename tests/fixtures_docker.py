@@ -93,6 +93,8 @@ def running_engine(folder: Path) -> Iterator[Engine]:
             process.wait(30)
             subprocess.run(["ip", "link", "delete", _BRIDGE], check=True)
             _forget_rules()
+            # Left mounted by an engine whose containers had the machine's own network.
+            subprocess.run(["umount", folder / "exec" / "netns" / "default"], check=False, capture_output=True)
             shutil.rmtree(folder / "data")
 
 

@@ -52,11 +52,12 @@ def main() -> None:
                 megabytes.append(large(folder / "round", registry, given.gigabytes, measured))
                 shutil.rmtree(folder / "round")
         sizes, left_out = dockerfiles(folder, measured)
-    measured.show()
-    for what, why in left_out.items():
-        print(f"{what}: left out ({why})")
-    show_sizes(images, sizes)
-    show_aims(measured, images, megabytes, f"{given.gigabytes:g} GB", sizes)
+        # Whatever is hard to clean away after so long, it was measured.
+        measured.show()
+        for what, why in left_out.items():
+            print(f"{what}: left out ({why})")
+        show_sizes(images, sizes)
+        show_aims(measured, images, megabytes, f"{given.gigabytes:g} GB", sizes)
 
 
 def dockerfiles(folder: Path, measured: Measured) -> tuple[dict[str, float], dict[str, str]]:

@@ -78,10 +78,10 @@ def test_what_a_service_or_a_process_uses_stays_however_long(tmp_path: Path):
 
 
 def test_what_killed_processes_left_goes_and_what_is_at_work_stays(tmp_path: Path):
-    half = tmp_path / "environments" / "half"
+    half = tmp_path / "environments" / ("0fab" * 16)
     with pytest.raises(KeyboardInterrupt):
         copies.once(half, lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-    half.with_name("half.partial").mkdir()
+    half.with_name(f"{half.name}.partial").mkdir()
     not_used_for_long(half)
     layers = tmp_path / "cache" / "layers"
     layers.mkdir(parents=True)
@@ -97,7 +97,7 @@ def test_what_killed_processes_left_goes_and_what_is_at_work_stays(tmp_path: Pat
         assert found(tmp_path, delete=False) == found(tmp_path, delete=True) == expected
         assert folder.exists()
     assert [path.name for path in layers.iterdir()] == ["new"]
-    assert [path.name for path in (tmp_path / "environments").iterdir()] == ["half.lock"]
+    assert [path.name for path in (tmp_path / "environments").iterdir()] == [f"{half.name}.lock"]
     assert found(tmp_path, delete=True) == {}
 
 
