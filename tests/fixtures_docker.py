@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,13 @@ class Engine:
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An engine without any image, for the session; nothing of it stays. Or the one that DOCKER_HOST names."""
+    with running_engine(tmp_path_factory.mktemp("docker")) as made:
+        yield made
+
+
+@contextmanager
+def running_engine(folder: Path) -> Iterator[Engine]:
+    """Run an engine with its files in ``folder``, or yield the one that DOCKER_HOST names."""
     registry = os.environ.get("CLUSTER_REGISTRY")
     if registry is None:
         pytest.skip("CLUSTER_REGISTRY is not set")
@@ -58,7 +66,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     dockerd = shutil.which("dockerd")
     if dockerd is None or os.geteuid() != 0:
         pytest.skip("no Docker engine of the tests' own can be started: it takes root, and apt-get install docker.io")
-    folder = tmp_path_factory.mktemp("docker")
     socket = folder / "docker.sock"
     _have_bridge()
     command: list[str | Path] = [
@@ -86,6 +93,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             process.wait(30)
             subprocess.run(["ip", "link", "delete", _BRIDGE], check=True)
             _forget_rules()
+            # Left mounted by an engine whose containers had the machine's own network.
+            subprocess.run(["umount", folder / "exec" / "netns" / "default"], check=False, capture_output=True)
             shutil.rmtree(folder / "data")
 
 

@@ -107,7 +107,13 @@ def fingerprint(file: ArtifactFile) -> DataFingerprint:
     return DataFingerprint("wine", "train", "data/wine.csv", file.digest, file.size, 178, ("ash", "hue"), "hue", "csv")
 
 
-def release(store: Store, made: ModelVersion, environment: str = "production", generation: int = 1) -> None:
+def release(
+    store: Store,
+    made: ModelVersion,
+    environment: str = "production",
+    generation: int = 1,
+    verified_by: str | None = None,
+) -> None:
     """Give a version its image and report, and put it live in an environment."""
     html = store.artifacts.put_bytes(b"<h1>Report</h1><script>document.title='ran'</script>", "report.html")
     store.versions.set_image(made.name, made.version, image_of(made.version))
@@ -123,5 +129,5 @@ def release(store: Store, made: ModelVersion, environment: str = "production", g
         why="better on hue",
         pipeline_run=made.pipeline_run,
     )
-    store.deployments.finish(deployment, "live", address="http://127.0.0.1:18000")
+    store.deployments.finish(deployment, "live", address="http://127.0.0.1:18000", verified_by=verified_by)
     store.aliases.move(made.name, environment, to=made.version, by="ada", why="better on hue")

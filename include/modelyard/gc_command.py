@@ -22,6 +22,8 @@ from modelyard.store.address import StoreAddress, home_folder
 def gc(delete: bool, older_than: str) -> None:
     """Show what artifacts and images nothing refers to any more, and how much they take; with --delete, delete them.
 
+    And, of this machine, the unpacked and packed copies of images that nobody has used for that time or uses now.
+
     What a version, an alias, a deployment, a Sacred run or an unfinished pipeline run refers to is kept. Nothing is
     deleted at first sight: a run with --delete notes what it finds unreferenced, and deletes what another one noted
     --older-than ago and nobody has used since. It may run beside pipelines, and be ended at any moment.
@@ -34,8 +36,8 @@ def gc(delete: bool, older_than: str) -> None:
     address = StoreAddress.from_environment(os.environ)
     wait = patience(older_than)
     with Store.open(address) as store:
-        images = open_images(address, home_folder(os.environ))
-        collection = collect(store, images, patience=wait, delete=delete, log=_progress)
+        home = home_folder(os.environ)
+        collection = collect(store, open_images(address, home), home, patience=wait, delete=delete, log=_progress)
     for line in lines(collection, older_than):
         click.echo(line)
 

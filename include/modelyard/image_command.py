@@ -142,20 +142,20 @@ def load(what: str, base: str | None) -> None:
         embedded.start(home / "mongo")
     address = StoreAddress.from_environment(os.environ)
     client = connect()
-    images = open_images(address, home)
     with Store.open(address) as store:
+        images = open_images(address, home, pardon=store.pardon_image)
         version, digest = chosen_version(store, what)
         facts = store.artifacts.read_json(version.file("modelyard.json").digest)
-    found = images.pull(version.name, digest)
-    if isinstance(images, Layout):
-        from modelyard.images.base import pull_base
+        found = images.pull(version.name, digest)
+        if isinstance(images, Layout):
+            from modelyard.images.base import pull_base
 
-        python = ".".join(facts["python"].split(".")[:2])
-        below = base or address.base_image or f"python:{python}-slim"
-        _progress(f"It has nothing below it: putting it on {below}")
-        found = on_base(found, pull_base(below, images, address, home), images, python)
-    elif base is not None:
-        raise click.BadParameter("this image lies on one already", param_hint="--base")
+            python = ".".join(facts["python"].split(".")[:2])
+            below = base or address.base_image or f"python:{python}-slim"
+            _progress(f"It has nothing below it: putting it on {below}")
+            found = on_base(found, pull_base(below, images, address, home), images, python)
+        elif base is not None:
+            raise click.BadParameter("this image lies on one already", param_hint="--base")
     name = f"{version.name}:{version.version}"
     load_into(client, docker_archive(found, name, _progress))
     click.echo(f"docker run --rm -p 8080:8080 {name}")

@@ -12,9 +12,7 @@ the ratios within one run are what counts, and those of processor time (`CPU`) h
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,10 +22,9 @@ from tests.benchmarks.peers import models, table
 from tests.benchmarks.peers.measuring import Running, alone, serving
 from tests.benchmarks.peers.models import Subject
 from tests.benchmarks.peers.results import Cell, Results
-from tests.benchmarks.peers.servers import CONSTANT, PEERS, TENSORS, TWO, Server, environment, ours, peers
+from tests.benchmarks.peers.servers import CACHE, CONSTANT, PEERS, TENSORS, TWO, Server, environment, ours, peers
 
 CONNECTIONS = (1, 16, 64)
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelyard-benchmarks"
 
 
 def cells(subject: Subject, server: Server) -> list[Cell]:
@@ -96,15 +93,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         parser.error("wrk asks the servers, and is not here: on Debian and Ubuntu, apt install wrk")
-    uv = shutil.which("uv") or Path(sys.executable).with_name("uv")
-    CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-peers-") as temporary:
         folder = Path(temporary)
         subjects = models.prepare(folder, CACHE / "home", arguments.models)
         homes = {}
         for peer in arguments.peers:
             try:
-                homes[peer] = environment(peer, Path(uv), CACHE)
+                homes[peer] = environment(peer)
             except LookupError as error:
                 print(f"{peer} is left out: it cannot be installed on this Python: {error}")
         found = []

@@ -19,6 +19,7 @@ def collected(yard: Yard, days: int) -> Collection:
         return collect(
             store,
             open_images(yard.address, yard.home),
+            yard.home,
             patience=timedelta(days=7),
             delete=True,
             log=print,

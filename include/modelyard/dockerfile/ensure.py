@@ -22,12 +22,12 @@ from modelyard.images import Image, ImageStore
 from modelyard.images.base import Base, pull_base, pull_image
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import compress
+from modelyard.images.repositories import PROJECT_IMAGE
 from modelyard.sources.tree import tree_hash
 
 if TYPE_CHECKING:
     from modelyard.store.address import StoreAddress
 
-REPOSITORY = "project-image"
 _VERSION = "1"  # part of each key: a change of how they are built builds anew
 
 
@@ -68,7 +68,7 @@ def ensure_project_image(
     made_of += [f"{name} {image.digest}" for name, image in sorted(bases.items())]
     key = f"sha256:{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()}"
     tag = key.removeprefix("sha256:")[:40]
-    digest = images.resolve(REPOSITORY, tag)
+    digest = images.resolve(PROJECT_IMAGE, tag)
     if digest is None:
         log(f"Building the image of {dockerfile} ({tag[:12]}) on {', '.join(bases) or 'nothing'}")
         built = builder.build(Build(context, project / dockerfile, bases), log)
@@ -76,7 +76,7 @@ def ensure_project_image(
         log(f"The project's image is {digest[:19]}")
     else:
         log(f"The project's image is built already ({digest[:19]})")
-    reference = images.reference(REPOSITORY, digest)
+    reference = images.reference(PROJECT_IMAGE, digest)
     base = pull_base(reference, images, address, home)
     _check_python(base, own, dockerfile)
     return EnvironmentRef(
@@ -85,7 +85,7 @@ def ensure_project_image(
         platform=own.platform,
         layer_digest="",
         diff_id="",
-        repository=REPOSITORY,
+        repository=PROJECT_IMAGE,
         image_digest=digest,
         reference=reference,
         executable=str(base.python),
@@ -128,9 +128,9 @@ def _layered(built: Image, bases: Mapping[str, Image], folder: Path, images: Ima
 
 def _keep(image: Image, tag: str, images: ImageStore) -> str:
     try:
-        return images.push(REPOSITORY, image, tag)
+        return images.push(PROJECT_IMAGE, image, tag)
     except ImageError:
-        digest = images.resolve(REPOSITORY, tag)
+        digest = images.resolve(PROJECT_IMAGE, tag)
         if digest is None:
             raise
         return digest  # another run was quicker, and the same Dockerfile gave other bytes: its are taken

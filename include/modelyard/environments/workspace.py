@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -24,6 +24,16 @@ def workspace(home: Path, name: str) -> Iterator[Path]:
             yield folder
         finally:
             _remove(folder)
+
+
+def left_over(home: Path) -> Iterator[Path]:
+    """Yield each folder that a killed process left; nobody else can have it until the next one is asked for."""
+    for path in sorted((home / "cache" / "builds").glob("*.lock")):
+        folder = path.with_suffix("")
+        with path.open("rb") as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if folder.exists():
+                yield folder
 
 
 def _remove(folder: Path) -> None:

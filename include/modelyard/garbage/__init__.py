@@ -7,9 +7,16 @@ whatever else is attached to an image live as long as it does.
 
 **What can be garbage.** Artifacts that none of these name, as of a run that failed before it registered a version, or a
 compiled model that was not released. Uploads that were begun and never ended. Of images: those in ``staging/`` of
-runs that have ended, environments whose lock no version has, environment images, releases that were never recorded;
-and in a folder of images all bytes that no image has. Never touched: prediction logs, what lies in the bucket or the
-registry beside Modelyard's own names, tags that a person has made, Modelyard's own images, GridFS.
+runs that have ended, environments whose lock no version has, environment images, images of projects' Dockerfiles that
+no version was made with, releases that were never recorded; and in a folder of images base images, Modelyard's own
+environments (server, converters, runner) that no version was made with, and all bytes that no image has. In a registry
+these two stay: other stores use the very same, and their bytes are in all releases. Never touched: prediction logs,
+what lies in the bucket or the registry beside Modelyard's own names, tags that a person has made, GridFS.
+
+**On this machine** (``here.py``) lie copies of what the image store has: unpacked environments and images, packed
+layers. No reference is asked for: one that is wanted again is made again. They go when nobody has used them for the
+time that is asked for, a day at least, and no service, no step and no process of this machine uses them now.
+``images/copies.py`` says why nobody is given one that is about to go. uv's cache is uv's own (``uv cache prune``).
 
 **How it is safe beside running pipelines.** Bytes are kept by their digest, so a step may find what it would store
 there already, unreferenced for months, and rely on it while its own reference comes only at its end. So nothing is

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from modelyard.errors import StoreError
+from modelyard.garbage.here import rows_here
 from modelyard.garbage.images import garbage_images
 from modelyard.garbage.roots import Roots, find_roots
 from modelyard.garbage.sweep import Check, Row, Sweep
@@ -55,6 +57,7 @@ class Collection:
 def collect(
     store: Store,
     images: ImageStore,
+    home: Path,
     *,
     patience: timedelta,
     delete: bool,
@@ -69,6 +72,7 @@ def collect(
     Args:
         store: whose references count.
         images: its images. Not one that pardons what it finds.
+        home: this machine's folder, whose copies of images are looked at too.
         patience: for how long a thing has to be known as unreferenced.
         delete: False only looks: neither what it finds nor the list is changed.
         log: given a line now and then.
@@ -93,6 +97,7 @@ def collect(
         _uploads(store, before, delete),
         *_images(store, images, roots, sweep),
         Row(UNLISTED, len(unlisted), sum(unlisted.values())),
+        *rows_here(home, min(before, started - _SILENCE), delete),
     ]
     if delete:
         images.delete_unlisted(before)

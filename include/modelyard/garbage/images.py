@@ -15,11 +15,22 @@ STAGED = "images of runs that have ended"
 UNRECORDED = "released images of no version"
 ENVIRONMENTS = "environments of no version"
 ENVIRONMENT_IMAGES = "environment images of no run"
-KINDS = (STAGED, UNRECORDED, ENVIRONMENTS, ENVIRONMENT_IMAGES)
+PROJECT_IMAGES = "Dockerfiles' images of no version"
+BASES = "base images of no version"
+OWN = "Modelyard's own environments, unused"
+KINDS = (STAGED, UNRECORDED, ENVIRONMENTS, ENVIRONMENT_IMAGES, PROJECT_IMAGES, BASES, OWN)
 
 _AT_ONCE = 8  # manifests that are asked of a registry
-# Few, and their bytes are in the model images of all releases that were made with them.
-_NEVER_GARBAGE = ("base", "server", "runner", "converter", "project-image")
+# By repository: what its garbage is, and how the tags look that Modelyard gives.
+_OF_NO_VERSION = {
+    repositories.ENVIRONMENT: (ENVIRONMENTS, repositories.ENVIRONMENT_TAG),
+    repositories.ENVIRONMENT_IMAGE: (ENVIRONMENT_IMAGES, repositories.ENVIRONMENT_IMAGE_TAG),
+    repositories.PROJECT_IMAGE: (PROJECT_IMAGES, repositories.PROJECT_IMAGE_TAG),
+    repositories.BASE: (BASES, repositories.BASE_TAG),
+    **dict.fromkeys(repositories.OWN, (OWN, repositories.ENVIRONMENT_TAG)),
+}
+# Who else uses these, another store knows, whose records are not ours. Their bytes are in the images of all releases.
+_OF_ALL_STORES = (repositories.BASE, *repositories.OWN)
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,6 @@ def garbage_images(store: Store, images: ImageStore, roots: Roots) -> list[Garba
                 kept.add((repository, digest))
     if not found:
         return []
-    kept.update((repository, digest) for repository in _NEVER_GARBAGE for digest in _named(images, repository))
     return list(_measured(images, found, kept))
 
 
@@ -80,21 +90,18 @@ def _repositories(store: Store, images: ImageStore, roots: Roots) -> Iterator[tu
         yield STAGED, repositories.staging(model), is_staged
         yield UNRECORDED, model, is_unrecorded
 
-    locks = {digest[:40] for digest in roots.lasting | roots.unfinished}
-    for kind, repository, pattern in (
-        (ENVIRONMENTS, repositories.ENVIRONMENT, repositories.ENVIRONMENT_TAG),
-        (ENVIRONMENT_IMAGES, repositories.ENVIRONMENT_IMAGE, repositories.ENVIRONMENT_IMAGE_TAG),
-    ):
-        yield kind, repository, _of_environments(images, roots, pattern, locks)
+    referred = {digest[:40] for digest in roots.lasting | roots.unfinished}
+    for repository, (kind, pattern) in _OF_NO_VERSION.items():
+        is_anyones = images.is_shared and repository in _OF_ALL_STORES
 
+        def is_unnamed(
+            name: str, digest: str, pattern: re.Pattern[str] = pattern, is_anyones: bool = is_anyones
+        ) -> bool:
+            if is_anyones or pattern.fullmatch(name) is None or roots.keeps(digest):
+                return False
+            return name.removeprefix("sha256:")[:40] not in referred and _is_ours(images, roots, digest)
 
-def _of_environments(images: ImageStore, roots: Roots, pattern: re.Pattern[str], locks: set[str]) -> Judge:
-    def is_garbage(name: str, digest: str) -> bool:
-        if pattern.fullmatch(name) is None or name[:40] in locks or roots.keeps(digest):
-            return False
-        return _is_ours(images, roots, digest)
-
-    return is_garbage
+        yield kind, repository, is_unnamed
 
 
 def _is_ours(images: ImageStore, roots: Roots, digest: str) -> bool:

@@ -16,6 +16,7 @@ from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry, Kind
 from modelyard.images.paths import ROOT
 from modelyard.images.registry import Registry
+from modelyard.images.repositories import BASE
 from modelyard.images.store import ImageStore
 from modelyard.images.transport import Transport
 
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 _HUB = "docker.io"
 _HUB_HOST = "registry-1.docker.io"
 _PYTHON = re.compile(r"python(3\.\d+)")
-# Where a copy of each is kept, and what is written on it.
-_REPOSITORY = "base"
+# What is written on the copy of each that is kept.
 _VERSION = "2"  # part of each tag: a change of what is looked for looks anew
 _PLACE, _PYTHON_VERSION = "io.modelyard.interpreter", "io.modelyard.python"
 _VIRTUAL = "io.modelyard.virtual-environment"
@@ -116,7 +116,7 @@ def pull_same_base(name: str, images: ImageStore, address: StoreAddress, home: P
     """
     digest = name.partition("@")[2]
     try:
-        image = images.pull(_REPOSITORY, digest)
+        image = images.pull(BASE, digest)
     except ImageError:
         image = pull_image(name, address, home)
     return _kept(name, image, images)
@@ -124,11 +124,11 @@ def pull_same_base(name: str, images: ImageStore, address: StoreAddress, home: P
 
 def _kept(name: str, image: Image, images: ImageStore) -> Base:
     tag = f"{image.digest.removeprefix('sha256:')[:40]}-{_VERSION}"
-    digest = images.resolve(_REPOSITORY, tag)
+    digest = images.resolve(BASE, tag)
     if digest is None:
-        copied = images.pull(_REPOSITORY, images.push(_REPOSITORY, image))
-        digest = images.push(_REPOSITORY, image.append([], {"Labels": _find_python(copied, name)}, {}), tag)
-    kept = images.pull(_REPOSITORY, digest)
+        copied = images.pull(BASE, images.push(BASE, image))
+        digest = images.push(BASE, image.append([], {"Labels": _find_python(copied, name)}, {}), tag)
+    kept = images.pull(BASE, digest)
     found = kept.parsed_config["config"]["Labels"]
     layers = (
         replace(near, media_type=far.media_type, origin=near.origin or far.origin)

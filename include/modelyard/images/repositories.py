@@ -10,13 +10,19 @@ from typing import Final
 
 ENVIRONMENT: Final = "environment"
 ENVIRONMENT_IMAGE: Final = "environment-image"
+PROJECT_IMAGE: Final = "project-image"  # of a project's own Dockerfile
+BASE: Final = "base"
+OWN: Final = ("server", "runner", "converter")  # environments of Modelyard's own
 
-# As `staging_tag`, `environments.ensure` and `environment_image` write them; a person's own tags are none of these.
+# As `staging_tag`, `environments.ensure`, `environment_image`, `dockerfile.ensure` and `base` write them; what a person
+# names is none of these.
 STAGING_TAG: Final = re.compile(r"([0-9a-f]{16})-\d+")
 RELEASE_TAG: Final = re.compile(r"\d+")
 ENVIRONMENT_TAG: Final = re.compile(r"([0-9a-f]{40})-\d+\.\d+-\w+-\w+-(?:zstd|gzip)-\d+")
 ENVIRONMENT_IMAGE_TAG: Final = re.compile(r"[0-9a-f]{40}-\d+")
+PROJECT_IMAGE_TAG: Final = re.compile(r"[0-9a-f]{40}")
 ATTACHED_TAG: Final = re.compile(r"sha256-[0-9a-f]{64}(\.sig)?")
+BASE_TAG: Final = re.compile(r"[0-9a-f]{40}-\d+|sha256:[0-9a-f]{64}")  # one with its Python found, and the copy itself
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 

@@ -4,17 +4,15 @@
 # ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH112, PTH114, PTH123, PTH208, PTH211
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from modelyard.errors import ImageError
 from modelyard.images.compression import decompressing
+from modelyard.images.copies import appearing, once
 from modelyard.images.image import Image
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Layer
@@ -33,7 +31,7 @@ def unpack(image: Image, folder: Path) -> None:
     Raises:
         ImageError: a layer has other bytes than it claims, or would write outside of the folder.
     """
-    with _appearing(folder) as partial:
+    with appearing(folder) as partial:
         for layer in image.layers:
             _apply(layer, partial, "")
 
@@ -58,7 +56,7 @@ def unpack_model_image(images: ImageStore, repository: str, digest: str, home: P
         for kind, folder in shared.items():
             (partial / str(kind)).symlink_to(folder)
 
-    _once(root, fill)
+    once(root, fill)
     return root
 
 
@@ -71,36 +69,10 @@ def unpack_shared(layer: Layer, home: Path) -> Path:
         _apply(layer, partial, f"{ROOT}/{layer.kind}")
         interpreter.configure(partial)
 
-    _once(folder, fill)
+    once(folder, fill)
     if not interpreter.runs(folder):  # unpacked for another Python of this version, maybe gone by now
         interpreter.configure(folder)
     return folder
-
-
-def _once(folder: Path, fill: Callable[[Path], None]) -> None:
-    if folder.exists():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            with _appearing(folder) as partial:
-                fill(partial)
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill that gets the name ``folder`` at the end; what a killed process left is removed first."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _apply(layer: Layer, folder: Path, prefix: str) -> None:

@@ -56,7 +56,7 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
     )
     context.claim.check()
     try:
-        _check_signed(context, version)
+        verified_by = _check_signed(context, version)
         address = target.deploy(
             ServiceSpec(
                 model=version.name,
@@ -90,7 +90,7 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
         if deployment.state == "rolling_out":
             store.deployments.finish(deployment, "failed", error=_why_not(error))
         raise
-    store.deployments.finish(deployment, "live", address=address)
+    store.deployments.finish(deployment, "live", address=address, verified_by=verified_by)
     context.log(f"{version.name}:{version.version} is live in '{environment}' at {address}")
     return Deployed(
         version=version.version,
@@ -102,16 +102,17 @@ def roll_out(context: StepContext, version: ModelVersion, serving: Serving) -> D
     )
 
 
-def _check_signed(context: StepContext, version: ModelVersion) -> None:
-    """Hold what goes live to the administrator's verification key, if there is one, at the last moment.
+def _check_signed(context: StepContext, version: ModelVersion) -> str | None:
+    """Hold what goes live to the administrator's verification key, at the last moment; None: there is none.
 
     Whoever may push to the registry or write to the database can put another digest in this one's place.
     """
     asked = context.store.address.verification_key
     if asked is None or version.image_digest is None:
-        return
+        return None
     key = check_signed(context.images, version.name, version.image_digest, read_public_keys(asked))
     context.log(f"{version.image_digest} is signed by {key}")
+    return str(key)
 
 
 def _prediction_log(

@@ -20,6 +20,7 @@ def run(context: StepContext) -> Collected:
     collection = collect(
         store,
         open_images(store.address, context.home),  # the context's own pardon what they find
+        context.home,
         patience=patience(params["older_than"]),
         delete=params["delete"],
         log=context.log,

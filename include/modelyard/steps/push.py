@@ -5,6 +5,7 @@ With its bill of materials, its provenance and, where the store has a signing ke
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 
 from modelyard.environments import Pin, find_lock, server_lock
@@ -25,7 +26,7 @@ def run(context: StepContext) -> Pushed:
     context.claim.check()
     context.images.copy(built.repository, model, tested.image_digest)
     # Before it has its tag: who finds the version finds all of this.
-    signed_by = attach(
+    attached = attach(
         images=context.images,
         digest=tested.image_digest,
         version=context.store.versions.get(model, version),
@@ -38,14 +39,14 @@ def run(context: StepContext) -> Pushed:
     )
     context.claim.check()
     context.images.tag(model, tested.image_digest, str(version))
-    context.store.versions.set_image(model, version, tested.image_digest, built.recipe)
+    context.store.versions.set_image(model, version, tested.image_digest, built.recipe, asdict(attached))
     reference = f"{model}:{version}"
     context.log(f"Released {reference} as {tested.image_digest}")
     return Pushed(
         version=version,
         image_digest=tested.image_digest,
         reference=reference,
-        signed_by=None if signed_by is None else str(signed_by),
+        signed_by=attached.signed_by,
     )
 
 

@@ -95,16 +95,26 @@ class Deployments:
         *,
         address: str | None = None,
         error: str | None = None,
+        verified_by: str | None = None,
     ) -> Deployment:
         """Write down how a deployment ended, and when it is live, that older ones are so no more.
 
         The same again is no error, and neither is a late word on one that was replaced meanwhile. One that was live
         and finds itself superseded when it is tried again was replaced.
 
+        Args:
+            deployment: as :meth:`begin` has returned it.
+            state: how it ended.
+            address: where a live one answers.
+            error: why one has failed.
+            verified_by: fingerprint of the key that its image was found signed with.
+
         Raises:
             Conflict: it ended otherwise before.
         """
         ends = {"state": state, "address": address, "error": error, "finished_at": now()}
+        if verified_by is not None:
+            ends["verified_by"] = verified_by
         before = ["rolling_out", "live"] if state == "replaced" else ["rolling_out"]
         self._deployments.update({"_id": _key(deployment), "state": {"$in": before}}, {"$set": ends})
         if state == "superseded":
@@ -143,6 +153,11 @@ class Deployments:
     def history(self, model: str, environment: str, limit: int = 50) -> list[Deployment]:
         """Return the deployments of a model in an environment, newest first."""
         found = self._deployments.find({"model": model, "environment": environment}, _NEWEST, limit)
+        return [from_document(Deployment, document) for document in found]
+
+    def of_version(self, model: str, version: int, limit: int = 10) -> list[Deployment]:
+        """Return the deployments of one version, to whatever environment, newest first."""
+        found = self._deployments.find({"model": model, "version": version}, _NEWEST, limit)
         return [from_document(Deployment, document) for document in found]
 
     def served(self, model: str, environment: str) -> list[int]:

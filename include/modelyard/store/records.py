@@ -104,7 +104,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """An immutable version of a model. Only ``image_digest``, ``image_recipe`` and ``report`` are filled in later.
+    """An immutable version of a model. Only what is said of its image, and ``report``, are filled in later.
 
     Attributes:
         version: 1, 2, 3, … without gaps being promised.
@@ -120,6 +120,7 @@ class ModelVersion:
         signature: as in the model's ``modelyard.json``.
         metrics: the last value of each of the run's metrics.
         image_recipe: what the image was made of beside all this: ``ImageRecipe`` as JSON (see images/).
+        attached: what lies beside the image: ``supply_chain.release.Attached`` as JSON; None when that is not known.
         created_by: a person's name or ``airflow``; pipeline_run is None outside a pipeline.
     """
 
@@ -145,6 +146,7 @@ class ModelVersion:
     committed_at: datetime | None = None
     image_digest: str | None = None
     image_recipe: JSON | None = None
+    attached: JSON | None = None
     report: JSON | None = None
 
     def file(self, path: str) -> ArtifactFile:
@@ -205,6 +207,7 @@ class Deployment:
         state: ``rolling_out`` → ``live`` → ``replaced``; or ``failed`` (its ``error`` says why), ``superseded``.
         address: where the service answers (``http://127.0.0.1:18000``).
         replaces: the version that the environment's alias pointed to when it began.
+        verified_by: fingerprint of the verification key that the image was found signed with before it went live.
     """
 
     model: str
@@ -222,6 +225,7 @@ class Deployment:
     finished_at: datetime | None = None
     error: str | None = None
     replaces: int | None = None
+    verified_by: str | None = None
 
 
 def pipeline_run_id(installation: str, dag_id: str, run_id: str) -> str:

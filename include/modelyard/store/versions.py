@@ -127,7 +127,9 @@ class Versions:
         versions = tuple(from_document(ModelVersion, document) for document in found[:limit])
         return VersionPage(versions, found[limit - 1]["order"] if len(found) > limit else None)
 
-    def set_image(self, name: str, version: int, digest: str, recipe: JSON | None = None) -> ModelVersion:
+    def set_image(
+        self, name: str, version: int, digest: str, recipe: JSON | None = None, attached: JSON | None = None
+    ) -> ModelVersion:
         """Keep the digest of a version's image: once; the same again is no error.
 
         Args:
@@ -135,11 +137,16 @@ class Versions:
             version: its number.
             digest: of the image.
             recipe: what it was made of; without one it cannot be made again.
+            attached: what lies beside it; a signature that was there before stays known.
 
         Raises:
             NotFound: there is no such version; Conflict: it has another image.
         """
-        change = {"image_digest": digest} | ({} if recipe is None else {"image_recipe": encode(JSON, recipe)})
+        change: JSON = {"image_digest": digest} | ({} if recipe is None else {"image_recipe": encode(JSON, recipe)})
+        if attached is not None:
+            before = self.get(name, version).attached or {}
+            signed_by = attached["signed_by"] or before.get("signed_by")
+            change["attached"] = encode(JSON, attached | {"signed_by": signed_by})
         if not self._versions.update(
             {"_id": _key(name, version), "image_digest": {"$in": [None, digest]}}, {"$set": change}
         ):

@@ -6,6 +6,7 @@ Each of them is the same when it is made again for the same pipeline run: what l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from modelyard.environments.lock import Pin
@@ -13,10 +14,24 @@ from modelyard.images.image import digest_of
 from modelyard.images.store import ImageStore
 from modelyard.store.records import ModelVersion, PipelineRun
 from modelyard.supply_chain import bom, statement
-from modelyard.supply_chain.key import PublicKey, SigningKey
+from modelyard.supply_chain.key import SigningKey
 from modelyard.supply_chain.packages import packages_of
 from modelyard.supply_chain.provenance import PREDICATE, provenance
 from modelyard.supply_chain.signature import sign
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What lies beside a released image, as the store keeps it with the version.
+
+    Attributes:
+        bill_of_materials, provenance: digests of their manifests, in the image's own repository.
+        signed_by: fingerprint of the key that the image and its provenance are signed with; None: unsigned.
+    """
+
+    bill_of_materials: str
+    provenance: str
+    signed_by: str | None
 
 
 def attach(
@@ -30,7 +45,7 @@ def attach(
     pins: Iterable[Pin],
     key: SigningKey | None,
     log: Callable[[str], None],
-) -> PublicKey | None:
+) -> Attached:
     """Attach to the image ``digest`` in the model's own repository what it is made of and where it comes from.
 
     Args:
@@ -44,9 +59,6 @@ def attach(
         key: signs the image and the provenance; None leaves both unsigned.
         log: given a line for each.
 
-    Returns:
-        Whose signature it has now.
-
     Raises:
         RequestError: the key cannot be opened; ImageError: the registry refuses it, or a layer is not what it claims
             to be; Unavailable: the registry cannot be reached.
@@ -58,18 +70,18 @@ def attach(
     for path in contents.unread:
         log(f"Not in the bill of materials: what /{path} names; only packages of Debian, Alpine and Python are")
     bill = bom.bill_of_materials(image, version.name, contents, pins)
-    images.attach(repository, digest, bom.MEDIA_TYPE, bill)
+    bill_at = images.attach(repository, digest, bom.MEDIA_TYPE, bill)
     log(f"Bill of materials: {len(contents.packages)} packages, {digest_of(bill)[:19]}")
 
     byproducts = {"bill of materials": (bom.MEDIA_TYPE, digest_of(bill)), "report": ("application/json", report)}
     name = images.reference(repository, digest).rpartition("@")[0]
     said = statement.statement(name, digest, PREDICATE, provenance(version, run, image, built, byproducts))
     if signer is None:
-        images.attach(repository, digest, statement.STATEMENT, said)
+        said_at = images.attach(repository, digest, statement.STATEMENT, said)
         log("Provenance attached; nothing is signed: the store has no signing key")
-        return None
+        return Attached(bill_at, said_at, None)
     bundle = statement.signed(said, signer)
-    images.attach(repository, digest, statement.BUNDLE, bundle, statement.described(PREDICATE))
+    said_at = images.attach(repository, digest, statement.BUNDLE, bundle, statement.described(PREDICATE))
     sign(images, repository, digest, signer)
     log(f"Provenance attached and image signed, by {signer.public}")
-    return signer.public
+    return Attached(bill_at, said_at, str(signer.public))

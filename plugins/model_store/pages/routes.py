@@ -16,6 +16,7 @@ from model_store.pages.format import flat
 from model_store.pages.render import render
 from model_store.pages.search import Conditions
 from model_store.pages.store import SharedStore
+from model_store.pages.trust import trust
 from modelyard.errors import NotFound
 from modelyard.provider_info import CONNECTION_ID
 from modelyard.store import Deployment, ModelVersion, Store
@@ -101,9 +102,15 @@ def one_version(request: Request, dag_id: str, version: int, store: OpenStore) -
     """Show everything that is known of a version."""
     found = store.versions.get(dag_id, version)
     run = store.pipelines.get(found.pipeline_run) if found.pipeline_run is not None else None
-    aliases = _pointed(store, dag_id).get(version, [])
     return render(
-        request, "version.html", name=dag_id, version=found, run=run, aliases=aliases, config=flat(found.config)
+        request,
+        "version.html",
+        name=dag_id,
+        version=found,
+        run=run,
+        aliases=_pointed(store, dag_id).get(version, []),
+        config=flat(found.config),
+        trust=trust(found, store.deployments.of_version(dag_id, version), store.address.verification_key),
     )
 
 

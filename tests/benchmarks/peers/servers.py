@@ -17,6 +17,7 @@ from typing import Any
 from tests.benchmarks.peers.models import Subject
 
 HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelyard-benchmarks"
 OURS, CONSTANT, TWO, TENSORS = "modelyard", "constant answer", "modelyard, 2 workers", "modelyard, tensors"
 PEERS = {"mlflow": ("MLflow",), "bentoml": ("BentoML", "BentoML, batching"), "mlserver": ("MLServer",)}
 
@@ -72,8 +73,13 @@ def _tensors(subject: Subject, rows: Rows) -> Any:
     return {"inputs": inputs, "outputs": [{"name": "prediction"}]}
 
 
-def environment(peer: str, uv: Path, cache: Path) -> Path:
-    """Return the folder of a peer's environment, made from its lock the first time.
+def uv() -> Path:
+    """Return the command uv: on the path, or beside this interpreter."""
+    return Path(shutil.which("uv") or Path(sys.executable).with_name("uv"))
+
+
+def environment(peer: str) -> Path:
+    """Return the folder of a peer's environment, made from its lock the first time and kept in ``CACHE``.
 
     Raises:
         LookupError: it cannot be installed on this Python: the last line of why.
@@ -81,13 +87,14 @@ def environment(peer: str, uv: Path, cache: Path) -> Path:
     lock = HERE / f"{peer}.txt"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     key = hashlib.sha256(lock.read_bytes() + version.encode()).hexdigest()[:16]
-    folder = cache / f"{peer}-{key}"
+    folder = CACHE / f"{peer}-{key}"
     if (folder / "complete").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
     steps: list[Command] = [
-        [uv, "venv", "--quiet", "--python", sys.executable, folder],
-        [uv, "pip", "install", "--quiet", "--python", folder / "bin/python", "--no-deps", "-r", lock],
+        [uv(), "venv", "--quiet", "--python", sys.executable, folder],
+        [uv(), "pip", "install", "--quiet", "--python", folder / "bin/python", "--no-deps", "-r", lock],
     ]
     for command in steps:
         done = subprocess.run(command, capture_output=True, text=True)
@@ -101,11 +108,11 @@ def peers(peer: str, home: Path, subject: Subject, folder: Path) -> list[Server]
     """Return a peer's ways of serving; ``folder`` gets the model in the form that it reads."""
     folder.mkdir(parents=True)
     # Its commands start others by name; nothing is asked for at home.
-    variables = {"PATH": f"{home / 'bin'}:{os.environ['PATH']}", "HOME": str(folder), **_QUIET}
+    variables = {"PATH": f"{home / 'bin'}:{os.environ['PATH']}", "HOME": str(folder), **QUIET}
     return {"mlflow": _mlflow, "bentoml": _bentoml, "mlserver": _mlserver}[peer](home, subject, folder, variables)
 
 
-_QUIET = {
+QUIET = {
     "DO_NOT_TRACK": "1",
     "BENTOML_DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",

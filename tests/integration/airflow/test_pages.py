@@ -25,13 +25,18 @@ PAGES = [
     "/modelyard/models/grapes/versions/1/report",
 ]
 
+KEY = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
+
 
 @pytest.fixture(scope="module", autouse=True)
 def grapes(filled: Store) -> None:
     """Two versions, of which the second is live, a candidate with faults, and a run that failed."""
     release(filled, version(filled, "grapes", 1), generation=1)
+    beside = {"bill_of_materials": f"sha256:{'b' * 64}", "provenance": f"sha256:{'c' * 64}", "signed_by": KEY}
+    filled.versions.set_image("grapes", 1, image_of(1), attached=beside)
     better = {"metrics": {"accuracy": 0.981, "loss": 0.15}, "config": {"model": {"C": 1.5}, "seed": 42}}
-    release(filled, version(filled, "grapes", 2, **better), generation=2)
+    release(filled, version(filled, "grapes", 2, **better), generation=2, verified_by=KEY)
+    filled.versions.set_image("grapes", 2, image_of(2), attached=beside | {"signed_by": None})
     version(
         filled, "grapes", 3, dirty=True, package_differences=("numpy 1 is installed, the lock says 2",), tags=("x",)
     )
@@ -87,6 +92,18 @@ def test_a_version_shows_where_it_comes_from(admin: httpx.Client):
         assert fact in shown
     assert "this version is a candidate" in shown
     assert f"grapes@{image_of(2)}" in text(admin.get("/modelyard/models/grapes/versions/2"))
+
+
+def test_a_version_shows_whose_signature_its_image_has_and_what_lies_beside_it(admin: httpx.Client):
+    signed = text(admin.get("/modelyard/models/grapes/versions/1"))
+    assert f"by the key {KEY} no verification key is set" in signed
+    assert "not verified it went live where no verification key was set" in signed
+    assert f"Bill of materials CycloneDX, grapes@sha256:{'b' * 64}" in signed
+    assert f"Provenance in-toto, SLSA, grapes@sha256:{'c' * 64}" in signed
+    unsigned = text(admin.get("/modelyard/models/grapes/versions/2"))
+    assert "unsigned the store had no signing key when it was released" in unsigned
+    assert f"verified signed by {KEY} when it went live" in unsigned
+    assert "Bill of materials" not in text(admin.get("/modelyard/models/grapes/versions/3"))
 
 
 def test_versions_are_compared(admin: httpx.Client):

@@ -28,4 +28,4 @@ def ground(request: pytest.FixtureRequest, store_address: StoreAddress, tmp_path
     with Store.open(store_address) as store:
         home = tmp_path / "home"
         images = open_images(store_address, home, pardon=store.pardon_image)
-        yield Ground(store, images, open_images(store_address, home))
+        yield Ground(store, images, tmp_path / "empty", open_images(store_address, home))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from tests import released_models
@@ -26,11 +27,13 @@ class Ground:
     Attributes:
         wanted: artifacts that something refers to.
         released: repository and digest of images that something refers to.
+        home: this machine's folder.
         seen: the same images, for the collector: it pardons nothing.
     """
 
     store: Store
     images: ImageStore
+    home: Path = Path("/nonexistent")
     seen: ImageStore | None = None
     wanted: list[ArtifactFile] = field(default_factory=list)
     released: list[tuple[str, str]] = field(default_factory=list)
@@ -47,11 +50,11 @@ class Ground:
         layers = [self.images.pack([Entry(f"opt/{text}", text.encode() * 50)], "model") for text in texts]
         return empty("amd64").append(layers, {}, {})
 
-    def environment(self, lock: str) -> dict[str, Any]:
-        """Push the environment of a lock, as ``prepare`` does, and return its reference."""
+    def environment(self, lock: str, repository: str = "environment") -> dict[str, Any]:
+        """Push the environment of a lock, or one like it, as ``prepare`` does, and return its reference."""
         image = self.image(f"packages of {lock}")
         tag = f"{_hex(lock)[:40]}-3.11-linux-amd64-zstd-1"
-        digest = self.images.push("environment", image, tag)
+        digest = self.images.push(repository, image, tag if repository != repositories.PROJECT_IMAGE else tag[:40])
         layer = image.layers[0]
         return {
             "lock_digest": f"sha256:{_hex(lock)}",
@@ -59,10 +62,18 @@ class Ground:
             "platform": "linux/amd64",
             "layer_digest": layer.digest,
             "diff_id": layer.diff_id,
-            "repository": "environment",
+            "repository": repository,
             "image_digest": digest,
             "reference": None,
         }
+
+    def base(self, text: str) -> tuple[str, str]:
+        """Push a base image as ``pull_base`` does: as it is, and with its Python found; return both digests."""
+        image = self.image(text)
+        copied = self.images.push(repositories.BASE, image)
+        found = image.append([], {"Labels": {"python": "3.11"}}, {})
+        tag = f"{copied.removeprefix('sha256:')[:40]}-2"
+        return copied, self.images.push(repositories.BASE, found, tag)
 
     def prepared(self, run: PipelineRun, lock: str, tree: ArtifactFile, **changes: Any) -> dict[str, Any]:
         environment = self.environment(lock)
@@ -135,6 +146,7 @@ class Ground:
         return collect(
             self.store,
             self.seen or self.images,
+            self.home,
             patience=patience,
             delete=delete,
             log=print,

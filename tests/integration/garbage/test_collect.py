@@ -14,9 +14,9 @@ from tests.integration.garbage.planting import Ground
 
 from modelyard.errors import ImageError, StoreError
 from modelyard.garbage.collect import ARTIFACTS, UNLISTED, UPLOADS, Collection
-from modelyard.garbage.images import ENVIRONMENTS, STAGED, UNRECORDED
+from modelyard.garbage.images import BASES, ENVIRONMENTS, OWN, PROJECT_IMAGES, STAGED, UNRECORDED
 from modelyard.garbage.report import lines
-from modelyard.images import open_images
+from modelyard.images import open_images, repositories
 from modelyard.images.image import validate
 from modelyard.images.layout import Layout
 from modelyard.steps import results
@@ -102,6 +102,31 @@ def test_garbage_of_every_kind_is_found_counted_and_deleted(ground: Ground):
     if isinstance(ground.images, Layout):
         gone = [digest for digest in (*only, *packages) if ground.images.has_blob("", digest)]
         assert gone == []
+    assert_whole(ground)
+    assert ground.collect(days=40).rows == ()
+
+
+def test_what_a_versions_image_was_made_of_is_kept_and_the_like_of_no_version_goes(ground: Ground):
+    version = ground.release(1)
+    names = ("server", "project-image")
+    kept = {name: ground.environment(f"{name} of a version", name)["image_digest"] for name in names}
+    bases = ground.base("base of a version")
+    recipe = {**kept, "base": f"python@{bases[0]}"}
+    ground.store.versions.set_image("wine", version.version, str(version.image_digest), recipe)
+    run = released_models.pipeline_run(ground.store, "wine", "failed")
+    others = {name: ground.environment(f"{name} of no version", name) for name in (*names, "converter")}
+    ground.finish(run, "prepare", {"environments": others, "base": ground.base("another base")[0]})
+    ground.fail(run, "train")
+    ground.images.push("server", ground.image("a person's"), "mine")
+    ground.collect(days=10)
+    done = {kind: count for kind, (count, _) in found(ground.collect(days=20)).items()}
+    # In a registry other stores may use the same bases and environments of Modelyard's, of which nothing is known here.
+    everywhere = {PROJECT_IMAGES: 1, ARTIFACTS: 1, STAGED: 1}
+    assert done == (everywhere if ground.images.is_shared else {**everywhere, OWN: 2, BASES: 2})
+    for name, digest in (*kept.items(), *((repositories.BASE, digest) for digest in bases)):
+        validate(ground.images.pull(name, digest))
+    assert ground.images.resolve("server", "mine") is not None
+    assert ground.images.contents("project-image", others["project-image"]["image_digest"]) == {}
     assert_whole(ground)
     assert ground.collect(days=40).rows == ()
 

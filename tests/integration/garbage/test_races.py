@@ -25,6 +25,7 @@ from modelyard.store.folder import Folder
 from modelyard.store.mongo import Documents
 
 _CONTENTS = 12
+_REPOSITORIES = ("environment", "server", "project-image")
 _DATABASE = ("insert", "insert_all", "get", "find", "update", "update_all", "delete", "delete_all", "raw")
 
 
@@ -41,7 +42,14 @@ def sharing(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
 def collector(ground: Ground, goes_on: Callable[[], bool]) -> Callable[[], None]:
     def act() -> None:
         while goes_on():
-            collect(ground.store, ground.seen or ground.images, patience=timedelta(0), delete=True, log=lambda _: None)
+            collect(
+                ground.store,
+                ground.seen or ground.images,
+                ground.home,
+                patience=timedelta(0),
+                delete=True,
+                log=lambda _: None,
+            )
 
     return act
 
@@ -59,7 +67,8 @@ def writer(ground: Ground, number: int, times: int, lot: random.Random, wait: Ca
             assert isinstance(claim, Claim)
             content = lot.randrange(_CONTENTS)
             file = ground.put(f"content {content}")
-            environment = ground.environment(f"lock {content}")["image_digest"]
+            repository = _REPOSITORIES[content % len(_REPOSITORIES)]
+            environment = ground.environment(f"lock {content}", repository)["image_digest"]
             for _ in range(lot.choice([0, 0, 0, 100])):
                 wait()
             if lot.random() < 0.3:
@@ -71,9 +80,9 @@ def writer(ground: Ground, number: int, times: int, lot: random.Random, wait: Ca
                 )
                 claim.finish({"run_id": run_id})
                 ground.wanted.append(file)
-                ground.released.append(("environment", environment))
+                ground.released.append((repository, environment))
                 assert ground.store.artifacts.read(file.digest)
-                validate(ground.images.pull("environment", environment))
+                validate(ground.images.pull(repository, environment))
             else:
                 claim.fail(RuntimeError("no"))
 
@@ -83,10 +92,10 @@ def writer(ground: Ground, number: int, times: int, lot: random.Random, wait: Ca
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_that_is_named_is_ever_lost(store: Store, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch):
     images = open_images(store.address, tmp_path / "home", pardon=store.pardon_image)
-    ground = Ground(store, images, open_images(store.address, tmp_path / "home"))
+    ground = Ground(store, images, seen=open_images(store.address, tmp_path / "home"))
     for content in range(_CONTENTS):  # of long ago, and on the list by now
         ground.put(f"content {content}")
-        ground.environment(f"lock {content}")
+        ground.environment(f"lock {content}", _REPOSITORIES[content % len(_REPOSITORIES)])
     collector(ground, iter([True, False]).__next__)()
     deleted: list[str] = []
     delete = store.artifacts.delete

@@ -25,6 +25,7 @@ from modelyard.steps import deploy
 from modelyard.steps.results import Deployed, Prepared
 from modelyard.store import Claim, ModelVersion, Store, StoreAddress
 from modelyard.supply_chain import SigningKey
+from modelyard.supply_chain.key import read_public_keys
 from modelyard.supply_chain.signature import sign
 
 
@@ -231,6 +232,8 @@ def test_only_what_is_signed_by_the_verification_key_goes_live(
     if why is None:
         deploy.roll_out(context, made, Serving())
         assert (states(store), asked) == ([(1, "live")], ["to deploy"])
+        [live] = store.deployments.of_version("wine", made.version)
+        assert live.verified_by == str(read_public_keys(OURS[1])[0])
         return
     with pytest.raises(ImageError, match=rf"wine@{image.digest} does not go live: {why}") as refused:
         deploy.roll_out(context, made, Serving())

@@ -144,8 +144,17 @@ def test_a_released_image_has_all_of_it_beside_it_once(ready: Ready) -> None:
     assert len(before) == 3, "the version, cosign's tag, and the index of what refers to it"
     # A try that was killed before it had told of its end does all of it again.
     signed_by = str(read_public_keys(PUBLIC)[0])
+    attached = ready.store.versions.get("wine", 1).attached
+    assert attached is not None
+    assert attached["signed_by"] == signed_by
+    images = open_images(ready.store.address, ready.home)
+    assert images.read_referrer("wine", attached["bill_of_materials"]) == bill
+    assert attached["provenance"] in {one.digest for one in images.referrers("wine", digest)}
     assert push.run(replace(ready.context(1), signing=signing)) == Pushed(1, digest, "wine:1", signed_by)
     assert ready.everything() == before
+    # Released again where there is no key, it is signed as before.
+    assert push.run(ready.context(2)).signed_by is None
+    assert (ready.store.versions.get("wine", 1).attached or {})["signed_by"] == signed_by
 
 
 def assert_origin(ready: Ready, predicate: Any, bill: bytes) -> None:
