@@ -23,7 +23,6 @@ from tests.released_models import version
 from tests.triple import COMMIT, build, write_project
 
 from modelyard.cli import main
-from modelyard.dockerfile.ensure import REPOSITORY
 from modelyard.environments import EnvironmentRef, ensure_server, server_lock
 from modelyard.images import Image, Layer, open_images
 from modelyard.images.base import pull_base, pull_image
@@ -33,6 +32,7 @@ from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry, tree
 from modelyard.images.model_image import build_model_image
 from modelyard.images.recipe import ImageRecipe
+from modelyard.images.repositories import PROJECT_IMAGE
 from modelyard.images.unpack import unpack
 from modelyard.sources import tree_tar
 from modelyard.store import ModelVersion, Store, StoreAddress
@@ -113,8 +113,8 @@ def of_a_dockerfile(
     images = open_images(address, folder / "home")
     below = pull_image(push_base(address, folder, PYTHON), address, folder)
     installed = [Entry("opt/venv/lib/six-1.17.0.dist-info/METADATA", b"Name: six\nVersion: 1.17.0\n\n")]
-    digest = images.push(REPOSITORY, below.append([images.pack(installed)], {}, {}))
-    reference = images.reference(REPOSITORY, digest)
+    digest = images.push(PROJECT_IMAGE, below.append([images.pack(installed)], {}, {}))
+    reference = images.reference(PROJECT_IMAGE, digest)
     base = pull_base(reference, images, address, folder / "home")
     own = Interpreter.of_this_machine()
     environment = EnvironmentRef(
@@ -123,7 +123,7 @@ def of_a_dockerfile(
         platform=own.platform,
         layer_digest="",
         diff_id="",
-        repository=REPOSITORY,
+        repository=PROJECT_IMAGE,
         image_digest=digest,
         reference=reference,
         executable=str(base.python),
