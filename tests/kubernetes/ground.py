@@ -49,9 +49,12 @@ class Ground:
     runner_image: str
     behind: dict[str, str]
 
-    def pods(self) -> dict[str, Any]:
-        """Return the pods that are there, by step."""
-        found = self.core.list_namespaced_pod(self.namespace, label_selector="modelyard.io/step").items
+    def pods(self, pipeline_run: str | None = None) -> dict[str, Any]:
+        """Return the pods that are there, by step; of one run, as the one before may still be taking its own away."""
+        selector = "modelyard.io/step"
+        if pipeline_run is not None:
+            selector += f",modelyard.io/pipeline-run={pipeline_run[:16]}"
+        found = self.core.list_namespaced_pod(self.namespace, label_selector=selector).items
         return {pod.metadata.labels["modelyard.io/step"]: pod for pod in found}
 
     @property

@@ -51,7 +51,7 @@ def test_half_a_minute_does_no_harm(yard: Yard, api: AirflowApi, step: str, serv
     where = ports(yard)
 
     def runs() -> bool:
-        pod = yard.ground.pods().get(step)
+        pod = yard.ground.pods(key).get(step)
         return api.run("tiny", run)["state"] in ENDED or (pod is not None and pod.status.phase == "Running")
 
     wait_until(runs, 300, f"a pod of {step}")
