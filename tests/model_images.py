@@ -12,8 +12,7 @@ from modelyard.deployment import ServiceSpec
 from modelyard.environments import ensure, ensure_server, read_lock
 from modelyard.images import ImageStore, open_images
 from modelyard.images.base import pull_base
-from modelyard.images.interpreter import Interpreter
-from modelyard.images.model_image import build_model_image
+from modelyard.images.model_image import PlatformParts, build_model_image
 from modelyard.store import StoreAddress
 
 MODEL = "times"
@@ -77,15 +76,14 @@ def model_images_in(registry: str, base: str, folder: Path, layer_compression: s
     def build(factor: int, as_it_loads: str) -> str:
         if (factor, as_it_loads) not in digests:
             project, model = write_model(folder / str(len(digests)), factor, as_it_loads)
+            environment = ensure(read_lock(project / "requirements.txt"), images, home, print)
             image = build_model_image(
+                [PlatformParts(environment, ensure_server(images, home, print, environment.python), below)],
                 images=images,
-                environment=ensure(read_lock(project / "requirements.txt"), images, home, print),
-                server=ensure_server(images, home, print, Interpreter.of_this_machine().python),
                 project=project,
                 model=model,
                 commit=None,
                 log=print,
-                base=below,
             )
             digests[factor, as_it_loads] = images.push(MODEL, image)
         return digests[factor, as_it_loads]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.environments import EnvironmentRef, ensure, ensure_server, read_lock
-from modelyard.images import Image, ImageStore
-from modelyard.images.model_image import build_model_image
+from modelyard.images import Image, ImageStore, Index
+from modelyard.images.model_image import PlatformParts, build_model_image
 
 PREDICT = """
 import json, six
@@ -53,19 +53,38 @@ def write_project(folder: Path, factor: int = 3, code: str = PREDICT) -> tuple[P
     return project, model
 
 
+def build_for(images: ImageStore, folder: Path, *platforms: str) -> Index:
+    """The image for several platforms, whose project has a compiled package too. Nothing of it serves it."""
+    project, model = write_project(folder)
+    (project / "requirements.txt").write_text("markupsafe==3.0.2\nsix==1.17.0\n")
+    lock = read_lock(project / "requirements.txt")
+    environments = [ensure(lock, images, folder / "home", lambda _: None, platform) for platform in platforms]
+    image = build_model_image(
+        [PlatformParts(environment, environment) for environment in environments],
+        images=images,
+        project=project,
+        model=model,
+        log=lambda _: None,
+        commit=COMMIT,
+    )
+    assert isinstance(image, Index)
+    return image
+
+
 def build(images: ImageStore, folder: Path, **changes: Any) -> tuple[Image, EnvironmentRef]:
     project, model = write_project(folder, changes.pop("factor", 3))
     home = folder / "home"
     environment = changes.pop("environment", None)
     if environment is None:
         environment = ensure(read_lock(project / "requirements.txt"), images, home, lambda _: None)
+    server = ensure_server(images, home, lambda _: None, environment.python)
     image = build_model_image(
+        [PlatformParts(environment, server, changes.pop("base", None))],
         images=images,
-        environment=environment,
-        server=ensure_server(images, home, lambda _: None, environment.python),
         project=project,
         model=model,
         log=lambda _: None,
         **{"commit": COMMIT, "created": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), **changes},
     )
+    assert isinstance(image, Image)
     return image, environment

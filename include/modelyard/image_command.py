@@ -31,7 +31,7 @@ def runner(reference: str, base: str | None) -> None:
     It holds this Modelyard with the packages installed here. MODELYARD_REGISTRY_USERNAME, _PASSWORD, _INSECURE and
     _CA_BUNDLE are for the registry it goes to, unless MODELYARD_REGISTRY names another one; Docker's logins count too.
     """
-    from modelyard.images.base import pull_base, split_reference
+    from modelyard.images.base import base_name, pull_base, split_reference
     from modelyard.images.interpreter import Interpreter
     from modelyard.images.layout import Layout
     from modelyard.images.open import compression_of
@@ -44,7 +44,7 @@ def runner(reference: str, base: str | None) -> None:
         raise click.BadParameter("give it a tag: its digest is known when it is built", param_hint="--push")
     home = home_folder(os.environ)
     address = _address(host)
-    below = base or address.base_image or f"python:{Interpreter.of_this_machine().python}-slim"
+    below = base or base_name(address, Interpreter.of_this_machine().python)
     compression = compression_of(address)
     images = Layout(home / "images", compression)
     built = build_runner_image(images, home, pull_base(below, images, address, home), _progress)
@@ -80,7 +80,7 @@ def rebuild(what: str, verify: bool) -> None:
     with Store.open(address) as store:
         version, digest = chosen_version(store, what)
         name = f"{version.name}:{version.version}"
-        released = images.pull(version.name, digest) if verify else None
+        released = images.pull_whole(version.name, digest) if verify else None
         _progress(f"{name} was released as {digest}")
         with rebuilt(
             version, artifacts=store.artifacts, images=images, address=address, home=home, log=_progress
@@ -148,10 +148,10 @@ def load(what: str, base: str | None) -> None:
         facts = store.artifacts.read_json(version.file("modelyard.json").digest)
         found = images.pull(version.name, digest)
         if isinstance(images, Layout):
-            from modelyard.images.base import pull_base
+            from modelyard.images.base import base_name, pull_base
 
             python = ".".join(facts["python"].split(".")[:2])
-            below = base or address.base_image or f"python:{python}-slim"
+            below = base or base_name(address, python)
             _progress(f"It has nothing below it: putting it on {below}")
             found = on_base(found, pull_base(below, images, address, home), images, python)
         elif base is not None:

@@ -45,24 +45,28 @@ class ReleaseApprovalOperator(ApprovalOperator):
                 raise AirflowSkipException(reason)
             with ModelStoreHook(self.pipeline_step.conn_id) as store:
                 run, _ = self.pipeline_step.begin(context, store)
-                validated, pushed = store.steps.get(run.id, "validate"), store.steps.get(run.id, "push")
+                validated, tested, pushed = (
+                    store.steps.get(run.id, name) for name in ("validate", "test_image", "push")
+                )
                 if validated is None or validated.result is None or pushed is None or pushed.result is None:
                     raise AirflowSkipException("Nothing was validated and pushed by this run.")
                 version = store.versions.get(run.model, pushed.result["version"])
         except ModelyardError as error:
             raise task_failure(error) from error
         self.subject = f"Deploy {run.model} version {version.version} to {run.settings['environment']}?"
-        self.body = figures(run, version, validated.result)
+        not_tested = [] if tested is None or tested.result is None else tested.result.get("not_tested", [])
+        self.body = figures(run, version, validated.result, not_tested)
         return super().execute(context)
 
 
-def figures(run: PipelineRun, version: ModelVersion, validated: dict[str, Any]) -> str:
+def figures(run: PipelineRun, version: ModelVersion, validated: dict[str, Any], not_tested: Sequence[str] = ()) -> str:
     """Return the question's body, in Markdown: what was found, what was expected, what production has.
 
     Args:
         run: which asks for it.
         version: to be deployed.
         validated: what `validate` has found, ``modelyard.steps.results.Validated``.
+        not_tested: platforms that the image is for, and was not tested on.
     """
     live, gates = validated["live"], validated["gates"]
     production = "Nothing is live there yet" if live is None else f"Version {live}, live there"
@@ -78,7 +82,8 @@ def figures(run: PipelineRun, version: ModelVersion, validated: dict[str, Any]) 
         lines.append(f"| {' | '.join(cells)} | {'passed' if gate['passed'] else 'failed'} |")
     if not gates:
         lines += [f"| {name} | | {_cell(value)} | | |" for name, value in sorted(version.metrics.items())]
-    return "\n".join([*lines, "", f"Commit {version.commit or 'none'}, image {version.image_digest}"])
+    untested = [f"Its image for {', '.join(not_tested)} was not tested.", ""] if not_tested else []
+    return "\n".join([*lines, "", *untested, f"Commit {version.commit or 'none'}, image {version.image_digest}"])
 
 
 def _cell(value: Any) -> str:

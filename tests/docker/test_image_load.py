@@ -18,12 +18,14 @@ from modelyard.docker_engine import connect, load, pull
 from modelyard.doctor.engine import look
 from modelyard.environments import ensure, ensure_server, read_lock
 from modelyard.errors import ImageError, Unavailable
-from modelyard.images import open_images
+from modelyard.images import Image, Index, open_images
 from modelyard.images.base import pull_base
 from modelyard.images.docker_archive import docker_archive, on_base
+from modelyard.images.image import empty
 from modelyard.images.interpreter import Interpreter
+from modelyard.images.layer import Entry
 from modelyard.images.layout import Layout
-from modelyard.images.model_image import build_model_image
+from modelyard.images.model_image import PlatformParts, build_model_image
 from modelyard.store import StoreAddress
 
 
@@ -35,14 +37,14 @@ def test_an_image_of_a_folder_is_put_on_a_base_and_runs(
     project, model = write_model(tmp_path, 3, "pass")
     environment = ensure(read_lock(project / "requirements.txt"), images, tmp_path, print)
     image = build_model_image(
+        [PlatformParts(environment, ensure_server(images, tmp_path, print, environment.python))],
         images=images,
-        environment=environment,
-        server=ensure_server(images, tmp_path, print, Interpreter.of_this_machine().python),
         project=project,
         model=model,
         commit=None,
         log=print,
     )
+    assert isinstance(image, Image)
     of_registry = StoreAddress("mongodb://unused", "file:///unused", f"{engine.registry}/x", registry_insecure=True)
     base = pull_base(f"{engine.registry}/library/python:3.11-slim", images, of_registry, tmp_path)
     said: list[str] = []
@@ -66,6 +68,27 @@ def test_an_image_of_a_folder_is_put_on_a_base_and_runs(
     finally:
         client.remove_container(container, force=True)
         client.remove_image("times:1")
+
+
+def test_an_engine_takes_its_own_platforms_image_of_an_index(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    address = StoreAddress("mongodb://unused", "file:///unused", f"{engine.registry}/index", registry_insecure=True)
+    images = open_images(address, tmp_path, "gzip")
+    made = [
+        empty(architecture).append([images.pack([Entry("for", architecture.encode())], "model")], {}, {})
+        for architecture in ("amd64", "arm64")
+    ]
+    reference = images.reference("both", images.push("both", Index.of(made)))
+    client = connect()
+
+    pull(client, reference, None, print)
+
+    found = client.inspect_image(reference)  # by the index's digest, as deployments name it
+    assert f"linux/{found['Architecture']}" == Interpreter.of_this_machine().platform
+    assert found["RepoDigests"] == [reference]
+    client.remove_image(reference)
 
 
 def _answer(url: str, body: Any) -> Any:

@@ -25,12 +25,16 @@ _NETWORK = re.compile(r"error sending request|connection|timed? ?out|dns error|s
 _HASH = re.compile(r"Hash mismatch for `([^`]+)`")
 _WITHOUT_WHEEL = re.compile(r"([\w.-]+)==(\S+) has no (?:usable )?wheels")
 _NO_WHEEL = re.compile(r"no usable wheels|no wheels|building from source is disabled", re.IGNORECASE)
+# What uv calls the platforms: for one that is not this machine's, it takes wheels for a C library of 2018 or older.
+_TARGETS = {"linux/amd64": "x86_64-manylinux_2_28", "linux/arm64": "aarch64-manylinux_2_28"}
 # What uv lays into an environment for people at a terminal, and what the interpreter's own layer brings.
 _LEFT_OUT = ("include", "pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", ".lock", "lib64")
 _SCRIPTS_LEFT_OUT = re.compile(r"activate.*|deactivate.*|pydoc\.bat|python[\d.]*")
 
 
-def build(lock: Lock, interpreter: Interpreter, folder: Path, cache: Path, progress: Progress) -> None:
+def build(
+    lock: Lock, interpreter: Interpreter, folder: Path, cache: Path, progress: Progress, platform: str | None = None
+) -> None:
     """Install the packages of ``lock`` for ``interpreter`` into ``folder``: a virtual environment that can be moved.
 
     Args:
@@ -39,26 +43,28 @@ def build(lock: Lock, interpreter: Interpreter, folder: Path, cache: Path, progr
         folder: must not exist; what is there after an error is incomplete.
         cache: uv's, unless its own configuration (``UV_CACHE_DIR``) names another one.
         progress: given a line now and then.
+        platform: another one than the interpreter's, whose wheels are wanted. Nothing of them can be run here then.
 
     Raises:
         EnvironmentBuildError: the lock is for another Python, or a package has no wheel, another hash, or is nowhere.
         Unavailable: the package index cannot be reached.
     """
     _check_python(lock, interpreter)
-    progress(f"Installing {len(lock.requirements)} locked packages for Python {interpreter.python}")
-    _uv(["venv", "--relocatable", "--python", str(interpreter.executable), str(folder)], folder.parent, cache, lock)
+    elsewhere = platform is not None and platform != interpreter.platform
+    target = f"Python {interpreter.python} on {platform or interpreter.platform}"
+    progress(f"Installing {len(lock.requirements)} locked packages for {target}")
+    uv = partial(_uv, folder=folder.parent, cache=cache, lock=lock, target=target)
+    uv(["venv", "--relocatable", "--python", str(interpreter.executable), str(folder)])
     pins = folder.with_name(f"{folder.name}.requirements.txt")
     pins.write_text(lock.to_requirements(), "utf-8")
     try:
-        _uv(
+        uv(
             [
                 *("pip", "install", "--python", str(folder / "bin" / "python"), "--only-binary", ":all:", "--no-deps"),
+                *(["--python-platform", _TARGETS[str(platform)]] if elsewhere else []),
                 *(["--require-hashes"] if lock.hashed else []),
                 *("--requirement", str(pins)),
-            ],
-            folder.parent,
-            cache,
-            lock,
+            ]
         )
     finally:
         pins.unlink()
@@ -126,7 +132,7 @@ def _check_python(lock: Lock, interpreter: Interpreter) -> None:
         )
 
 
-def _uv(arguments: list[str], folder: Path, cache: Path, lock: Lock) -> None:
+def _uv(arguments: list[str], folder: Path, cache: Path, lock: Lock, target: str) -> None:
     from uv import find_uv_bin
 
     done = subprocess.run(
@@ -141,10 +147,10 @@ def _uv(arguments: list[str], folder: Path, cache: Path, lock: Lock) -> None:
         preexec_fn=partial(die_with_parent, os.getpid()),
     )
     if done.returncode:
-        raise _explained(re.sub(r"://[^/@\s]+@", "://", done.stderr.strip()), lock)
+        raise _explained(re.sub(r"://[^/@\s]+@", "://", done.stderr.strip()), lock, target)
 
 
-def _explained(said: str, lock: Lock) -> EnvironmentBuildError | Unavailable:
+def _explained(said: str, lock: Lock, target: str) -> EnvironmentBuildError | Unavailable:
     name = lock.path.name
     if found := _HASH.search(said):
         return EnvironmentBuildError(
@@ -155,7 +161,7 @@ def _explained(said: str, lock: Lock) -> EnvironmentBuildError | Unavailable:
         found = _WITHOUT_WHEEL.search(said)
         what = "a package has no wheel" if found is None else f"{found[1]} {found[2]} has no wheel"
         return EnvironmentBuildError(
-            f"{name}: {what} for this Python and platform:\n{said}",
+            f"{name}: {what} for {target}:\n{said}",
             "lock a version that has one, or put a wheel that you have built into your package index",
         )
     if _NETWORK.search(said):

@@ -17,7 +17,7 @@ from modelyard.environments.reference import EnvironmentRef, layer_of, python_in
 from modelyard.environments.unneeded import remove_tests
 from modelyard.environments.workspace import workspace
 from modelyard.errors import EnvironmentBuildError, ImageError
-from modelyard.images.image import empty
+from modelyard.images.image import Image, empty
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Kind, Layer, tree
 from modelyard.images.paths import ROOT
@@ -30,17 +30,28 @@ _INTERPRETER = "io.modelyard.python"  # the exact version
 _OWN = ("__init__.py", "errors.py", "serving", "client")
 
 
-def ensure(lock: Lock, images: ImageStore, home: Path, progress: Progress) -> EnvironmentRef:
+def ensure(
+    lock: Lock, images: ImageStore, home: Path, progress: Progress, platform: str | None = None
+) -> EnvironmentRef:
     """Return the environment of ``lock`` for this machine's Python, built first when the store has none.
+
+    Args:
+        lock: the packages.
+        images: where it is kept.
+        home: this machine's folder, for uv's cache.
+        progress: given a line now and then.
+        platform: that it is for (``linux/arm64``); None is this machine's, where alone it can be run.
 
     Raises:
         EnvironmentBuildError: the lock cannot be installed.
         ImageError, Unavailable: the store refuses, or store or package index cannot be reached.
     """
-    return _ensure(_Recipe("environment", lock, lock.digest, {}), images, home, progress)
+    return _ensure(_Recipe("environment", lock, lock.digest, {}), images, home, progress, platform)
 
 
-def ensure_server(images: ImageStore, home: Path, progress: Progress, python: str) -> EnvironmentRef:
+def ensure_server(
+    images: ImageStore, home: Path, progress: Progress, python: str, platform: str | None = None
+) -> EnvironmentRef:
     """Return the model server's own environment, the server in it, built first when the store has none.
 
     Args:
@@ -48,6 +59,7 @@ def ensure_server(images: ImageStore, home: Path, progress: Progress, python: st
         home: this machine's folder, for uv's cache.
         progress: given a line now and then.
         python: the version the image runs on (``3.11``).
+        platform: as for :func:`ensure`.
 
     Raises:
         EnvironmentBuildError: that is not this machine's Python, or the server's packages cannot be installed.
@@ -60,7 +72,7 @@ def ensure_server(images: ImageStore, home: Path, progress: Progress, python: st
     key = hashlib.sha256(lock.digest.encode())
     for name, path in sorted(sources.items()):
         key.update(f"\0{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
-    return _ensure(_Recipe("server", lock, key.hexdigest(), sources), images, home, progress)
+    return _ensure(_Recipe("server", lock, key.hexdigest(), sources), images, home, progress, platform)
 
 
 def server_lock() -> Lock:
@@ -132,18 +144,23 @@ class _Recipe:
     own: Mapping[Path, Path]
 
 
-def _ensure(recipe: _Recipe, images: ImageStore, home: Path, progress: Progress) -> EnvironmentRef:
+def _ensure(
+    recipe: _Recipe, images: ImageStore, home: Path, progress: Progress, platform: str | None = None
+) -> EnvironmentRef:
     interpreter = Interpreter.of_this_machine()
-    kind, platform = recipe.kind, interpreter.platform.replace("/", "-")
-    key = recipe.key.removeprefix("sha256:")[:40]
-    tag = f"{key}-{interpreter.python}-{platform}-{images.compression}-{_VERSION}"
+    platform = platform or interpreter.platform
+    kind, key = recipe.kind, recipe.key.removeprefix("sha256:")[:40]
+    tag = f"{key}-{interpreter.python}-{platform.replace('/', '-')}-{images.compression}-{_VERSION}"
     digest = images.resolve(kind, tag)
     if digest is None:
         with workspace(home, f"{kind}-{tag}") as folder:
             digest = images.resolve(kind, tag)  # somebody else on this machine built it while we waited
             if digest is None:
-                layer = _build(recipe, interpreter, folder, images, home, progress)
-                digest = _push(kind, tag, layer, interpreter, images)
+                build(recipe.lock, interpreter, folder, home / "cache" / "uv", progress, platform)
+                layer = _packed(recipe, interpreter, folder, images, progress)
+                facts = {_INTERPRETER: interpreter.version}
+                image = empty(platform.partition("/")[2]).append([layer], {}, facts)
+                digest = _push(kind, tag, image, images)
     else:
         progress(f"The {kind} is built already ({digest[:19]})")
     image = images.pull(kind, digest)
@@ -152,7 +169,7 @@ def _ensure(recipe: _Recipe, images: ImageStore, home: Path, progress: Progress)
     return EnvironmentRef(
         lock_digest=recipe.lock.digest,
         python=interpreter.python,
-        platform=interpreter.platform,
+        platform=platform,
         layer_digest=layer.digest,
         diff_id=layer.diff_id,
         repository=kind,
@@ -163,10 +180,11 @@ def _ensure(recipe: _Recipe, images: ImageStore, home: Path, progress: Progress)
     )
 
 
-def _build(
-    recipe: _Recipe, interpreter: Interpreter, folder: Path, images: ImageStore, home: Path, progress: Progress
-) -> Layer:
-    build(recipe.lock, interpreter, folder, home / "cache" / "uv", progress)
+def _packed(recipe: _Recipe, interpreter: Interpreter, folder: Path, images: ImageStore, progress: Progress) -> Layer:
+    """Make the layer of an environment that was installed into ``folder``.
+
+    The byte code is this interpreter's whatever the platform: it depends on the version of Python alone.
+    """
     packages = folder / "lib" / f"python{interpreter.python}" / "site-packages"
     remove_tests(packages)
     package = packages / "modelyard"
@@ -180,9 +198,7 @@ def _build(
     return layer
 
 
-def _push(kind: Kind, tag: str, layer: Layer, interpreter: Interpreter, images: ImageStore) -> str:
-    facts = {_INTERPRETER: interpreter.version}
-    image = empty(interpreter.platform.partition("/")[2]).append([layer], {}, facts)
+def _push(kind: Kind, tag: str, image: Image, images: ImageStore) -> str:
     try:
         return images.push(kind, image, tag)
     except ImageError:

@@ -146,7 +146,9 @@ def _images(store: Store, images: ImageStore, roots: Roots, sweep: Sweep) -> Ite
     found = {image_name(one.repository, one.digest): one for one in garbage_images(store, images, roots)}
 
     def remove(names: list[str], check: Check) -> None:
-        for name in names:
-            images.delete(found[name].repository, found[name].digest, check)
+        claimed = set(names)
+        for name, one in found.items():  # in this order, by which nothing is lost sight of
+            if name in claimed:
+                images.delete(one.repository, one.digest, check)
 
     return sweep.run(listed, ((name, one.kind, one.size) for name, one in found.items()), remove)

@@ -65,7 +65,7 @@ def garbage_images(store: Store, images: ImageStore, roots: Roots) -> list[Garba
                 kept.add((repository, digest))
     if not found:
         return []
-    return list(_measured(images, found, kept))
+    return list(_measured(images, _with_platforms(images, found), kept))
 
 
 Judge = Callable[[str, str], bool]
@@ -126,11 +126,32 @@ def _named(images: ImageStore, repository: str) -> dict[str, list[str]]:
     return found
 
 
+def _with_platforms(images: ImageStore, found: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Put the images inside of an index before it: deleted first, as without it nothing would name them any more.
+
+    Each is a thing of its own, since another index may begin to have it at any moment.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        inside = pool.map(lambda image: images.inside(image[1], image[2]), found)
+        return [
+            (kind, repository, name)
+            for (kind, repository, digest), platforms in zip(found, inside, strict=True)
+            for name in (*platforms, digest)
+        ]
+
+
 def _measured(
     images: ImageStore, garbage: list[tuple[str, str, str]], kept: set[tuple[str, str]]
 ) -> Iterator[GarbageImage]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        counted = {name for contents in pool.map(lambda image: images.contents(*image), kept) for name in contents}
+        places = {
+            (image[0], name)
+            for image, contents in zip(kept, pool.map(lambda image: images.contents(*image), kept), strict=True)
+            for name in contents
+        }
+        counted = {name for _, name in places}
+        # A tag of its own may be garbage of what an index has that is kept.
+        garbage = list(dict.fromkeys(one for one in garbage if one[1:] not in places))
         contents = pool.map(lambda image: images.contents(image[1], image[2]), garbage)
         for (kind, repository, digest), found in zip(garbage, contents, strict=True):
             yield GarbageImage(

@@ -10,7 +10,7 @@ from modelyard.garbage.images import KINDS
 _REGISTRY = (
     "Of images only the names are deleted: the registry frees the bytes by its own garbage collection. Many do so by "
     "themselves; Docker's by `registry garbage-collect CONFIG`, which its owner runs while nobody pushes, without "
-    "--delete-untagged (signatures have no tag), and restarts the registry after it."
+    "--delete-untagged (signatures and images inside of an index have no tag), and restarts the registry after it."
 )
 
 

@@ -82,13 +82,21 @@ class Base:
         return [entry for kind in kinds for entry in found.entries(f"{ROOT}/{kind}")]
 
 
-def pull_image(name: str, address: StoreAddress, home: Path) -> Image:
+def base_name(address: StoreAddress, python: str) -> str:
+    """Return the name of the base image: the store's, else the official one with this Python (``3.11``)."""
+    return address.base_image or f"python:{python}-slim"
+
+
+def pull_image(name: str, address: StoreAddress, home: Path, platform: str | None = None) -> Image:
     """Return any image by its name; see :func:`pull_base` for the arguments and what is raised."""
     host, repository, reference = split_reference(name)
-    return Registry(Transport.to(host, address), "", home / "cache" / "layers").pull(repository, reference)
+    image = Registry(Transport.to(host, address), "", home / "cache" / "layers").pull(repository, reference, platform)
+    if platform is not None and image.platform != platform:
+        raise ImageError(f"{name} is not for {platform}, but for {image.platform}", "use an image for this platform")
+    return image
 
 
-def pull_base(name: str, images: ImageStore, address: StoreAddress, home: Path) -> Base:
+def pull_base(name: str, images: ImageStore, address: StoreAddress, home: Path, platform: str | None = None) -> Base:
     """Return a base image. The store keeps a copy, so that its bytes are fetched, and searched for a Python, once.
 
     Args:
@@ -98,11 +106,13 @@ def pull_base(name: str, images: ImageStore, address: StoreAddress, home: Path) 
         address: its registry's account and TLS count for a base image in the same registry; another registry's account
             is that of Docker's configuration.
         home: this machine's folder.
+        platform: that it has to be for; None takes this machine's of several, and what there is of one.
 
     Raises:
-        ImageError: there is no such image, or no Python 3 on its PATH; Unavailable: its registry cannot be reached.
+        ImageError: there is no such image, none for this platform, or no Python 3 on its PATH.
+        Unavailable: its registry cannot be reached.
     """
-    return _kept(name, pull_image(name, address, home), images)
+    return _kept(name, pull_image(name, address, home, platform), images)
 
 
 def pull_same_base(name: str, images: ImageStore, address: StoreAddress, home: Path) -> Base:

@@ -66,6 +66,11 @@ class Image:
         return cls(to_bytes(manifest), raw, tuple(layers))
 
     @property
+    def images(self) -> tuple[Image, ...]:
+        """Itself: for whoever goes through the images of an :class:`~modelyard.images.index.Index` or of just one."""
+        return (self,)
+
+    @property
     def digest(self) -> str:
         """``sha256:…`` of the manifest: the image's name for ever."""
         return digest_of(self.manifest)

@@ -21,6 +21,8 @@ from modelyard.errors import ImageError, Unavailable
 from modelyard.images import artifact
 from modelyard.images.compression import Compression
 from modelyard.images.image import INDEX, MANIFEST, Image, blobs_named_in, digest_of, read_layers, to_bytes
+from modelyard.images.index import Index, digest_for, digests_in, is_index
+from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Digesting, Entry, Kind, Layer, pack, sweep, writing
 from modelyard.images.store import Pardon, Referrer, nobody_collects
 
@@ -63,34 +65,42 @@ class Layout:
         """Whether a blob is there; a folder has one set of them for all repositories."""
         return self._path(digest).exists()
 
-    def push(self, repository: str, image: Image, tag: str | None = None) -> str:
+    def push(self, repository: str, image: Image | Index, tag: str | None = None) -> str:
         """Keep ``image``; see :class:`~modelyard.images.store.ImageStore`."""
-        self._pardon(repository, image.digest)
-        for layer in image.layers:
-            self._write_blob(layer.digest, layer.open)
-        self._write_bytes(image.config)
+        for digest in digests_in(image):
+            self._pardon(repository, digest)
+        for one in image.images:
+            for layer in one.layers:
+                self._write_blob(layer.digest, layer.open)
+            self._write_bytes(one.config)
+            self._write_bytes(one.manifest)
         self._write_bytes(image.manifest)
         self._list(repository, image, tag)
         return image.digest
 
-    def pull(self, repository: str, reference: str) -> Image:
-        """Return the image of a tag or digest.
+    def pull(self, repository: str, reference: str, platform: str | None = None) -> Image:
+        """Return the image of a tag or digest; see :class:`~modelyard.images.store.ImageStore`.
+
+        Raises:
+            ImageError: there is none in this repository, or not for this platform.
+        """
+        manifest = self._manifest(repository, reference)
+        if is_index(json.loads(manifest)):
+            wanted = platform or Interpreter.of_this_machine().platform
+            manifest = self._read(digest_for(manifest, wanted, f"{repository} {reference} in {self.path}"))
+        return self._image(manifest)
+
+    def pull_whole(self, repository: str, reference: str) -> Image | Index:
+        """Return the image of a tag or digest for all its platforms.
 
         Raises:
             ImageError: there is none in this repository.
         """
-        digest = reference if reference.startswith("sha256:") else self.resolve(repository, reference)
-        if digest is None or not self._listed(repository, digest):
-            separator = "@" if reference.startswith("sha256:") else ":"
-            raise ImageError(
-                f"There is no image {repository}{separator}{reference} in {self.path}",
-                "run the pipeline again from 'containerise'; the folder may have been deleted or be another one",
-            )
-        manifest = self._read(digest)
+        manifest = self._manifest(repository, reference)
         parsed = json.loads(manifest)
-        config = self._read(parsed["config"]["digest"])
-        layers = read_layers(parsed, json.loads(config), lambda blob: self._path(blob).open("rb"))
-        return Image(manifest, config, layers)
+        if not is_index(parsed):
+            return self._image(manifest)
+        return Index(manifest, tuple(self._image(self._read(digest)) for digest in blobs_named_in(parsed)))
 
     def resolve(self, repository: str, tag: str) -> str | None:
         """Return the digest a tag stands for, None when there is no such tag."""
@@ -102,12 +112,14 @@ class Layout:
 
     def copy(self, source: str, destination: str, digest: str) -> None:
         """List an image in another repository too."""
-        self._pardon(destination, digest)
-        self._list(destination, self.pull(source, digest), None)
+        image = self.pull_whole(source, digest)
+        for name in digests_in(image):
+            self._pardon(destination, name)
+        self._list(destination, image, None)
 
     def tag(self, repository: str, digest: str, tag: str) -> None:
         """Name an image that is there; ImageError when the tag stands for another one."""
-        self._list(repository, self.pull(repository, digest), tag)
+        self._list(repository, self.pull_whole(repository, digest), tag)
 
     def attach(
         self,
@@ -118,8 +130,8 @@ class Layout:
         annotations: Mapping[str, str] | None = None,
     ) -> str:
         """Attach ``data`` to an image."""
-        image = self.pull(repository, subject)
-        descriptor = {"mediaType": image.media_type, "digest": subject, "size": len(image.manifest)}
+        raw = self._manifest(repository, subject)
+        descriptor = {"mediaType": json.loads(raw).get("mediaType", MANIFEST), "digest": subject, "size": len(raw)}
         manifest = artifact.artifact_manifest(descriptor, artifact_type, data, annotations)
         tag = artifact.fallback_tag(subject)
         with self._locked():
@@ -165,8 +177,14 @@ class Layout:
         """Return digest and size of all that an image consists of."""
         if not self._listed(repository, digest):
             return {}
-        attached = (self._find(repository, tag) for tag in artifact.attached_tags(digest))
+        tags = (tag for one in (digest, *self.inside(repository, digest)) for tag in artifact.attached_tags(one))
+        attached = (self._find(repository, tag) for tag in tags)
         return self._reached([digest, *(found for found in attached if found)])
+
+    def inside(self, repository: str, digest: str) -> list[str]:
+        """Return the digests of the images inside of an index."""
+        parsed = json.loads(self._read(digest)) if self._listed(repository, digest) else {}
+        return list(blobs_named_in(parsed)) if is_index(parsed) else []
 
     def delete(self, repository: str, digest: str, check: Callable[[], None]) -> None:
         """Take an image off the index, with what is attached to it: bytes that no other has are then unlisted."""
@@ -215,11 +233,27 @@ class Layout:
             data = self._read(digest)
             reached[digest] = len(data)
             parsed = json.loads(data)
-            if "manifests" in parsed:
+            if is_index(parsed):
                 pending += blobs_named_in(parsed)
             else:
                 reached |= blobs_named_in(parsed)
         return reached
+
+    def _manifest(self, repository: str, reference: str) -> bytes:
+        digest = reference if reference.startswith("sha256:") else self.resolve(repository, reference)
+        if digest is None or not self._listed(repository, digest):
+            separator = "@" if reference.startswith("sha256:") else ":"
+            raise ImageError(
+                f"There is no image {repository}{separator}{reference} in {self.path}",
+                "run the pipeline again from 'containerise'; the folder may have been deleted or be another one",
+            )
+        return self._read(digest)
+
+    def _image(self, manifest: bytes) -> Image:
+        parsed = json.loads(manifest)
+        config = self._read(parsed["config"]["digest"])
+        layers = read_layers(parsed, json.loads(config), lambda blob: self._path(blob).open("rb"))
+        return Image(manifest, config, layers)
 
     def _find(self, repository: str, tag: str) -> str | None:
         name = f"{repository}:{tag}"
@@ -258,7 +292,7 @@ class Layout:
             os.fsync(file.fileno())
             path.replace(target)
 
-    def _list(self, repository: str, image: Image, tag: str | None) -> None:
+    def _list(self, repository: str, image: Image | Index, tag: str | None) -> None:
         name = f"{repository}@{image.digest}" if tag is None else f"{repository}:{tag}"
         with self._locked():
             index = self._index()
@@ -271,7 +305,8 @@ class Layout:
                     f"{name} is {found['digest']} already, and never becomes another image ({image.digest})",
                     "use another tag: a version's image is made once",
                 )
-            for digest in (image.digest, *blobs_named_in(image.parsed_manifest)):
+            needed = [name for one in image.images for name in (one.digest, *blobs_named_in(one.parsed_manifest))]
+            for digest in (image.digest, *needed):
                 if not self._path(digest).exists():
                     raise Unavailable(
                         f"{self.path} has lost the blob {digest}, of which nobody knew that {name} needs it",
@@ -292,7 +327,12 @@ class Layout:
 
     def _listed(self, repository: str, digest: str) -> bool:
         starts = (f"{repository}:", f"{repository}@")
-        return any(found["digest"] == digest and _name(found).startswith(starts) for found in self._index())
+        named = [found for found in self._index() if _name(found).startswith(starts)]
+        if any(found["digest"] == digest for found in named):
+            return True
+        # An image for one of several platforms is listed by its index alone.
+        indexes = (self._read(found["digest"]) for found in named if found["mediaType"] == INDEX)
+        return any(digest in blobs_named_in(json.loads(index)) for index in indexes)
 
     def _index(self) -> list[JSON]:
         manifests: list[JSON] = json.loads((self.path / "index.json").read_bytes())["manifests"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from modelyard.images.compression import Compression
@@ -20,6 +20,8 @@ class ImageRecipe:
         environment, server: ``EnvironmentRef`` as JSON. The server is this Modelyard's own.
         base: name of the base image by its digest (``python@sha256:…``); None when it lies on none.
         compiled: the compiled model's ``[ArtifactFile as JSON]``; None when the model is served as it is.
+        elsewhere: of an image for several platforms, ``{"environment", "server", "base"}`` for each but the first,
+            which was the builder's own.
     """
 
     modelyard: str
@@ -28,6 +30,7 @@ class ImageRecipe:
     server: JSON
     base: str | None
     compiled: list[JSON] | None
+    elsewhere: list[JSON] = field(default_factory=list)
 
     def to_json(self) -> JSON:
         """Return the recipe as plain JSON; ``ImageRecipe(**json)`` is the way back."""

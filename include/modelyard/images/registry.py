@@ -24,6 +24,7 @@ from modelyard.images.image import (
     digest_of,
     read_layers,
 )
+from modelyard.images.index import Index, digest_for, digests_in, is_index
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry, Kind, Layer, pack, sweep
 from modelyard.images.store import Pardon, Referrer, nobody_collects
@@ -85,35 +86,46 @@ class Registry:
         url = f"/v2/{self._name(repository)}/blobs/{digest}"
         return self._transport.request("HEAD", url, (200, 404)).status_code == 200
 
-    def push(self, repository: str, image: Image, tag: str | None = None) -> str:
+    def push(self, repository: str, image: Image | Index, tag: str | None = None) -> str:
         """Keep ``image``; its manifest is written last, so that what can be resolved is whole."""
-        self._pardon(repository, image.digest)
-        if tag is not None and self._is_taken(repository, tag, image.digest):
+        for digest in digests_in(image):
+            self._pardon(repository, digest)
+        # An index whose deletion was broken off may have lost images that it names: they are put back.
+        if tag is not None and self._is_taken(repository, tag, image.digest) and isinstance(image, Image):
             return image.digest
-        for layer in image.layers:
-            self._upload(repository, layer)
-        self._upload_bytes(repository, image.config)
-        self._put_manifest(repository, image.digest, image.manifest, image.media_type)
+        for one in image.images:
+            for layer in one.layers:
+                self._upload(repository, layer)
+            self._upload_bytes(repository, one.config)
+            self._put_manifest(repository, one.digest, one.manifest, one.media_type)
+        if isinstance(image, Index):
+            self._put_manifest(repository, image.digest, image.manifest, image.media_type)
         # Asked once more: an upload takes long, and somebody else may have been quicker.
         if tag is not None and not self._is_taken(repository, tag, image.digest):
             self._put_manifest(repository, tag, image.manifest, image.media_type)
         return image.digest
 
-    def pull(self, repository: str, reference: str) -> Image:
-        """Return the image of a tag or digest; of one for several platforms, the one for this machine's.
+    def pull(self, repository: str, reference: str, platform: str | None = None) -> Image:
+        """Return the image of a tag or digest; see :class:`~modelyard.images.store.ImageStore`.
 
         Raises:
-            ImageError: there is none, or other bytes than its digest says; Unavailable: the registry is away.
+            ImageError: there is none, not for this platform, or other bytes than its digest says.
+            Unavailable: the registry is away.
         """
         manifest = self._manifest(repository, reference)
+        if is_index(json.loads(manifest)):
+            wanted = platform or Interpreter.of_this_machine().platform
+            manifest = self._manifest(repository, digest_for(manifest, wanted, self.reference(repository, reference)))
+        return self._image(repository, manifest)
+
+    def pull_whole(self, repository: str, reference: str) -> Image | Index:
+        """Return the image of a tag or digest for all its platforms; raises as :meth:`pull` does."""
+        manifest = self._manifest(repository, reference)
         parsed = json.loads(manifest)
-        if parsed.get("mediaType") in (INDEX, DOCKER_INDEX):
-            manifest = self._manifest(repository, _for_this_platform(parsed, self.reference(repository, reference)))
-            parsed = json.loads(manifest)
-        config = self._read(repository, parsed["config"]["digest"])
-        origin = f"{self._transport.host}/{self._name(repository)}"
-        opener = partial(self._open, repository)
-        return Image(manifest, config, read_layers(parsed, json.loads(config), opener, origin))
+        if not is_index(parsed):
+            return self._image(repository, manifest)
+        listed = (self._manifest(repository, digest) for digest in blobs_named_in(parsed))
+        return Index(manifest, tuple(self._image(repository, one) for one in listed))
 
     def resolve(self, repository: str, tag: str) -> str | None:
         """Return the digest a tag stands for, None when there is no such tag."""
@@ -125,7 +137,7 @@ class Registry:
 
     def copy(self, source: str, destination: str, digest: str) -> None:
         """Have an image in another repository too: its layers are mounted, its manifest is the same bytes."""
-        self.push(destination, self.pull(source, digest))
+        self.push(destination, self.pull_whole(source, digest))
 
     def tag(self, repository: str, digest: str, tag: str) -> None:
         """Name an image that is there; ImageError when the tag stands for another one."""
@@ -207,7 +219,7 @@ class Registry:
             manifest = self._manifest(repository, one)
             found[one] = len(manifest)
             parsed = json.loads(manifest)
-            if "manifests" in parsed:
+            if is_index(parsed):
                 pending += blobs_named_in(parsed)
             else:
                 found |= blobs_named_in(parsed)
@@ -215,6 +227,11 @@ class Registry:
             attached = (self._find(repository, tag) for tag in artifact.attached_tags(one))
             pending += [digest for digest in attached if digest]
         return found
+
+    def inside(self, repository: str, digest: str) -> list[str]:
+        """Return the digests of the images inside of an index."""
+        parsed = json.loads(self._tagged(repository, digest) or b"{}")
+        return list(blobs_named_in(parsed)) if is_index(parsed) else []
 
     def delete(self, repository: str, digest: str, check: Callable[[], None]) -> None:
         """Delete an image with what is attached to it; its bytes stay until the registry's own garbage collection.
@@ -310,6 +327,13 @@ class Registry:
         expected = reference if is_digest else answer.headers.get("Docker-Content-Digest")
         return self._checked(answer.content, expected, repository)
 
+    def _image(self, repository: str, manifest: bytes) -> Image:
+        parsed = json.loads(manifest)
+        config = self._read(repository, parsed["config"]["digest"])
+        origin = f"{self._transport.host}/{self._name(repository)}"
+        opener = partial(self._open, repository)
+        return Image(manifest, config, read_layers(parsed, json.loads(config), opener, origin))
+
     def _put_manifest(self, repository: str, reference: str, manifest: bytes, media_type: str) -> JSON:
         url = f"/v2/{self._name(repository)}/manifests/{reference}"
         answer = self._transport.request("PUT", url, (201,), data=manifest, headers={"Content-Type": media_type})
@@ -323,12 +347,3 @@ class Registry:
                 "do not use this image: the registry's storage, or something on the way, has changed it",
             )
         return data
-
-
-def _for_this_platform(index: JSON, reference: str) -> str:
-    wanted = Interpreter.of_this_machine().platform
-    for found in index["manifests"]:
-        offered = found.get("platform") or {}
-        if f"{offered.get('os')}/{offered.get('architecture')}" == wanted:
-            return str(found["digest"])
-    raise ImageError(f"{reference} is not for {wanted}", "use an image for this platform")

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from modelyard.images.compression import Compression
 from modelyard.images.image import Image
+from modelyard.images.index import Index
 from modelyard.images.layer import Entry, Kind, Layer
 
 
@@ -56,12 +57,19 @@ class ImageStore(Protocol):
         """Whether a layer or config is there already."""
         ...
 
-    def push(self, repository: str, image: Image, tag: str | None = None) -> str:
+    def push(self, repository: str, image: Image | Index, tag: str | None = None) -> str:
         """Keep ``image``, sending only what is not there; return its digest."""
         ...
 
-    def pull(self, repository: str, reference: str) -> Image:
-        """Return the image of a tag or digest; its layers are read when they are opened."""
+    def pull(self, repository: str, reference: str, platform: str | None = None) -> Image:
+        """Return the image of a tag or digest; its layers are read when they are opened.
+
+        Of one for several platforms it is the one for ``platform``, by default this machine's.
+        """
+        ...
+
+    def pull_whole(self, repository: str, reference: str) -> Image | Index:
+        """Return the image of a tag or digest for all the platforms that it is for."""
         ...
 
     def resolve(self, repository: str, tag: str) -> str | None:
@@ -118,8 +126,14 @@ class ImageStore(Protocol):
         """
         ...
 
+    def inside(self, repository: str, digest: str) -> list[str]:
+        """Return the digests of the images inside of an index, one a platform; none where there is none."""
+        ...
+
     def delete(self, repository: str, digest: str, check: Callable[[], None]) -> None:
         """Delete an image from a repository, with its tags and what is attached to it; the same again is no error.
+
+        Of an index, the images inside of it stay: :meth:`inside` names them, as long as it is there.
 
         ``check`` is called right before each deletion, and raises when it may not be done any more.
         """

@@ -53,6 +53,10 @@ def load_document(document: Document, folder: Path) -> Project:
     if project.lock is None and len(locks) > 1:
         remedy = f"Say which one counts, e.g.: lock: {locks[0]}"
         problems.append(document.problem(["lock"], f"There are several lock files: {', '.join(locks)}.", remedy))
+    if project.dockerfile is not None and len(project.image.platforms) > 1:
+        message = f"{project.dockerfile} is built for one platform: that of the machine that the pipeline runs on."
+        remedy = f"Name that one alone, or lock the packages and do without {project.dockerfile}."
+        problems.append(document.problem(["image", "platforms"], message, remedy))
     if problems:
         raise ProjectError(problems)
     return _resolve(project, folder, locks)

@@ -261,6 +261,25 @@ class Tracing(Section):
     )
 
 
+class ModelImage(Section):
+    """The image that a version is served from."""
+
+    platforms: tuple[Literal["linux/amd64", "linux/arm64"], ...] = Field(
+        default=(),
+        strict=False,
+        description="What machines it is for, where each locked package has a wheel; the pipeline runs on one of them, "
+        "which the image is tested on. None named: the machine that the pipeline runs on.",
+        examples=[["linux/amd64", "linux/arm64"]],
+    )
+
+    @field_validator("platforms")
+    @classmethod
+    def _each_once(cls, platforms: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(platforms)) < len(platforms):
+            raise ValueError("a platform is named twice")
+        return platforms
+
+
 class Environment(Section):
     """One place a version is deployed to; the alias of the same name is the version live there."""
 
@@ -401,6 +420,7 @@ class Project(Section):
     validation: Validation = Field(
         default_factory=Validation, description="What a version must pass before it is packaged."
     )
+    image: ModelImage = Field(default_factory=ModelImage, description="The image that a version is served from.")
     serving: Serving = Field(default_factory=Serving, description="How the model answers.")
     deployment: Deployment = Field(default_factory=Deployment, description="Where versions go.")
     steps: dict[Literal[tuple(step.name for step in STEPS)], Step] = Field(  # type: ignore[valid-type]
@@ -423,6 +443,9 @@ class Project(Section):
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON types: ``Project.model_validate`` of that gives an equal project."""
         content = self.model_dump(mode="json")
-        if self.dockerfile is None:  # as before there was such a key, so that no lock is stale
+        # As before there were such keys, so that no lock is stale.
+        if self.dockerfile is None:
             del content["dockerfile"]
+        if not self.image.platforms:
+            del content["image"]
         return content

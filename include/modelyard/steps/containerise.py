@@ -8,7 +8,7 @@ import modelyard
 from modelyard.environments import EnvironmentRef, ensure_server
 from modelyard.errors import Unavailable
 from modelyard.images import repositories
-from modelyard.images.model_image import build_model_image
+from modelyard.images.model_image import PlatformParts, build_model_image
 from modelyard.images.recipe import ImageRecipe
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Containerised, Prepared, Validated
@@ -34,28 +34,39 @@ def run(context: StepContext) -> Containerised:
     project = context.unpack_project(version.project_digest)
     model = context.workdir / "model"
     lay_model(context.store.artifacts, version, validated.compiled, model)
-    environment = EnvironmentRef(**prepared.environment)
-    server = ensure_server(context.images, context.home, context.log, environment.python)
-    base = _base(context, environment)
+    environments = [EnvironmentRef(**one) for one in (prepared.environment, *prepared.elsewhere)]
+    parts = [
+        PlatformParts(
+            one,
+            ensure_server(context.images, context.home, context.log, one.python, one.platform),
+            _base(context, one),
+        )
+        for one in environments
+    ]
     built = build_model_image(
+        parts,
         images=context.images,
-        environment=environment,
-        server=server,
         project=project,
         model=model,
         commit=version.commit,
         created=version.committed_at,
         log=context.log,
-        base=base,
         compiled=validated.compiled is not None,
     )
+    made_of: list[dict[str, Any]] = [
+        {
+            "environment": one.environment.to_json(),
+            "server": one.server.to_json(),
+            "base": None if one.base is None else one.base.reference,
+        }
+        for one in parts
+    ]
     recipe = ImageRecipe(
         modelyard=modelyard.__version__,
         compression=context.images.compression,
-        environment=environment.to_json(),
-        server=server.to_json(),
-        base=None if base is None else base.reference,
         compiled=validated.compiled,
+        elsewhere=made_of[1:],
+        **made_of[0],
     )
     repository = repositories.staging(context.run.model)
     context.claim.check()
@@ -66,8 +77,12 @@ def run(context: StepContext) -> Containerised:
         version=version.version,
         repository=repository,
         image_digest=digest,
-        layers=[{"kind": layer.kind, "digest": layer.digest, "size": layer.size} for layer in built.layers],
+        layers=[
+            {"kind": layer.kind, "digest": layer.digest, "size": layer.size}
+            for layer in dict.fromkeys(layer for image in built.images for layer in image.layers)
+        ],
         recipe=recipe.to_json(),
+        platforms=[image.platform for image in built.images],
     )
 
 
@@ -88,14 +103,14 @@ def _base(context: StepContext, environment: EnvironmentRef) -> Base | None:
     """What is below an image that others pull; one in a folder is run by this machine's interpreter."""
     if environment.reference is None:
         return None
-    from modelyard.images.base import pull_base
+    from modelyard.images.base import base_name, pull_base
 
     address = context.store.address
     if environment.executable is not None:
         return pull_base(environment.reference, context.images, address, context.home)
-    name = address.base_image or f"python:{environment.python}-slim"
+    name = base_name(address, environment.python)
     try:
-        base = pull_base(name, context.images, address, context.home)
+        base = pull_base(name, context.images, address, context.home, environment.platform)
     except Unavailable as error:
         raise Unavailable(
             f"The base image {name} is not to be had: {error.message}",

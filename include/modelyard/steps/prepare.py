@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard import sources
 from modelyard.environments import EnvironmentRef, ensure, find_lock
-from modelyard.errors import ProjectError, RequestError
+from modelyard.errors import ImageError, ProjectError, RequestError
+from modelyard.images.interpreter import Interpreter
 from modelyard.project import Project, load
 from modelyard.project.load import nearest
 from modelyard.project.lock import check_lock, read_lock
@@ -54,6 +55,7 @@ def run(context: StepContext) -> Prepared:
     uris = _data_uris(params, project)
     _refuse_unprotected(context, code, candidate)
 
+    platforms = _other_platforms(context, project)
     environment = _environment(context, project, folder)
     defaults = {entry["path"]: entry["default"] for entry in config}
     updates = {key.removeprefix("config."): value for key, value in params.items() if key.startswith("config.")}
@@ -70,6 +72,7 @@ def run(context: StepContext) -> Prepared:
         config_updates={path: value for path, value in updates.items() if value != defaults.get(path)},
         data_uris=uris,
         version=None if candidate is None else candidate.version,
+        elsewhere=[_elsewhere(context, project, folder, platform).to_json() for platform in platforms],
     )
 
 
@@ -143,6 +146,42 @@ def _builder(named: str, folder: Path) -> Builder:
     from modelyard.dockerfile.beside import BesideBuilder
 
     return BesideBuilder(Path(named))
+
+
+def _other_platforms(context: StepContext, project: Project) -> list[str]:
+    """Return the platforms that the image is to be for beside this machine's own, the one that it is tested on.
+
+    What their base images are is looked up here, so that nothing is trained for an image that cannot be made.
+    """
+    asked = project.image.platforms
+    if not asked or context.run.params.get("release") is False:  # then no image is made
+        return []
+    own = Interpreter.of_this_machine()
+    if own.platform not in asked:
+        raise RequestError(
+            f"The image is to be for {', '.join(asked)}, and this step runs on {own.platform}: nothing could test it",
+            f"add {own.platform} to image.platforms in model.yaml, or run the steps on a machine of these",
+        )
+    others: list[str] = [platform for platform in asked if platform != own.platform]
+    if context.images.is_shared:
+        from modelyard.images.base import base_name, pull_image
+
+        address = context.store.address
+        for platform in others:
+            try:
+                pull_image(base_name(address, own.python), address, context.home, platform)
+            except ImageError as error:
+                raise ImageError(
+                    f"There is no base image for {platform}: {error.message}",
+                    "name one that is for all of image.platforms (base_image, MODELYARD_BASE_IMAGE), or leave the "
+                    "platform out in model.yaml",
+                ) from error
+    return others
+
+
+def _elsewhere(context: StepContext, project: Project, folder: Path, platform: str) -> EnvironmentRef:
+    """Have the packages of the same lock for another platform; nothing of them is run here."""
+    return ensure(find_lock(folder, project.lock), context.images, context.home, context.log, platform)
 
 
 def _image(context: StepContext, environment: EnvironmentRef) -> str | None:

@@ -20,11 +20,11 @@ import modelyard
 from modelyard.environments import EnvironmentRef, ensure, ensure_server, find_lock
 from modelyard.environments.workspace import workspace
 from modelyard.errors import EnvironmentBuildError, NotFound
-from modelyard.images import Image, ImageStore
+from modelyard.images import Image, ImageStore, Index
 from modelyard.images.difference import LayerDifference, layer_differences, settings_differences
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layout import Layout
-from modelyard.images.model_image import build_model_image
+from modelyard.images.model_image import PlatformParts, build_model_image
 from modelyard.images.recipe import ImageRecipe
 from modelyard.steps.containerise import lay_model
 from modelyard.steps.context import unpack_project
@@ -42,11 +42,11 @@ class Rebuilt:
     """An image that was made again; its layers can be read while :func:`rebuilt` lasts.
 
     Attributes:
-        other_builder: why a layer can't be the same as in the released image, by the layer's kind.
-        other_python: why byte code can't, by the layer's kind.
+        other_builder: why a layer can't be the same as in the released image, by the layer's name.
+        other_python: why byte code can't, by the layer's name.
     """
 
-    image: Image
+    image: Image | Index
     other_builder: dict[str, str]
     other_python: dict[str, str]
 
@@ -102,68 +102,118 @@ def rebuilt(
             "it was released by a Modelyard that did not keep it: train and release a new version",
         )
     recipe = ImageRecipe(**version.image_recipe)
-    environment, server = EnvironmentRef(**recipe.environment), EnvironmentRef(**recipe.server)
-    _check_machine(version, environment)
+    own = {"environment": recipe.environment, "server": recipe.server, "base": recipe.base}
+    released = [
+        _Released(EnvironmentRef(**one["environment"]), EnvironmentRef(**one["server"]), one["base"])
+        for one in (own, *recipe.elsewhere)
+    ]
+    _check_machine(version, released[0].environment)
     with workspace(home, f"rebuild-{version.name}-{version.version}") as folder:
         folder.mkdir()
         scratch, project, model = Layout(folder / "images", recipe.compression), folder / "project", folder / "model"
         unpack_project(artifacts, version.project_digest, project)
         lay_model(artifacts, version, recipe.compiled, model)
-        our_server = ensure_server(scratch, folder / "home", log, environment.python)
-        if environment.executable is not None:
-            log(f"The image of the project's Dockerfile is not built again, but taken by its digest: {recipe.base}")
-            ours = environment
-        elif recipe.compiled is None:
-            ours = ensure(find_lock(project, _lock_name(project)), scratch, folder / "home", log)
-        else:  # it is in no layer
-            ours = replace(environment, lock_digest=find_lock(project, _lock_name(project)).digest)
+        parts = [
+            PlatformParts(
+                _environment(one.environment, project, scratch, folder / "home", log, recipe),
+                ensure_server(scratch, folder / "home", log, one.environment.python, one.environment.platform),
+                _base(one.base, images, address, home),
+            )
+            for one in released
+        ]
         image = build_model_image(
+            parts,
             images=scratch,
-            environment=ours,
-            server=our_server,
             project=project,
             model=model,
             commit=version.commit,
             created=version.committed_at,
             log=log,
-            base=_base(recipe, images, address, home),
             compiled=recipe.compiled is not None,
         )
-        pairs = {"environment": (environment, ours), "server": (server, our_server)}
+        pairs = {
+            f"{kind}{_of(now.platform, image)}": (then, now)
+            for one, ours in zip(released, parts, strict=True)
+            for kind, then, now in (
+                ("environment", one.environment, ours.environment),
+                ("server", one.server, ours.server),
+            )
+        }
         yield Rebuilt(
             image,
             other_builder={
-                kind: f"Modelyard {recipe.modelyard} built it, and this is another one ({modelyard.__version__})"
-                for kind, (then, now) in pairs.items()
+                name: f"Modelyard {recipe.modelyard} built it, and this is another one ({modelyard.__version__})"
+                for name, (then, now) in pairs.items()
                 if then.tag != now.tag
             },
             other_python={
-                kind: f"Python {then.interpreter} compiled it, and this is {now.interpreter}"
-                for kind, (then, now) in pairs.items()
+                name: f"Python {then.interpreter} compiled it, and this is {now.interpreter}"
+                for name, (then, now) in pairs.items()
                 if then.interpreter != now.interpreter
             },
         )
 
 
-def compare(released: Image, again: Rebuilt) -> Verdict:
-    """Compare a released image with the one that was made again.
+def compare(released: Image | Index, again: Rebuilt) -> Verdict:
+    """Compare a released image with the one that was made again, platform by platform.
 
     Raises:
         ImageError: a released layer has other bytes than its digest says; Unavailable: the registry cannot be reached.
     """
-    layers, not_compared = [], []
-    for found in layer_differences(released, again.image):
-        if found.layer in again.other_builder:
-            not_compared.append(f"layer {found.layer}: {again.other_builder[found.layer]}")
-            continue
-        if found.layer in again.other_python and found.files:
-            files = tuple(file for file in found.files if not file.path.endswith(_BYTE_CODE))
-            not_compared.append(f"byte code in layer {found.layer}: {again.other_python[found.layer]}")
-            if not files:
+    theirs, ours = ({image.platform: image for image in whole.images} for whole in (released, again.image))
+    layers: list[LayerDifference] = []
+    settings, not_compared = [], []
+    if list(theirs) != list(ours):
+        settings.append(f"platforms: {', '.join(ours)} instead of {', '.join(theirs)}")
+    for platform in [one for one in theirs if one in ours]:
+        of = _of(platform, again.image)
+        settings += [f"{line}{of}" for line in settings_differences(theirs[platform], ours[platform])]
+        for found in layer_differences(theirs[platform], ours[platform]):
+            name = f"{found.layer}{of}"
+            if name in again.other_builder:
+                not_compared.append(f"layer {name}: {again.other_builder[name]}")
                 continue
-            found = replace(found, files=files)
-        layers.append(found)
-    return Verdict(tuple(layers), tuple(settings_differences(released, again.image)), tuple(not_compared))
+            files = found.files
+            if name in again.other_python and files:
+                files = tuple(file for file in files if not file.path.endswith(_BYTE_CODE))
+                not_compared.append(f"byte code in layer {name}: {again.other_python[name]}")
+                if not files:
+                    continue
+            layers.append(LayerDifference(name, files))
+    if theirs == ours and released.digest != again.image.digest:
+        settings.append("index: it lists the same images in another way")
+    return Verdict(tuple(layers), tuple(settings), tuple(not_compared))
+
+
+def _of(platform: str, image: Image | Index) -> str:
+    """What follows a layer's kind in its name, where there is one for each of several platforms."""
+    return f" for {platform}" if len(image.images) > 1 else ""
+
+
+@dataclass(frozen=True)
+class _Released:
+    """What an image was made of, of one platform."""
+
+    environment: EnvironmentRef
+    server: EnvironmentRef
+    base: str | None
+
+
+def _environment(
+    released: EnvironmentRef,
+    project: Path,
+    images: ImageStore,
+    home: Path,
+    log: Callable[[str], None],
+    recipe: ImageRecipe,
+) -> EnvironmentRef:
+    if released.executable is not None:
+        log(f"The image of the project's Dockerfile is not built again, but taken by its digest: {recipe.base}")
+        return released
+    lock = find_lock(project, _lock_name(project))
+    if recipe.compiled is not None:  # it is in no layer
+        return replace(released, lock_digest=lock.digest)
+    return ensure(lock, images, home, log, released.platform)
 
 
 def _check_machine(version: ModelVersion, environment: EnvironmentRef) -> None:
@@ -182,9 +232,9 @@ def _lock_name(project: Path) -> str | None:
     return load(project).lock
 
 
-def _base(recipe: ImageRecipe, images: ImageStore, address: StoreAddress, home: Path) -> Base | None:
-    if recipe.base is None:
+def _base(name: str | None, images: ImageStore, address: StoreAddress, home: Path) -> Base | None:
+    if name is None:
         return None
     from modelyard.images.base import pull_same_base
 
-    return pull_same_base(recipe.base, images, address, home)
+    return pull_same_base(name, images, address, home)

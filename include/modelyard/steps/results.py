@@ -5,7 +5,7 @@ Nothing else passes between steps. A field that a step may not have is None, nev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 JSON = dict[str, Any]
@@ -27,6 +27,7 @@ class Prepared:
         config_updates: the Sacred config this run asks for, flat: ``{"model.C": 0.5}``.
         data_uris: the URI of each declared data set, Params applied.
         version: the candidate to release without training, or None.
+        elsewhere: as ``environment``, for each other platform that the model image is to be for.
     """
 
     tree_digest: str
@@ -41,6 +42,7 @@ class Prepared:
     config_updates: JSON
     data_uris: dict[str, str]
     version: int | None
+    elsewhere: list[JSON] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,10 @@ class Containerised:
     """`containerise`: the model image, in the staging repository.
 
     Attributes:
-        layers: ``[{"kind", "digest", "size"}]``, size in bytes as they are kept.
+        image_digest: of one for several platforms, the index's.
+        layers: ``[{"kind", "digest", "size"}]``, size in bytes as they are kept; each once, whatever the platforms.
         recipe: ``ImageRecipe`` as JSON: what the image was made of.
+        platforms: that it is for.
     """
 
     version: int
@@ -107,16 +111,22 @@ class Containerised:
     image_digest: str
     layers: list[JSON]
     recipe: JSON
+    platforms: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class ImageTested:
-    """`test_image`: the image answers as the model did at training."""
+    """`test_image`: the image answers as the model did at training.
+
+    Attributes:
+        not_tested: platforms that the image is for, too, and that nothing here runs.
+    """
 
     version: int
     image_digest: str
     golden: int
     critical: int
+    not_tested: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

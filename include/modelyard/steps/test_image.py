@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from modelyard.deployment.smoke import SmokeError, smoke_test
 from modelyard.errors import GateFailed
+from modelyard.images.interpreter import Interpreter
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Containerised, ImageTested, Prepared
 from modelyard.store import ModelVersion
@@ -33,9 +34,19 @@ def run(context: StepContext) -> ImageTested:
             f"The image of {version.name}:{version.version} does not answer as the model did at training: {error}",
             "its server's own lines are above; what the model needs must be in the lock or in the project",
         ) from error
+    own = Interpreter.of_this_machine().platform
     context.log(f"{golden} golden predictions answered as at training")
     lines = _critical(context, version, address)
-    return ImageTested(version=version.version, image_digest=built.image_digest, golden=golden, critical=lines)
+    not_tested = [platform for platform in built.platforms if platform != own]
+    if not_tested:
+        context.log(f"Tested on {own}. Not tested, as nothing runs it here: the image for {', '.join(not_tested)}")
+    return ImageTested(
+        version=version.version,
+        image_digest=built.image_digest,
+        golden=golden,
+        critical=lines,
+        not_tested=not_tested,
+    )
 
 
 def _golden(context: StepContext, version: ModelVersion, image_digest: str, address: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import modelyard
-from modelyard.images.image import Image
+from modelyard.images import Image, Index
 from modelyard.store.records import DataFingerprint, ModelVersion, PipelineRun
 
 JSON = dict[str, Any]
@@ -25,7 +25,11 @@ _BUILDERS = "https://modelyard.io/installations"
 
 
 def provenance(
-    version: ModelVersion, run: PipelineRun, image: Image, finished: datetime, byproducts: Mapping[str, tuple[str, str]]
+    version: ModelVersion,
+    run: PipelineRun,
+    image: Image | Index,
+    finished: datetime,
+    byproducts: Mapping[str, tuple[str, str]],
 ) -> JSON:
     """Return where the image of a version comes from.
 
@@ -73,17 +77,17 @@ def _project(run: PipelineRun) -> JSON:
     return {name: value for name, value in run.project.items() if value}
 
 
-def _dependencies(version: ModelVersion, run: PipelineRun, image: Image) -> Iterator[JSON]:
+def _dependencies(version: ModelVersion, run: PipelineRun, image: Image | Index) -> Iterator[JSON]:
     if version.commit is not None:
         where = {"uri": f"git+{run.project['git']}"} if "git" in run.project else {}
         changed = {"annotations": {"uncommittedChanges": True}} if version.dirty else {}
         yield {"name": "source", **where, "digest": {"gitCommit": version.commit}, **changed}
     yield {"name": "project", "digest": _digest(version.project_digest)}
-    annotations = image.parsed_manifest.get("annotations", {})
+    said = [one.parsed_manifest.get("annotations", {}) for one in image.images]
     named = {"lock": "io.modelyard.lock", "base image": "org.opencontainers.image.base.digest"}
     for name, annotation in named.items():
-        if annotation in annotations:
-            yield {"name": name, "digest": _digest(annotations[annotation])}
+        for digest in dict.fromkeys(found[annotation] for found in said if annotation in found):
+            yield {"name": name, "digest": _digest(digest)}
     yield from map(_data, version.data)
 
 

@@ -25,7 +25,8 @@ class Attached:
     """What lies beside a released image, as the store keeps it with the version.
 
     Attributes:
-        bill_of_materials, provenance: digests of their manifests, in the image's own repository.
+        bill_of_materials, provenance: digests of their manifests, in the image's own repository; of several platforms'
+            bills the first one's.
         signed_by: fingerprint of the key that the image and its provenance are signed with; None: unsigned.
     """
 
@@ -65,23 +66,31 @@ def attach(
     """
     signer = None if key is None else key.open()  # before anything is written
     repository = version.name
-    image = images.pull(repository, digest)
-    contents = packages_of(image, images)
-    for path in contents.unread:
-        log(f"Not in the bill of materials: what /{path} names; only packages of Debian, Alpine and Python are")
-    bill = bom.bill_of_materials(image, version.name, contents, pins)
-    bill_at = images.attach(repository, digest, bom.MEDIA_TYPE, bill)
-    log(f"Bill of materials: {len(contents.packages)} packages, {digest_of(bill)[:19]}")
-
-    byproducts = {"bill of materials": (bom.MEDIA_TYPE, digest_of(bill)), "report": ("application/json", report)}
+    whole, pins = images.pull_whole(repository, digest), list(pins)
+    byproducts: dict[str, tuple[str, str]] = {}
+    bills = []
+    for image in whole.images:
+        of = f" for {image.platform}" if len(whole.images) > 1 else ""
+        contents = packages_of(image, images)
+        for path in contents.unread:
+            log(f"Not in the bill of materials{of}: what /{path} names; only packages of Debian, Alpine and Python are")
+        bill = bom.bill_of_materials(image, version.name, contents, pins)
+        # Where tools look that were given a platform's image, and where those do that were given the version's.
+        attached = [
+            images.attach(repository, one, bom.MEDIA_TYPE, bill) for one in dict.fromkeys((image.digest, digest))
+        ]
+        bills.append(attached[-1])
+        log(f"Bill of materials{of}: {len(contents.packages)} packages, {digest_of(bill)[:19]}")
+        byproducts[f"bill of materials{of}"] = (bom.MEDIA_TYPE, digest_of(bill))
+    byproducts["report"] = ("application/json", report)
     name = images.reference(repository, digest).rpartition("@")[0]
-    said = statement.statement(name, digest, PREDICATE, provenance(version, run, image, built, byproducts))
+    said = statement.statement(name, digest, PREDICATE, provenance(version, run, whole, built, byproducts))
     if signer is None:
         said_at = images.attach(repository, digest, statement.STATEMENT, said)
         log("Provenance attached; nothing is signed: the store has no signing key")
-        return Attached(bill_at, said_at, None)
+        return Attached(bills[0], said_at, None)
     bundle = statement.signed(said, signer)
     said_at = images.attach(repository, digest, statement.BUNDLE, bundle, statement.described(PREDICATE))
     sign(images, repository, digest, signer)
     log(f"Provenance attached and image signed, by {signer.public}")
-    return Attached(bill_at, said_at, str(signer.public))
+    return Attached(bills[0], said_at, str(signer.public))

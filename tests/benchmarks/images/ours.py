@@ -16,7 +16,7 @@ from modelyard.images import Image, ImageStore, Layer, open_images
 from modelyard.images.compression import Compression
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layout import Layout
-from modelyard.images.model_image import build_model_image
+from modelyard.images.model_image import PlatformParts, build_model_image
 from modelyard.images.unpack import unpack_model_image
 from modelyard.store import StoreAddress
 
@@ -66,9 +66,8 @@ def round_of(folder: Path, registry: str, compression: Compression, measured: Me
     def image(model: Path, compiled: bool = False) -> Image:
         environment = ensure(LOCK, images, home, silent)
         built = build_model_image(
+            [PlatformParts(environment, ensure_server(images, home, silent, PYTHON))],
             images=images,
-            environment=environment,
-            server=ensure_server(images, home, silent, PYTHON),
             project=WINE,
             model=model,
             commit=None,
@@ -76,6 +75,7 @@ def round_of(folder: Path, registry: str, compression: Compression, measured: Me
             compiled=compiled,
         )
         images.push("staging/wine", built)
+        assert isinstance(built, Image)
         return built
 
     started = time.perf_counter()

@@ -12,6 +12,7 @@ from modelyard.environments import EnvironmentRef, ensure, layer_of, python_of, 
 from modelyard.environments.lock import Lock
 from modelyard.errors import EnvironmentBuildError, Unavailable
 from modelyard.images import validate
+from modelyard.images.interpreter import Interpreter
 from modelyard.images.layout import Layout
 from modelyard.images.unpack import unpack
 
@@ -104,9 +105,37 @@ def test_a_wheel_with_other_bytes_is_refused(index: Any, tmp_path: Path) -> None
 def test_a_package_without_a_wheel_is_named_and_never_built(index: Any, tmp_path: Path) -> None:
     pins = [index.sdist("source", "1.0"), index.wheel("other", "2.0", {"other.py": ""}, tag="cp27-none-win32")]
     for pin, name in zip(pins, ("source 1.0", "other 2.0"), strict=True):
-        with pytest.raises(EnvironmentBuildError, match=rf"requirements\.txt: {name} has no wheel for this Python"):
+        with pytest.raises(EnvironmentBuildError, match=rf"requirements\.txt: {name} has no wheel for Python 3"):
             ensure(locked(tmp_path, pin), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
     assert list(tmp_path.rglob("BUILT")) == []
+
+
+def test_packages_for_another_platform_are_installed_and_nothing_of_them_is_run(index: Any, tmp_path: Path) -> None:
+    ours = Interpreter.of_this_machine().platform
+    (other,) = {"linux/amd64", "linux/arm64"} - {ours}
+    machines = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
+    everywhere = index.wheel("hello", "1.0", {"hello.py": HELLO})
+    here = index.wheel("here", "2.0", {"here.py": ""}, tag=f"py3-none-manylinux_2_17_{machines[ours]}")
+    there = index.wheel("there", "3.0", {"there.py": "x = 1"}, tag=f"py3-none-manylinux_2_28_{machines[other]}")
+    images, home = Layout(tmp_path / "images"), tmp_path / "home"
+
+    pins = (everywhere, there.replace(" --hash", f" ; platform_machine == '{machines[other]}' --hash"))
+    lock = locked(tmp_path, *pins)
+    own = ensure(lock, images, home, lambda _: None)
+    assert ensure(lock, images, home, lambda _: None, ours) == own
+    ref = ensure(lock, images, home, lambda _: None, other)
+    assert (ref.platform, images.pull("environment", ref.image_digest).platform) == (other, other)
+    assert (ref.python, ref.lock_digest) == (own.python, own.lock_digest)
+    trees = []
+    for one in (own, ref):
+        unpack(images.pull("environment", one.image_digest), tmp_path / one.platform)
+        (packages,) = (tmp_path / one.platform).glob("opt/modelyard/environment/lib/python*/site-packages")
+        trees.append({path.name: path.read_bytes() for path in packages.rglob("*.py*")})
+    assert trees[0] == {name: data for name, data in trees[1].items() if not name.startswith("there.")}
+    assert any(name.startswith("there.") and name.endswith(".pyc") for name in trees[1])
+
+    with pytest.raises(EnvironmentBuildError, match=rf"here 2\.0 has no wheel for Python 3\.\d+ on {other}"):
+        ensure(locked(tmp_path, here), images, home, lambda _: None, other)
 
 
 def test_a_package_that_is_nowhere_is_named(index: Any, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from tests import released_models
 
 from modelyard.garbage.collect import Collection, collect
-from modelyard.images import ImageStore, repositories
+from modelyard.images import ImageStore, Index, repositories
 from modelyard.images.image import Image, empty
 from modelyard.images.layer import Entry
 from modelyard.steps import results
@@ -92,7 +92,7 @@ class Ground:
         assert isinstance(claim, Claim)
         claim.fail(RuntimeError("no"))
 
-    def stage(self, run: PipelineRun, image: Image, version: int) -> str:
+    def stage(self, run: PipelineRun, image: Image | Index, version: int) -> str:
         """Push an image to staging, as ``containerise`` does."""
         repository = repositories.staging(run.model)
         digest = self.images.push(repository, image, repositories.staging_tag(run.id, run.clear_number))

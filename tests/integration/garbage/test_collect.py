@@ -16,8 +16,9 @@ from modelyard.errors import ImageError, StoreError
 from modelyard.garbage.collect import ARTIFACTS, UNLISTED, UPLOADS, Collection
 from modelyard.garbage.images import BASES, ENVIRONMENTS, OWN, PROJECT_IMAGES, STAGED, UNRECORDED
 from modelyard.garbage.report import lines
-from modelyard.images import open_images, repositories
-from modelyard.images.image import validate
+from modelyard.images import Index, open_images, repositories
+from modelyard.images.image import empty, validate
+from modelyard.images.layer import Entry
 from modelyard.images.layout import Layout
 from modelyard.steps import results
 from modelyard.store import Claim, Store, StoreAddress
@@ -127,6 +128,42 @@ def test_what_a_versions_image_was_made_of_is_kept_and_the_like_of_no_version_go
         validate(ground.images.pull(name, digest))
     assert ground.images.resolve("server", "mine") is not None
     assert ground.images.contents("project-image", others["project-image"]["image_digest"]) == {}
+    assert_whole(ground)
+    assert ground.collect(days=40).rows == ()
+
+
+def test_an_index_is_kept_or_goes_with_the_images_inside_of_it(ground: Ground):
+    """A platform's image may be a part of several indexes, and an image of its own."""
+    ground.release(1)
+    amd64, arm64, other = (
+        empty(architecture).append([ground.images.pack([Entry("opt/served", text.encode() * 50)], "server")], {}, {})
+        for architecture, text in (("amd64", "amd64"), ("arm64", "arm64"), ("arm64", "another"))
+    )
+    kept, gone = Index.of([amd64, arm64]), Index.of([amd64, other])
+    for name, image in (("kept", kept), ("gone", gone), ("alone", amd64)):
+        run = released_models.pipeline_run(ground.store, "wine", name)
+        ground.stage(run, image, 1)
+        if name == "kept":
+            ground.finish(run, "test_image", {})  # `push` comes next, however long it takes
+            for step in ("prepare", "train", "log_to_sacred", "validate"):
+                ground.finish(run, step, {"report": {}})
+        else:
+            ground.fail(run, "test_image")
+    for one in (gone.digest, other.digest):
+        ground.sign("staging/wine", one)
+    ground.collect(days=10)
+
+    done = ground.collect(days=20)
+
+    # What was staged of the release, the index, and the image that no other index has.
+    assert found(done)[STAGED][0] == 3
+    assert ground.images.pull_whole("staging/wine", kept.digest) == kept
+    for image in kept.images:
+        validate(image)
+        validate(ground.images.pull("staging/wine", kept.digest, image.platform))
+    for digest in (gone.digest, other.digest):
+        assert ground.images.contents("staging/wine", digest) == {}
+        assert ground.images.referrers("staging/wine", digest) == []
     assert_whole(ground)
     assert ground.collect(days=40).rows == ()
 

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
-from tests.triple import build
+from tests.triple import build, build_for
 
 from modelyard.images.layout import Layout
 from modelyard.images.unpack import unpack
@@ -27,14 +27,21 @@ MANIFESTS = {
 }
 
 
+# By platform, what an ELF file says that it is for: e_machine in elf.h.
+MACHINES = {"linux/amd64": 62, "linux/arm64": 183}
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """A layout with one image, and something attached to it."""
+    """A layout with an image, one for two platforms, and something attached to both."""
     folder = tmp_path_factory.mktemp("layout")
     layout = Layout(folder / "images", "gzip")  # Debian's umoci reads no zstd
     image, _ = build(layout, folder)
     layout.push("triple", image, "1")
-    layout.attach("triple", image.digest, "application/vnd.example", b"attached")
+    index = build_for(layout, folder / "both", *MACHINES)
+    layout.push("triple", index, "2")
+    for subject in (image.digest, index.digest, *(one.digest for one in index.images)):
+        layout.attach("triple", subject, "application/vnd.example", b"attached")
     return layout
 
 
@@ -52,6 +59,26 @@ def test_other_tools_read_the_layout_and_unpack_the_same_tree(images: Layout, tm
     unpack(image, tmp_path / "ours")
 
     assert listing(tmp_path / "bundle" / "rootfs") == listing(tmp_path / "ours")
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="apt-get install skopeo umoci")
+@pytest.mark.skipif(shutil.which("umoci") is None, reason="apt-get install skopeo umoci")
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
+def test_other_tools_take_their_own_platforms_image_of_an_index(images: Layout, tmp_path: Path, platform: str) -> None:
+    index = images.pull_whole("triple", "2")
+    inspected = json.loads(subprocess.check_output(["skopeo", "inspect", f"oci:{images.path}:triple:2"]))
+    assert inspected["Digest"] == index.digest
+    copied, tree = tmp_path / "copied", tmp_path / "ours"
+    skopeo = ["skopeo", "--override-arch", platform.partition("/")[2], "copy", "--quiet"]
+    subprocess.run([*skopeo, f"oci:{images.path}:triple:2", f"oci:{copied}:one"], check=True)
+    subprocess.run(["umoci", "unpack", "--rootless", "--image", f"{copied}:one", tmp_path / "bundle"], check=True)
+    unpack(images.pull("triple", "2", platform), tree)
+
+    assert listing(tmp_path / "bundle" / "rootfs") == listing(tree)
+    (compiled,) = tree.rglob("_speedups*.so")
+    header = compiled.read_bytes()[:20]
+    assert header.startswith(b"\x7fELF")
+    assert int.from_bytes(header[18:20], "little") == MACHINES[platform]
 
 
 def listing(folder: Path) -> dict[str, tuple[int, bytes | str | None]]:

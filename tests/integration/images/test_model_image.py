@@ -18,8 +18,8 @@ from tests.triple import COMMIT, build
 
 from modelyard.environments import EnvironmentRef, ensure_server, python_of
 from modelyard.errors import EnvironmentBuildError, ImageError
-from modelyard.images import blobs, open_images, validate
-from modelyard.images.base import pull_base
+from modelyard.images import Index, blobs, open_images, validate
+from modelyard.images.base import pull_base, pull_same_base
 from modelyard.images.image import empty
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry
@@ -261,6 +261,32 @@ def test_a_base_image_with_another_python_is_refused(address: StoreAddress, tmp_
 
     with pytest.raises(EnvironmentBuildError, match=r"has Python 3\.5"):
         build(images, tmp_path, base=base)
+
+
+def test_a_base_image_for_several_platforms_is_taken_for_the_one_that_is_asked_for(
+    address: StoreAddress, tmp_path: Path
+) -> None:
+    ours, home = Interpreter.of_this_machine(), tmp_path / "home"
+    (other,) = {"linux/amd64", "linux/arm64"} - {ours.platform}
+    images = open_images(address, home)
+    made = {
+        platform: empty(platform.partition("/")[2]).append(
+            [images.pack([Entry(f"usr/bin/python{ours.python}", platform.encode(), executable=True)])], {}, {}
+        )
+        for platform in (ours.platform, other)
+    }
+    images.push("bases", Index.of(list(made.values())), "both")
+    name = f"{address.registry}/bases:both"
+
+    assert pull_base(name, images, address, home).image == made[ours.platform]
+    base = pull_base(name, images, address, home, other)
+    assert (base.image, base.interpreter.platform) == (made[other], other)
+    assert base.reference == f"{address.registry}/bases@{made[other].digest}"
+    assert pull_same_base(base.reference, images, address, home).image == made[other]
+
+    images.push("bases", made[ours.platform], "one")
+    with pytest.raises(ImageError, match=f"bases:one is not for {other}, but for {ours.platform}"):
+        pull_base(f"{address.registry}/bases:one", images, address, home, other)
 
 
 def test_a_base_image_without_python_is_refused(address: StoreAddress, tmp_path: Path) -> None:

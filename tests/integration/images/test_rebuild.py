@@ -30,7 +30,7 @@ from modelyard.images.compression import decompressing
 from modelyard.images.image import digest_of
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry, tree
-from modelyard.images.model_image import build_model_image
+from modelyard.images.model_image import PlatformParts, build_model_image
 from modelyard.images.recipe import ImageRecipe
 from modelyard.images.repositories import PROJECT_IMAGE
 from modelyard.images.unpack import unpack
@@ -131,16 +131,15 @@ def of_a_dockerfile(
     project, model = folder / "kept" / "project", folder / "kept" / "model"
     server = ensure_server(images, folder / "home", print, PYTHON)
     image = build_model_image(
+        [PlatformParts(environment, server, base)],
         images=images,
-        environment=environment,
-        server=server,
         project=project,
         model=model,
         commit=made.commit,
         created=made.committed_at,
         log=print,
-        base=base,
     )
+    assert isinstance(image, Image)
     images.push("triple", image, "own")
     same = {name: getattr(made, name) for name in ("commit", "committed_at", "project_digest", "model")}
     number = version(store, "triple", 100, **same).version

@@ -44,7 +44,8 @@ def test_a_person_is_told_what_is_live_and_why_it_was_not_compared(
 ):
     gate = {"gate": "accuracy", "expected": "≥ 0.9", "found": "0.97", "production": "", "passed": True, "why": ""}
     validated: dict[str, Any] = {"live": live, "not_compared": not_compared, "gates": [gate]}
-    lines = figures(RUN, VERSION, validated).splitlines()
+    lines = figures(RUN, VERSION, validated, ["linux/arm64"]).splitlines()
+    assert lines[-3] == "Its image for linux/arm64 was not tested."
     assert "Asked for by **ada**. new data" in lines
     assert header in next(line for line in lines if line.startswith("| Gate"))
     assert "| accuracy | ≥ 0.9 | 0.97 |  | passed |" in lines

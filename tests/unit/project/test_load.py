@@ -105,6 +105,11 @@ def test_every_mistake_is_told_with_line_and_remedy(tmp_path: Path) -> None:
         ("validation: {metrics: {acuracy: {min: 1}}}", "→ Did you mean 'accuracy'?"),
         ("validation: {metrics: {gini: {min: 1}}}", "→ Known here: accuracy, balanced_accuracy, f1,"),
         ("deployment: {environment: prod}", "`environments` has only production"),
+        (
+            "image: {platforms: [linux/arm]}",
+            "image.platforms.0: should be 'linux/amd64' or 'linux/arm64', and is 'linux/arm'",
+        ),
+        ("image: {platforms: [linux/amd64, linux/amd64]}", "image.platforms: a platform is named twice"),
         ("seed: 1\nseed: 2", "model.yaml:3: seed: is given twice, here and in line 2"),
     ],
 )
@@ -113,6 +118,17 @@ def test_a_wrong_value_is_refused_in_words(tmp_path: Path, line: str, expected: 
     (found,) = problems_of(tmp_path, text)
     assert expected in found
     assert "Error" not in found
+
+
+def test_an_image_of_a_dockerfile_is_for_one_platform(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM python:3.11-slim\n")
+    (found,) = problems_of(tmp_path, "name: wine\nimage:\n  platforms: [linux/amd64, linux/arm64]\n")
+    assert found.startswith("model.yaml:3: image.platforms: Dockerfile is built for one platform")
+
+
+def test_a_project_that_names_no_platforms_is_locked_as_before_there_were_any(tmp_path: Path) -> None:
+    (tmp_path / "model.yaml").write_text("name: wine\n")
+    assert "image" not in load(tmp_path).to_json()
 
 
 def test_a_password_in_an_address_is_not_repeated(tmp_path: Path) -> None:
