@@ -24,8 +24,9 @@ PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults pods
 # What takes minutes a case: only with `make test-faults`.
 LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile killed outages scaling) \
   $(patsubst %,tests/end_to_end/test_%.py,approval change_under_load clear demo git_project retries) \
-  $(patsubst %,tests/docker/test_%.py,airflow dockerfile our_dockerfiles) tests/pipeline/test_outages.py \
-  tests/integration/images/test_other_platform.py tests/pipeline/test_platforms.py
+  $(patsubst %,tests/docker/test_%.py,airflow dockerfile our_dockerfiles) \
+  $(patsubst %,tests/pipeline/test_%.py,isolation laptop outages platforms production) \
+  tests/integration/images/test_other_platform.py
 PAGES := tests/integration/airflow
 WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser tests/docker
 

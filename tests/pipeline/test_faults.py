@@ -262,7 +262,12 @@ def outcome(yard: Yard) -> dict[str, Any]:
     return {
         "steps": {step: (record.state, comparable(record.result)) for step, record in steps.items()},
         "versions": [
-            comparable(vars(version) | {"created_at": None, "config": None, "created_by": None}) for version in versions
+            comparable(
+                vars(version)
+                # What is beside an image tells of the run that has made it.
+                | {"created_at": None, "config": None, "created_by": None, "attached": sorted(version.attached or ())}
+            )
+            for version in versions
         ],
         "digest": versions[0].image_digest,
         "aliases": [(one.alias, [(move.from_version, move.to_version) for move in one.history]) for one in aliases],
