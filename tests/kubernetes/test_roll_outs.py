@@ -123,7 +123,7 @@ def test_a_server_that_crashes_fails_only_what_it_was_answering(crash: ClusterLo
 
 @pytest.mark.parametrize("crash", [KEEPER], indirect=True)
 def test_a_container_that_is_killed_is_left_out_within_seconds(crash: ClusterLoad) -> None:
-    """Until the cluster knows of it, every second new connection goes there: to nobody, or to one that loads its model."""
+    """Until the cluster knows of it, every second new connection goes there: to nobody, or while it loads its model."""
     answered = [failure for failure in crash.failures if "AssertionError" in failure]
     assert not [failure for failure in answered if "the model's process is being started again" not in failure]
     assert crash.failed[-1] - crash.failed[0] < 5
