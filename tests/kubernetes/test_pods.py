@@ -98,6 +98,9 @@ def test_the_workers_role_has_just_what_the_runs_above_asked_for(yard: Yard):
     assert yard.recorder.seen == granted
 
 
+takes_long = pytest.mark.skipif("MODELYARD_FAULTS" not in os.environ, reason="takes a minute: make test-faults")
+
+
 @pytest.fixture(scope="module")
 def patient(yard: Yard, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A project whose training the triggerer waits for; more than a second of it, as Airflow 3.3 needs."""
@@ -118,6 +121,7 @@ _PATIENT = """\
 """
 
 
+@takes_long
 def test_the_triggerer_waits_and_the_lines_come_all_the_same(yard: Yard, api: AirflowApi, patient: str):
     api.wait_for_dag(patient)
     conf = {"release": False, "config.pause": 25, "resources.train.memory": "384Mi"}
@@ -144,6 +148,7 @@ def test_the_triggerer_waits_and_the_lines_come_all_the_same(yard: Yard, api: Ai
     assert "train" not in yard.ground.pods(), "a pod that has succeeded is removed"
 
 
+@takes_long
 def test_what_the_triggerer_waited_for_fails_in_its_own_words(yard: Yard, api: AirflowApi, patient: str):
     refused = fail(api, patient, {"release": False, "config.pause": 25, "config.threshold": 1.5})
     assert list(refused) == ["train"]
