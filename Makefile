@@ -23,7 +23,8 @@ stop: $(VENV)/.installed ## end all that the demo started
 PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults pods)
 # What takes minutes a case: only with `make test-faults`.
 LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile killed outages scaling) \
-  $(patsubst %,tests/end_to_end/test_%.py,approval change_under_load clear demo git_project other_servers retries) \
+  $(patsubst %,tests/end_to_end/test_%.py,approval change_under_load clear demo git_project operators other_servers \
+    retries) \
   $(patsubst %,tests/docker/test_%.py,airflow dockerfile our_dockerfiles) \
   $(patsubst %,tests/pipeline/test_%.py,isolation laptop outages platforms production) \
   tests/integration/images/test_other_platform.py
