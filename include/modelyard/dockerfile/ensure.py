@@ -76,18 +76,28 @@ def ensure_project_image(
         log(f"The project's image is {digest[:19]}")
     else:
         log(f"The project's image is built already ({digest[:19]})")
-    reference = images.reference(PROJECT_IMAGE, digest)
-    base = pull_base(reference, images, address, home)
+    base = pull_base(images.reference(PROJECT_IMAGE, digest), images, address, home)
     _check_python(base, own, dockerfile)
+    return environment_of(base, digest, key)
+
+
+def environment_of(base: Base, digest: str, key: str) -> EnvironmentRef:
+    """Return a project's own image as the environment that it is: a whole image, and no layer.
+
+    Args:
+        base: the image, pulled by its full name in the store.
+        digest: its own.
+        key: of all that it was made of.
+    """
     return EnvironmentRef(
         lock_digest=key,
-        python=own.python,
-        platform=own.platform,
+        python=base.interpreter.python,
+        platform=base.interpreter.platform,
         layer_digest="",
         diff_id="",
         repository=PROJECT_IMAGE,
         image_digest=digest,
-        reference=reference,
+        reference=base.name,
         executable=str(base.python),
     )
 

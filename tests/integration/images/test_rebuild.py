@@ -23,7 +23,8 @@ from tests.released_models import version
 from tests.triple import COMMIT, build, write_project
 
 from modelyard.cli import main
-from modelyard.environments import EnvironmentRef, ensure_server, server_lock
+from modelyard.dockerfile.ensure import environment_of
+from modelyard.environments import ensure_server, server_lock
 from modelyard.images import Image, Layer, open_images
 from modelyard.images.base import pull_base, pull_image
 from modelyard.images.compression import decompressing
@@ -114,20 +115,8 @@ def of_a_dockerfile(
     below = pull_image(push_base(address, folder, PYTHON), address, folder)
     installed = [Entry("opt/venv/lib/six-1.17.0.dist-info/METADATA", b"Name: six\nVersion: 1.17.0\n\n")]
     digest = images.push(PROJECT_IMAGE, below.append([images.pack(installed)], {}, {}))
-    reference = images.reference(PROJECT_IMAGE, digest)
-    base = pull_base(reference, images, address, folder / "home")
-    own = Interpreter.of_this_machine()
-    environment = EnvironmentRef(
-        lock_digest=f"sha256:{'d' * 64}",
-        python=own.python,
-        platform=own.platform,
-        layer_digest="",
-        diff_id="",
-        repository=PROJECT_IMAGE,
-        image_digest=digest,
-        reference=reference,
-        executable=str(base.python),
-    )
+    base = pull_base(images.reference(PROJECT_IMAGE, digest), images, address, folder / "home")
+    environment = environment_of(base, digest, f"sha256:{'d' * 64}")
     project, model = folder / "kept" / "project", folder / "kept" / "model"
     server = ensure_server(images, folder / "home", print, PYTHON)
     image = build_model_image(
