@@ -23,6 +23,7 @@ from modelyard.serving.messages import (
     Refused,
     Request,
     Response,
+    Wanted,
     in_json,
     refusal,
 )
@@ -52,8 +53,8 @@ class Predictor(Protocol):
     def restarts(self) -> int:
         """How often it had to be started again."""
 
-    async def predict(self, columns: Columns, rows: int) -> Outputs:
-        """Answer checked columns; raises Refused."""
+    async def predict(self, columns: Columns, rows: int, wanted: Wanted) -> Outputs:
+        """Answer checked columns with the wanted outputs (None: all), or with more; raises Refused."""
 
 
 class Application:
@@ -198,7 +199,7 @@ class Application:
             long = len(request.body) > MOST_AT_ONCE
             try:
                 call, columns = await aside.run(read, request) if long else read(request)
-                outputs = await predictor.predict(columns, call.rows)
+                outputs = await predictor.predict(columns, call.rows, call.outputs if note is None else None)
                 metrics.predicted(columns, call.rows)
                 response = await aside.run(render, call, outputs) if long else render(call, outputs)
             except Refused as refused:

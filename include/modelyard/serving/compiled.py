@@ -30,7 +30,7 @@ from modelyard.client import frames
 from modelyard.serving.batching import busy, late
 from modelyard.serving.board import Board
 from modelyard.serving.limits import processors
-from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused
+from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused, Wanted
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import COMPILED, Model, read_model
 from modelyard.serving.signature import Field
@@ -77,8 +77,8 @@ class Session:
             raise CompiledError(f"{COMPILED} has outputs {', '.join(names)}; the signature has {len(self._fields)}")
         self._names = names[: len(self._fields)]
 
-    def predict(self, columns: Columns, rows: int) -> Outputs:
-        """Answer checked columns.
+    def predict(self, columns: Columns, rows: int, wanted: Wanted = None) -> Outputs:
+        """Answer checked columns by the wanted outputs, None for all: to make lists of an array takes its time.
 
         Raises:
             Refused: 422, the model cannot answer these rows.
@@ -92,7 +92,11 @@ class Session:
             if type(error).__module__.startswith("onnxruntime"):
                 raise Refused(422, f"the model cannot answer this input: {error}") from error
             raise
-        return {field.name: _values(field, array, rows) for field, array in zip(self._fields, found, strict=True)}
+        return {
+            field.name: _values(field, array, rows)
+            for field, array in zip(self._fields, found, strict=True)
+            if wanted is None or field.name in wanted
+        }
 
     def _feed(self, columns: Columns) -> dict[str, Any]:
         if not self._narrow:
@@ -170,9 +174,9 @@ class Compiled:
         """
         session = await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
 
-        def call_model(columns: Columns, rows: int) -> Outputs:
+        def call_model(columns: Columns, rows: int, wanted: Wanted) -> Outputs:
             self._metrics.batch(rows)
-            return session.predict(columns, rows)
+            return session.predict(columns, rows, wanted)
 
         self._turn = Turn(call_model, self._inline_rows)
         self._session = session
@@ -183,20 +187,21 @@ class Compiled:
         self._session = None
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def predict(self, columns: Columns, rows: int) -> Outputs:
+    async def predict(self, columns: Columns, rows: int, wanted: Wanted) -> Outputs:
         """Answer checked columns; raises Refused: 429 when too many wait, and what the model cannot answer."""
         session = self._session
         if session is None:
             raise Refused(503, "the model is being loaded", headers=(("retry-after", "1"),))
         if rows <= self._inline_rows:
-            return await self._turn.predict(columns, rows)
+            return await self._turn.predict(columns, rows, wanted)
         if self._waiting >= _MOST_WAITING:
             raise busy(self._metrics)
         self._wait(1)
         try:
             self._metrics.batch(rows)
             async with asyncio.timeout(self._answer_seconds):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, session.predict, columns, rows)
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, session.predict, columns, rows, wanted)
         except TimeoutError:
             raise late(self._answer_seconds) from None
         finally:

@@ -13,6 +13,7 @@ JSON = dict[str, Any]
 # Both have one list per name, and one entry in each list per row; an entry of a tensor is a nested list.
 Columns = dict[str, list[Any]]
 Outputs = dict[str, list[Any]]
+Wanted = tuple[str, ...] | None  # names of outputs; None: all
 
 
 @dataclass(slots=True)
@@ -54,12 +55,14 @@ class Call:
         rows: that length.
         facts: what the contract's render needs to know of the request (its id, the outputs it wants).
         checked: the columns hold what the signature says.
+        outputs: those of the model that the answer has; None: all.
     """
 
     columns: Columns
     rows: int
     facts: JSON = field(default_factory=dict)
     checked: bool = False
+    outputs: Wanted = None
 
 
 class Refused(Exception):

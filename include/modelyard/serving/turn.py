@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelyard.serving.batching import merge
-from modelyard.serving.messages import Columns, Outputs, Refused
+from modelyard.serving.messages import Columns, Outputs, Refused, Wanted
 
 
 @dataclass(slots=True, eq=False)
 class _Item:
     columns: Columns
     rows: int
+    wanted: Wanted
     answer: asyncio.Future[Outputs]
 
 
@@ -25,11 +26,11 @@ class Turn:
     """What the current turn has brought.
 
     Args:
-        answer: the model: columns and their number of rows in, outputs out; raises Refused.
+        answer: the model: columns, their number of rows and which outputs are wanted in, outputs out; raises Refused.
         most_rows: in one call; a request must not have more.
     """
 
-    def __init__(self, answer: Callable[[Columns, int], Outputs], most_rows: int) -> None:
+    def __init__(self, answer: Callable[[Columns, int, Wanted], Outputs], most_rows: int) -> None:
         self._answer = answer
         self._most_rows = most_rows
         self._items: list[_Item] = []
@@ -37,14 +38,14 @@ class Turn:
         self._crowded = False  # several asked in the last turn: so will they in this one
         self._loop = asyncio.get_running_loop()
 
-    async def predict(self, columns: Columns, rows: int) -> Outputs:
+    async def predict(self, columns: Columns, rows: int, wanted: Wanted) -> Outputs:
         """Answer checked columns; raises Refused: what the model cannot answer."""
         if not self._asked:
             self._loop.call_soon(self._over)
         self._asked += 1
         if self._asked == 1 and not self._crowded:
-            return self._answer(columns, rows)
-        item = _Item(columns, rows, self._loop.create_future())
+            return self._answer(columns, rows, wanted)
+        item = _Item(columns, rows, wanted, self._loop.create_future())
         self._items.append(item)
         return await item.answer
 
@@ -64,8 +65,11 @@ class Turn:
 
     def _settle(self, batch: list[_Item], rows: int) -> None:
         columns = batch[0].columns if len(batch) == 1 else merge([item.columns for item in batch])
+        wanted = batch[0].wanted
+        if any(item.wanted != wanted for item in batch):
+            wanted = None
         try:
-            outputs = self._answer(columns, rows)
+            outputs = self._answer(columns, rows, wanted)
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
             if len(batch) > 1 and isinstance(error, Refused):
                 for item in batch:  # one of them is to blame: the others must not pay for it

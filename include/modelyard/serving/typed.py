@@ -7,16 +7,18 @@ in the general way, which takes it all the same (3.0 for an integer) or names wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
-from typing import Annotated, Any
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from modelyard.serving.datatypes import integer_range
-from modelyard.serving.messages import JSON, Call, Columns
+from modelyard.serving.messages import JSON, Call
 from modelyard.serving.signature import Field, Signature
 
-_EXACT = float(2**53)  # up to here every whole number is a fraction of its own; a larger one would be rounded unnoticed
+# Up to here every whole number is a fraction of its own; a larger one would be rounded unnoticed.
+_FRACTION = Annotated[float, msgspec.Meta(gt=-(2.0**53), lt=2.0**53)]
 _ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -46,24 +48,9 @@ def rows_reader(signature: Signature) -> Callable[[bytes], Call | None] | None:
         if not rows:
             return None
         columns = dict(zip(names, map(list, zip(*map(values_of, rows), strict=True)), strict=True))
-        return Call(columns, len(rows), checked=True) if _exact(columns, signature) else None
+        return Call(columns, len(rows), checked=True)
 
     return read
-
-
-class _Tensor(msgspec.Struct, gc=False):
-    name: str
-    shape: list[int]
-    datatype: str
-    data: msgspec.Raw
-    parameters: None = None
-
-
-class _Inference(msgspec.Struct):
-    inputs: list[_Tensor]
-    id: Any = None
-    outputs: Any = None
-    parameters: Any = None
 
 
 def tensors_reader(signature: Signature) -> Callable[[bytes], tuple[Call, JSON] | None] | None:
@@ -73,29 +60,43 @@ def tensors_reader(signature: Signature) -> Callable[[bytes], tuple[Call, JSON] 
     """
     if (types := _types(signature)) is None:
         return None
-    fields = {
-        field.name: (field.datatype, msgspec.json.Decoder(list.__class_getitem__(types[field.name])).decode)
-        for field in signature.inputs
-    }
-    decode = msgspec.json.Decoder(_Inference).decode
+    # Which type the data have depends on the tensor's name: it tells one struct from the other.
+    single = len(types) == 1
+    tensors = tuple(
+        msgspec.defstruct(
+            f"Tensor{number}",
+            [
+                # A struct that is alone is taken without its tag as well, which no tensor may lack.
+                *([("name", Literal[field.name])] if single else []),
+                ("shape", list[int]),
+                ("datatype", Literal[field.datatype]),
+                ("data", list.__class_getitem__(types[field.name])),
+                ("parameters", None, None),
+            ],
+            tag_field=None if single else "name",
+            tag=None if single else field.name,
+            gc=False,
+        )
+        for number, field in enumerate(signature.inputs)
+    )
+    any_tensor: Any = reduce(or_, tensors)
+    said = [(name, Any, None) for name in ("id", "outputs", "parameters")]
+    asked = msgspec.defstruct("Inference", [("inputs", list[any_tensor]), *said], gc=False)
+    decode = msgspec.json.Decoder(asked).decode
+    names = {tensor: field.name for tensor, field in zip(tensors, signature.inputs, strict=True)}
 
     def read(body: bytes) -> tuple[Call, JSON] | None:
         try:
-            found = decode(body)
-            columns = {}
-            for tensor in found.inputs:
-                datatype, values_of = fields[tensor.name]
-                values = columns[tensor.name] = values_of(tensor.data)
-                if tensor.datatype != datatype or tensor.shape not in ([len(values)], [len(values), 1]):
-                    return None
-        except (*_ERRORS, KeyError):
+            found: Any = decode(body)
+        except _ERRORS:
             return None
-        sizes = set(map(len, columns.values()))
-        if len(columns) != len(found.inputs) or len(columns) != len(fields) or len(sizes) != 1 or sizes == {0}:
+        columns = {names[type(tensor)]: tensor.data for tensor in found.inputs}
+        if len(columns) != len(names) or len(found.inputs) != len(names):
             return None
-        if not _exact(columns, signature):
+        rows = len(found.inputs[0].data)
+        shapes = ([rows], [rows, 1])
+        if not rows or any(len(tensor.data) != rows or tensor.shape not in shapes for tensor in found.inputs):
             return None
-        (rows,) = sizes
         rest = {"id": found.id, "outputs": found.outputs, "parameters": found.parameters}
         return Call(columns, rows, checked=True), rest
 
@@ -109,7 +110,7 @@ def _types(signature: Signature) -> dict[str, Any] | None:
 
 
 def _type(field: Field) -> Any:
-    kind: Any = {"FP64": float, "BOOL": bool, "BYTES": str}.get(field.datatype)
+    kind: Any = {"FP64": _FRACTION, "BOOL": bool, "BYTES": str}.get(field.datatype)
     if field.whole is None:
         return None
     if kind is None:
@@ -118,14 +119,3 @@ def _type(field: Field) -> Any:
             return None
         kind = Annotated[int, msgspec.Meta(ge=low, le=high)]
     return kind | None if field.nullable else kind
-
-
-def _exact(columns: Columns, signature: Signature) -> bool:
-    """Whether no fraction may be a whole number that was rounded."""
-    values = list(chain.from_iterable(map(columns.__getitem__, signature.fractions)))
-    if not values:
-        return True
-    try:
-        return bool(min(values) > -_EXACT and max(values) < _EXACT)
-    except TypeError:  # one is missing
-        return all(value is None or -_EXACT < value < _EXACT for value in values)

@@ -15,7 +15,7 @@ import msgspec
 from modelyard.serving.batching import Batcher
 from modelyard.serving.channel import Channel
 from modelyard.serving.limits import Limits, processors
-from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused
+from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused, Wanted
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.model import Model
 
@@ -176,8 +176,8 @@ class Pool:
         """At least one worker answers."""
         return self._alive > 0
 
-    async def predict(self, columns: Columns, rows: int) -> Outputs:
-        """Have any worker answer checked columns; raises Refused: 503 when there is none for too long."""
+    async def predict(self, columns: Columns, rows: int, _wanted: Wanted) -> Outputs:
+        """Have any worker answer checked columns, by all outputs; raises Refused: 503, there is none for too long."""
         if self._refusing:
             raise _no_worker()
         return await self._batcher.predict(columns, rows)

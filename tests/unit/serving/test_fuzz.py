@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from modelyard.monitoring.segments import Feedback
 from modelyard.serving.access_log import AccessLog
 from modelyard.serving.application import Application
-from modelyard.serving.messages import Columns, Outputs, Request, Response
+from modelyard.serving.messages import Columns, Outputs, Request, Response, Wanted
 from modelyard.serving.model import Model
 from modelyard.serving.prediction_log import PredictionLog
 from modelyard.serving.signature import Signature
@@ -40,7 +40,7 @@ class Checked:
     ready = True
     restarts = 0
 
-    async def predict(self, columns: Columns, rows: int) -> Outputs:
+    async def predict(self, columns: Columns, rows: int, _wanted: Wanted) -> Outputs:
         assert json.loads(json.dumps(columns, allow_nan=False)) == columns
         assert all(len(values) == rows for values in columns.values())
         return columns

@@ -12,7 +12,7 @@ from modelyard.serving import server as module
 from modelyard.serving.access_log import AccessLog
 from modelyard.serving.application import Application
 from modelyard.serving.board import Board
-from modelyard.serving.messages import Columns, Outputs
+from modelyard.serving.messages import Columns, Outputs, Wanted
 from modelyard.serving.model import Model
 from modelyard.serving.server import Server
 from modelyard.serving.signature import Signature
@@ -25,7 +25,7 @@ class Echo:
     waiting = 0
     restarts = 0
 
-    async def predict(self, columns: Columns, rows: int) -> Outputs:
+    async def predict(self, columns: Columns, rows: int, _wanted: Wanted) -> Outputs:
         return columns
 
 

@@ -4,18 +4,20 @@ import asyncio
 
 import pytest
 
-from modelyard.serving.messages import Columns, Outputs, Refused
+from modelyard.serving.messages import Columns, Outputs, Refused, Wanted
 from modelyard.serving.turn import Turn
 
 
 class Doubler:
-    """A model that doubles; ``calls`` are the rows of each call."""
+    """A model that doubles; ``calls`` are the rows of each call, ``wanted`` its outputs."""
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
+        self.wanted: list[Wanted] = []
 
-    def __call__(self, columns: Columns, rows: int) -> Outputs:
+    def __call__(self, columns: Columns, rows: int, wanted: Wanted) -> Outputs:
         self.calls.append(columns["x"])
+        self.wanted.append(wanted)
         assert rows == len(columns["x"])
         if -1 in columns["x"]:
             raise Refused(422, "no negative numbers")
@@ -26,14 +28,14 @@ class Doubler:
 
 async def ask(turn: Turn, *requests: list[int]) -> list[Outputs | BaseException]:
     """Ask in the same turn of the loop."""
-    return await asyncio.gather(*(turn.predict({"x": one}, len(one)) for one in requests), return_exceptions=True)
+    return await asyncio.gather(*(turn.predict({"x": one}, len(one), None) for one in requests), return_exceptions=True)
 
 
 def test_who_asks_alone_is_answered_before_the_loop_turns() -> None:
     async def alone() -> None:
         turn = Turn(Doubler(), 100)
         for number in range(3):
-            asking = turn.predict({"x": [number]}, 1)
+            asking = turn.predict({"x": [number]}, 1, None)
             with pytest.raises(StopIteration) as answered:
                 asking.send(None)
             assert answered.value.value == {"y": [2 * number]}
@@ -94,8 +96,21 @@ def test_who_has_gone_away_does_not_keep_the_others_from_their_answers() -> None
     async def together() -> None:
         turn = Turn(Doubler(), 100)
         await ask(turn, [0], [0])
-        tasks = [asyncio.create_task(turn.predict({"x": [number]}, 1)) for number in (1, 2)]
+        tasks = [asyncio.create_task(turn.predict({"x": [number]}, 1, None)) for number in (1, 2)]
         asyncio.get_running_loop().call_soon(tasks[0].cancel)
         assert await tasks[1] == {"y": [4]}
 
     asyncio.run(together())
+
+
+def test_outputs_that_nobody_wants_are_not_asked_for() -> None:
+    model = Doubler()
+
+    async def turns() -> None:
+        turn = Turn(model, 100)
+        for several in [("y",), ("y",), ("y",)], [("y",), None], [("y",), ("z",)]:
+            await asyncio.gather(*(turn.predict({"x": [1]}, 1, wanted) for wanted in several))
+            await asyncio.sleep(0)
+
+    asyncio.run(turns())
+    assert model.wanted == [("y",), ("y",), None, None]

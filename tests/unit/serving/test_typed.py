@@ -137,6 +137,16 @@ def test_other_tensors_are_left_to_the_general_way(tensor: JSON) -> None:
     assert (found is None) == bool(tensor)
 
 
+@pytest.mark.parametrize("names", [["x"], ["x", "y"]])
+def test_no_tensor_is_without_a_name(names: list[str]) -> None:
+    read = tensors_reader(signature(*(field(name, "INT8") for name in names)))
+    assert read is not None
+    inputs = [{"name": name, "datatype": "INT8", "shape": [1], "data": [1]} for name in names]
+    assert read(json.dumps({"inputs": inputs}).encode()) is not None
+    del inputs[0]["name"]
+    assert read(json.dumps({"inputs": inputs}).encode()) is None
+
+
 def test_right_rows_are_read_at_once() -> None:
     read = rows_reader(signature(field("a b", "FP64", nullable=True), field("c", "INT64"), field("d", "BYTES")))
     assert read is not None

@@ -26,17 +26,18 @@ def contract(model: Model) -> Contract:
         if quickly is not None and _JSON_LENGTH not in request.headers:
             said_json(request)
             if (found := quickly(request.body)) is not None:
-                call, body = found
-                call.facts = facts(body)
-                return call
+                return completed(*found)
         body, tail = _parts(request)
         columns = complete(model, _columns(body.get("inputs"), fields, tail))
-        return Call(columns, len(next(iter(columns.values()))), facts(body))
+        return completed(Call(columns, len(next(iter(columns.values())))), body)
 
-    def facts(body: JSON) -> JSON:
+    def completed(call: Call, body: JSON) -> Call:
         if (given := body.get("id")) is not None and type(given) is not str:
             raise Refused(400, f"id: expected text, found {shown(given)}")
-        return {"id": given, "outputs": _wanted(body, results)}
+        outputs = _wanted(body, results)
+        call.facts = {"id": given, "outputs": outputs}
+        call.outputs = tuple(field.name for field, _ in outputs)
+        return call
 
     def render(call: Call, outputs: Outputs) -> Response:
         answer: JSON = {"model_name": model.name, "model_version": model.version}

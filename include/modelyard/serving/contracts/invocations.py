@@ -24,6 +24,7 @@ def mlflow(model: Model) -> Contract:
     The answer is ``{"predictions": [value, …]}``: what the model's own predict returns, its first output; the same as
     CSV for who accepts nothing else.
     """
+    first = (model.signature.outputs[0].name,)
 
     def parse(request: Request) -> Call:
         kind, parameters = content_type(request)
@@ -32,6 +33,7 @@ def mlflow(model: Model) -> Contract:
             call = Call(read, len(next(iter(read.values())))) if isinstance(read, dict) else of_rows(model, *read)
         else:
             call = _frame(model, read_object(request))
+        call.outputs = first
         call.facts["csv"] = _wants_csv(request.headers.get("accept", "*/*"))
         if attributes := request.headers.get(_ATTRIBUTES):
             call.facts["attributes"] = _attributes(attributes)
@@ -60,6 +62,7 @@ def azure(model: Model) -> Contract:
     ``input_data`` is a split data frame (``columns``, ``data``), an object of columns, or a list of rows. The
     answer is a bare list: the model's first output.
     """
+    first = (model.signature.outputs[0].name,)
 
     def parse(request: Request) -> Call:
         body = read_object(request)
@@ -72,6 +75,7 @@ def azure(model: Model) -> Contract:
             call = _frame(model, {form: value})
         else:
             call = of_rows(model, body.get("data", value))
+        call.outputs = first
         call.facts["headers"] = _azure_ids(request)
         return call
 
