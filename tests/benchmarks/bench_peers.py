@@ -19,23 +19,32 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.benchmarks.peers import models, table
-from tests.benchmarks.peers.measuring import Running, alone, serving
+from tests.benchmarks.peers.measuring import Running, alone, serving, waking
 from tests.benchmarks.peers.models import Subject
 from tests.benchmarks.peers.results import Cell, Results
-from tests.benchmarks.peers.servers import CACHE, CONSTANT, PEERS, TENSORS, TWO, Server, environment, ours, peers
+from tests.benchmarks.peers.servers import CACHE, CONSTANT, OURS, PEERS, TENSORS, TWO, Server, environment, ours, peers
 
 CONNECTIONS = (1, 16, 64)
+# What two workers are asked: enough for both. A model that is not compiled takes 64 single rows as one batch, which
+# leaves nothing to a second worker.
+LOADED = {"pipeline": Cell(1, 64), "uncompiled": Cell(100, 64)}
 
 
 def cells(subject: Subject, server: Server) -> list[Cell]:
     """Return what is measured of a server with a model."""
     if server.name == CONSTANT:
-        return [Cell(1, connections) for connections in CONNECTIONS] if subject.name == "pipeline" else []
+        # A model that is not compiled is far from any ceiling; at one connection it shows what HTTP alone takes.
+        return {"pipeline": [Cell(1, connections) for connections in CONNECTIONS], "uncompiled": [Cell(1, 1)]}.get(
+            subject.name, []
+        )
     if server.name == TENSORS:
         return [Cell(100, connections) for connections in CONNECTIONS] if 100 in subject.sizes else []
     if server.name == TWO:
-        return [Cell(1, 64)] if subject.name != "boosting" else []
-    return [Cell(rows, connections) for rows in subject.sizes for connections in CONNECTIONS]
+        return [LOADED[subject.name]] if subject.name in LOADED else []
+    every = [Cell(rows, connections) for rows in subject.sizes for connections in CONNECTIONS]
+    if server.name == OURS and subject.name in LOADED:
+        return sorted({*every, LOADED[subject.name]})
+    return every
 
 
 @contextmanager
@@ -62,9 +71,10 @@ def measure(subject: Subject, others: list[Server], arguments: argparse.Namespac
             asked = [server for server in ours(subject) if cells(subject, server)]
             with kept(asked, results, folder) as running:
                 # Cell by cell, so that those that are compared were asked within the same few seconds.
-                for cell in (Cell(rows, connections) for rows in subject.sizes for connections in CONNECTIONS):
+                for cell in sorted({cell for server in (*asked, *others) for cell in cells(subject, server)}):
                     if not subject.compiled and cell.connections == 1:
                         results.alone.values.append(alone(subject, arguments.seconds))
+                        results.waking.values.append(waking(results.alone.median, arguments.seconds))
                     for one in (*running, *peers_running):
                         if cell in cells(subject, one.server):
                             ask(one, cell, subject, results, arguments.seconds, folder)
