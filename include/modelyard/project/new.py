@@ -10,7 +10,7 @@ from pathlib import Path
 from modelyard.errors import RequestError
 from modelyard.project.check import check_files
 from modelyard.project.lock import LOCKED_FILE, locked, write_json
-from modelyard.project.model import check_not_reserved
+from modelyard.project.values import check_not_reserved
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
 # What `modelyard lock` would find out by building the environment first.

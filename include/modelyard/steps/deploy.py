@@ -5,8 +5,8 @@ from __future__ import annotations
 from modelyard.deployment import Autoscaling, Ingress, PredictionLog, ServiceSpec, Target, Tracing, open_target
 from modelyard.errors import ModelyardError, RequestError, Superseded
 from modelyard.monitoring.destination import Destination, prefix_of
-from modelyard.project import model as project
-from modelyard.project.model import Serving
+from modelyard.project.serving import PredictionLog as WantedLog
+from modelyard.project.serving import Serving
 from modelyard.quantity import bytes_of
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Deployed, Prepared, Pushed
@@ -116,7 +116,7 @@ def _check_signed(context: StepContext, version: ModelVersion) -> str | None:
 
 
 def _prediction_log(
-    context: StepContext, model: str, environment: str, wanted: project.PredictionLog | None
+    context: StepContext, model: str, environment: str, wanted: WantedLog | None
 ) -> PredictionLog | None:
     if wanted is None:
         return None

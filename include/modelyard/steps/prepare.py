@@ -18,7 +18,7 @@ from modelyard.images.interpreter import Interpreter
 from modelyard.project import Project, load
 from modelyard.project.load import nearest
 from modelyard.project.lock import check_lock, read_lock
-from modelyard.project.model import check_uri
+from modelyard.project.values import check_uri
 from modelyard.steps import plan
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Prepared

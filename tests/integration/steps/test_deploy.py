@@ -20,7 +20,7 @@ from modelyard.execution.local import LocalStep
 from modelyard.images import open_images
 from modelyard.images.image import empty
 from modelyard.images.layer import Entry
-from modelyard.project.model import Serving
+from modelyard.project.serving import Serving
 from modelyard.steps import deploy
 from modelyard.steps.results import Deployed, Prepared
 from modelyard.store import Claim, ModelVersion, Store, StoreAddress
