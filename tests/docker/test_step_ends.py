@@ -1,9 +1,9 @@
-"""An engine knows no deadline: what is in a step's containers keeps it, whether anybody still waits for it or not."""
+"""How a step's containers end on a real engine, which knows no deadline: what is in them keeps it, whoever waits."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -47,39 +47,60 @@ def silence(host: str) -> Iterator[str]:
         yield f"{host}:{server.getsockname()[1]}"
 
 
+@pytest.fixture
+def address(engine: Engine, store_address: StoreAddress) -> Iterator[StoreAddress]:
+    """A store whose database containers reach."""
+    database = urlsplit(store_address.mongo_uri)
+    with forwarded(engine.host, (str(database.hostname), int(database.port or 0))) as reachable:
+        uri = store_address.mongo_uri.replace(f"{database.hostname}:{database.port}", reachable)
+        # It names itself by its loopback address.
+        yield replace(store_address, mongo_uri=f"{uri}&directConnection=true")
+
+
+def setting(runner_image: str, address: StoreAddress, images_beside: Mapping[str, str], deadline: int) -> Setting:
+    return Setting(
+        runner_image,
+        network="bridge",
+        deadline_seconds=deadline,
+        images_beside=images_beside,
+        login=None,
+        credentials=credentials_line(address, None, None, None),
+        told={},
+    )
+
+
 def test_a_step_that_takes_too_long_ends_and_says_so(
-    engine: Engine, client: Any, runner_image: str, store_address: StoreAddress
+    engine: Engine, client: Any, runner_image: str, address: StoreAddress
 ) -> None:
     lines: list[str] = []
-    database = urlsplit(store_address.mongo_uri)
-    with (
-        forwarded(engine.host, (str(database.hostname), int(database.port or 0))) as reachable,
-        silence(engine.host) as nobody,
-        Store.open(store_address) as store,
-    ):
+    with silence(engine.host) as nobody, Store.open(address) as store:
         run = pipeline_run(store, "modelyard-gc", "waits", params={"delete": False, "older_than": "7d"})
-        uri = store_address.mongo_uri.replace(f"{database.hostname}:{database.port}", reachable)
-        address = replace(
-            store_address,
-            mongo_uri=f"{uri}&directConnection=true",  # it names itself by its loopback address
+        silent = replace(
+            address,
             artifacts="s3://bucket/prefix",
             s3_endpoint_url=f"http://{nobody}",
             s3_access_key="key",
             s3_secret_key=made_up("artifacts"),
         )
-        setting = Setting(
-            runner_image,
-            network="bridge",
-            deadline_seconds=_SECONDS,
-            images_beside={},
-            login=None,
-            credentials=credentials_line(address, None, None, None),
-            told={},
-        )
-        ended = DockerStep(client, Command("gc", run.id), "a-try", setting, lines.append).run()
+        with_deadline = setting(runner_image, silent, {}, _SECONDS)
+        ended = DockerStep(client, Command("gc", run.id), "a-try", with_deadline, lines.append).run()
     assert ended == Exit(ModelyardError.exit_code, 1, out_of_memory=False), lines
     assert f"Step 'gc' failed: It has taken {_SECONDS} seconds, and may take no more." in "\n".join(lines)
     assert "deadline_seconds" in "\n".join(lines)
+
+
+def test_a_step_that_fails_waits_for_nothing_beside_it(
+    client: Any, runner_image: str, address: StoreAddress, model_images: ModelImages
+) -> None:
+    digest = model_images.build(3, "pass")
+    command = Command("validate", _RUN, beside={"production": ImageBeside(MODEL, digest, MODEL, 1)})
+    beside = {"production": model_images.images.reference(MODEL, digest)}
+    lines: list[str] = []
+    ended = DockerStep(client, command, "a-try", setting(runner_image, address, beside, 3600), lines.append).run()
+    assert ended.code == ModelyardError.exit_code, lines
+    assert lines[-1].endswith(f"is kept: docker logs modelyard-validate-{_RUN[:12]}-a-try")
+    (kept,) = client.containers(all=True, filters={"label": "modelyard.io/step"})
+    assert kept["State"] == "exited"
 
 
 def test_what_is_beside_a_step_ends_though_the_step_never_began(
