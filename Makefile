@@ -20,7 +20,7 @@ stop: $(VENV)/.installed ## end all that the demo started
 
 # Those with an Airflow come when the rest is done: one after the other, in two sessions as each has an Airflow to its end,
 # and beside them those whose steps are pods of a cluster, which wait for it most of the time.
-PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults pods)
+PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults garbage pods)
 # What takes minutes a case: only with `make test-faults`.
 LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile killed outages scaling) \
   $(patsubst %,tests/end_to_end/test_%.py,approval change_under_load clear demo git_project operators other_servers \

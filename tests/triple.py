@@ -10,7 +10,9 @@ from typing import Any
 
 from modelyard.environments import EnvironmentRef, ensure, ensure_server, read_lock
 from modelyard.images import Image, ImageStore, Index
+from modelyard.images.base import pull_base
 from modelyard.images.model_image import PlatformParts, build_model_image
+from modelyard.store import StoreAddress
 
 PREDICT = """
 import json, six
@@ -67,6 +69,23 @@ def build_for(images: ImageStore, folder: Path, *platforms: str) -> Index:
         log=lambda _: None,
         commit=COMMIT,
     )
+    assert isinstance(image, Index)
+    return image
+
+
+def build_on(
+    images: ImageStore, base: str, address: StoreAddress, folder: Path, *platforms: str, code: str = PREDICT
+) -> Index:
+    """The image for several platforms on a base that is for them too, with what serves it."""
+    project, model = write_project(folder, code=code)
+    (project / "requirements.txt").write_text("markupsafe==3.0.2\nsix==1.17.0\n")
+    lock, home = read_lock(project / "requirements.txt"), folder / "home"
+    parts = []
+    for platform in platforms:
+        environment = ensure(lock, images, home, print, platform)
+        server = ensure_server(images, home, print, environment.python, platform)
+        parts.append(PlatformParts(environment, server, pull_base(base, images, address, home, platform)))
+    image = build_model_image(parts, images=images, project=project, model=model, commit=COMMIT, log=print)
     assert isinstance(image, Index)
     return image
 

@@ -266,10 +266,10 @@ def _emit_events(step: str, context: Context, store: Store, run: PipelineRun, re
 def _failure(step: str, ended: Ended, error: JSON | None) -> AirflowException:
     """Return the failure of a step as the exception that makes Airflow try again, or not."""
     code = ended.exit_code
-    if error is not None:
-        message = error["message"] + (f"\n  → {error['remedy']}" if error["remedy"] else "")
-    elif ended.why:
+    if ended.why:  # the step itself may have seen no more than that its child was killed
         message = f"Step '{step}' {ended.why}"
+    elif error is not None:
+        message = error["message"] + (f"\n  → {error['remedy']}" if error["remedy"] else "")
     elif ended.said:
         message = ended.said
     else:

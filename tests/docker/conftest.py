@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.fixtures_docker import Engine
@@ -25,6 +28,17 @@ def model_images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Mo
     registry = f"{engine.registry}/test-{uuid.uuid4().hex[:12]}"
     base = f"{engine.registry}/library/python:3.11-slim"
     return model_images_in(registry, base, tmp_path_factory.mktemp("models"), "gzip")
+
+
+@pytest.fixture(scope="session")
+def runner_image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """This very Modelyard as an image."""
+    command = [str(Path(sys.executable).parent / "modelyard"), "image", "runner"]
+    command += ["--push", f"{engine.registry}/test-{uuid.uuid4().hex[:12]}/runner:1"]
+    command += ["--base", f"{engine.registry}/library/python:3.11-slim"]
+    environment = os.environ | {"MODELYARD_HOME": str(tmp_path_factory.mktemp("runner"))}
+    environment |= {"MODELYARD_REGISTRY_INSECURE": "true", "MODELYARD_LAYER_COMPRESSION": "gzip"}
+    return subprocess.run(command, env=environment, check=True, stdout=-1, text=True).stdout.strip()
 
 
 @pytest.fixture

@@ -92,7 +92,9 @@ class Yard:
 
 
 @pytest.fixture(scope="module")
-def yard(engine: Engine, mongo_uri: str, s3_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def yard(
+    engine: Engine, runner_image: str, mongo_uri: str, s3_server: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Yard]:
     folder, name = tmp_path_factory.mktemp("yard"), f"test-{uuid.uuid4().hex[:12]}"
     base = f"{engine.registry}/library/python:3.11-slim"
     with ExitStack() as stack:
@@ -132,7 +134,7 @@ def yard(engine: Engine, mongo_uri: str, s3_server: Any, tmp_path_factory: pytes
                 "task_instance_heartbeat_timeout": "20",
                 "task_instance_heartbeat_timeout_detection_interval": "2",
             },
-            "modelyard": {"execution": "docker", "runner_image": _runner_image(store, base, folder / "runner-home")},
+            "modelyard": {"execution": "docker", "runner_image": runner_image},
         }
         environment = os.environ | {"DOCKER_HOST": engine.url}
         machine = Machine(folder / "home", REPOSITORY, [projects], environment, store=store, settings=settings)
@@ -171,15 +173,6 @@ def _greeting(repositories: Path, home: Path, base: str) -> Path:
     write_lock(folder, home, print)
     commit(folder)
     return folder
-
-
-def _runner_image(store: StoreAddress, base: str, home: Path) -> str:
-    """Push this very Modelyard as an image."""
-    command = [str(Path(sys.executable).parent / "modelyard"), "image", "runner"]
-    command += ["--push", f"{store.registry}/runner:1", "--base", base]
-    environment = os.environ | {"MODELYARD_HOME": str(home), "MODELYARD_REGISTRY_INSECURE": "true"}
-    environment["MODELYARD_LAYER_COMPRESSION"] = "gzip"
-    return subprocess.run(command, env=environment, check=True, stdout=-1, text=True).stdout.strip()
 
 
 @pytest.fixture

@@ -14,10 +14,13 @@ import pytest
 from kubernetes import client
 from tests.fixtures_cluster import TestCluster
 from tests.python_base import python_base
-from tests.triple import build
+from tests.triple import build, build_on
 
-from modelyard.images import open_images
-from modelyard.images.base import pull_base
+from modelyard.images import Image, ImageStore, Index, open_images
+from modelyard.images.base import pull_base, pull_image
+from modelyard.images.image import empty
+from modelyard.images.interpreter import Interpreter
+from modelyard.images.layer import Entry
 from modelyard.images.model_image import PORT
 from modelyard.store import StoreAddress
 
@@ -109,13 +112,29 @@ def test_the_runner_image_runs_with_no_rights(
     assert "CapEff:\t0000000000000000" in said
 
 
+def for_both(base: str, images: ImageStore, address: StoreAddress, home: Path) -> str:
+    """Push a base image for this machine and for another one, on which nothing could run; return its name."""
+    ours = pull_image(base, address, home)
+    other = next(one for one in ("arm64", "amd64") if f"linux/{one}" != ours.platform)
+    python = Interpreter.of_this_machine().python
+    theirs = images.pack([Entry(f"usr/local/bin/python{python}", b"not for this machine", executable=True)])
+    images.push("base-of-both", Index.of([empty(other).append([theirs], {}, {}), ours]), "slim")
+    return f"{address.registry}/base-of-both:slim"
+
+
+@pytest.mark.parametrize("platforms", ["its own", "two"])
 def test_a_model_image_answers_from_a_pod(
-    cluster: TestCluster, namespace: str, base: str, home: Path, tmp_path: Path
+    cluster: TestCluster, namespace: str, base: str, home: Path, tmp_path: Path, platforms: str
 ) -> None:
     prefix = f"test-{uuid.uuid4().hex[:12]}"
     address = StoreAddress("mongodb://unused", "file:///unused", f"{cluster.registry}/{prefix}", registry_insecure=True)
     images = open_images(address, home)
-    image, _ = build(images, tmp_path, base=pull_base(base, images, address, home))
+    if platforms == "two":
+        both = for_both(base, images, address, home)
+        image: Image | Index = build_on(images, both, address, tmp_path, "linux/amd64", "linux/arm64")
+        assert len(image.images) == 2
+    else:
+        image, _ = build(images, tmp_path, base=pull_base(base, images, address, home))
     digest = images.push("triple", image)
 
     ready = {"httpGet": {"path": "/readyz", "port": PORT}, "periodSeconds": 1}

@@ -235,8 +235,11 @@ class DockerStep:
     def _ended(self, container: str) -> Exit:
         code = int(self._client.wait(container)["StatusCode"])
         found = self._client.inspect_container(container)
-        projects = self._containers({GROUP: self._group, ROLE: IS_PROJECT})
-        both = [found, *(self._client.inspect_container(one["Id"]) for one in projects)]
+        both = [found]
+        for project in self._containers({GROUP: self._group, ROLE: IS_PROJECT}):
+            # Only of a container that has ended the engine tells that something in it took too much memory.
+            self._client.stop(project["Id"], timeout=_STOP_SECONDS)
+            both.append(self._client.inspect_container(project["Id"]))
         out_of_memory = any(one["State"]["OOMKilled"] for one in both)
         return Exit(code, int(found["Config"]["Labels"][TRY]), out_of_memory)
 
@@ -244,7 +247,8 @@ class DockerStep:
         for one in self._containers({GROUP: self._group}):
             if one["Labels"][ROLE] != IS_STEP:
                 name = one["Names"][0].removeprefix(f"/{self._group}-")
-                for line in _lines(self._client.logs(one["Id"], stream=True, tail=_SHOWN)):
+                # It goes on: its last lines, and not those that are still to come.
+                for line in _lines(self._client.logs(one["Id"], stream=True, follow=False, tail=_SHOWN)):
                     self._emit(f"[{name}] {line}")
 
     def _remove_beside(self, group: str) -> None:

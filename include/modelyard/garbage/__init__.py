@@ -10,8 +10,10 @@ compiled model that was not released. Uploads that were begun and never ended. O
 runs that have ended, environments whose lock no version has, environment images, images of projects' Dockerfiles that
 no version was made with, releases that were never recorded; and in a folder of images base images, Modelyard's own
 environments (server, converters, runner) that no version was made with, and all bytes that no image has. In a registry
-these two stay: other stores use the very same, and their bytes are in all releases. Never touched: prediction logs,
-what lies in the bucket or the registry beside Modelyard's own names, tags that a person has made, GridFS.
+these two stay: other stores use the very same, and their bytes are in all releases. What was read of a layer, for bills
+of materials, goes when no version names the layer: of a base's none does, so after a while that is read again. Never
+touched: prediction logs, what lies in the bucket or the registry beside Modelyard's own names, tags that a person has
+made, GridFS.
 
 **On this machine** (``here.py``) lie copies of what the image store has: unpacked environments and images, packed
 layers. No reference is asked for: one that is wanted again is made again. They go when nobody has used them for the

@@ -18,7 +18,8 @@ ENVIRONMENT_IMAGES = "environment images of no run"
 PROJECT_IMAGES = "Dockerfiles' images of no version"
 BASES = "base images of no version"
 OWN = "Modelyard's own environments, unused"
-KINDS = (STAGED, UNRECORDED, ENVIRONMENTS, ENVIRONMENT_IMAGES, PROJECT_IMAGES, BASES, OWN)
+PACKAGES = "what was read of unused layers"
+KINDS = (STAGED, UNRECORDED, ENVIRONMENTS, ENVIRONMENT_IMAGES, PROJECT_IMAGES, BASES, OWN, PACKAGES)
 
 _AT_ONCE = 8  # manifests that are asked of a registry
 # By repository: what its garbage is, and how the tags look that Modelyard gives.
@@ -102,6 +103,15 @@ def _repositories(store: Store, images: ImageStore, roots: Roots) -> Iterator[tu
             return name.removeprefix("sha256:")[:40] not in referred and _is_ours(images, roots, digest)
 
         yield kind, repository, is_unnamed
+
+    ended = {digest[:40] for digest in roots.ended}
+
+    def is_of_no_version(name: str, digest: str) -> bool:  # noqa: ARG001 - layers of equal contents share it
+        match = repositories.PACKAGES_TAG.fullmatch(name)
+        # No record names a layer of a base: nobody relies on what was read, and it is read again when it is wanted.
+        return match is not None and match[1] not in referred and (not images.is_shared or match[1] in ended)
+
+    yield PACKAGES, repositories.PACKAGES, is_of_no_version
 
 
 def _is_ours(images: ImageStore, roots: Roots, digest: str) -> bool:

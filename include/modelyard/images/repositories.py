@@ -12,10 +12,11 @@ ENVIRONMENT: Final = "environment"
 ENVIRONMENT_IMAGE: Final = "environment-image"
 PROJECT_IMAGE: Final = "project-image"  # of a project's own Dockerfile
 BASE: Final = "base"
+PACKAGES: Final = "packages"  # what is installed in a layer, as it was read from it
 OWN: Final = ("server", "runner", "converter")  # environments of Modelyard's own
 
-# As `staging_tag`, `environments.ensure`, `environment_image`, `dockerfile.ensure` and `base` write them; what a person
-# names is none of these.
+# As `staging_tag`, `environments.ensure`, `environment_image`, `dockerfile.ensure`, `base` and `supply_chain.packages`
+# write them; what a person names is none of these.
 STAGING_TAG: Final = re.compile(r"([0-9a-f]{16})-\d+")
 RELEASE_TAG: Final = re.compile(r"\d+")
 ENVIRONMENT_TAG: Final = re.compile(r"([0-9a-f]{40})-\d+\.\d+-\w+-\w+-(?:zstd|gzip)-\d+")
@@ -23,6 +24,7 @@ ENVIRONMENT_IMAGE_TAG: Final = re.compile(r"[0-9a-f]{40}-\d+")
 PROJECT_IMAGE_TAG: Final = re.compile(r"[0-9a-f]{40}")
 ATTACHED_TAG: Final = re.compile(r"sha256-[0-9a-f]{64}(\.sig)?")
 BASE_TAG: Final = re.compile(r"[0-9a-f]{40}-\d+|sha256:[0-9a-f]{64}")  # one with its Python found, and the copy itself
+PACKAGES_TAG: Final = re.compile(r"([0-9a-f]{40})-\d+")  # the layer's diff id
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 

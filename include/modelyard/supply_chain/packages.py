@@ -10,6 +10,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -19,11 +20,11 @@ from modelyard.errors import ImageError
 from modelyard.images.compression import decompressing
 from modelyard.images.image import Image, digest_of, to_bytes
 from modelyard.images.layer import Layer
+from modelyard.images.repositories import PACKAGES
 from modelyard.images.store import ImageStore
 
 JSON = dict[str, Any]
 
-_REPOSITORY = "packages"
 _VERSION = "1"  # part of each tag: a change of what is read reads anew
 _TYPE = "application/vnd.modelyard.packages.v1+json"
 _WITHOUT = ("interpreter", "project", "model")  # kinds of layers in which nothing is installed
@@ -101,14 +102,17 @@ def packages_of(image: Image, images: ImageStore) -> Contents:
 def _kept(layer: Layer, images: ImageStore) -> JSON:
     """Return what a layer has, from the store when it was read before."""
     tag = f"{layer.diff_id.removeprefix('sha256:')[:40]}-{_VERSION}"
-    digest = images.resolve(_REPOSITORY, tag)
-    if digest is None:
-        data = to_bytes(_read(layer))
-        content = Layer(digest_of(data), digest_of(data), len(data), _TYPE, lambda: BytesIO(data))
-        digest = images.push(_REPOSITORY, Image.of({"architecture": "unknown", "os": "unknown"}, [content], {}), tag)
-    with images.pull(_REPOSITORY, digest).layers[-1].open() as stream:
-        kept: JSON = json.loads(stream.read())
-    return kept
+    digest = images.resolve(PACKAGES, tag)
+    if digest is not None:
+        # Another store with the same registry may have deleted it this very moment, as garbage of its own.
+        with suppress(ImageError), images.pull(PACKAGES, digest).layers[-1].open() as stream:
+            kept: JSON = json.loads(stream.read())
+            return kept
+    found = _read(layer)
+    data = to_bytes(found)
+    content = Layer(digest_of(data), digest_of(data), len(data), _TYPE, lambda: BytesIO(data))
+    images.push(PACKAGES, Image.of({"architecture": "unknown", "os": "unknown"}, [content], {}), tag)
+    return found
 
 
 def _read(layer: Layer) -> JSON:

@@ -14,7 +14,7 @@ from tests.integration.garbage.planting import Ground
 
 from modelyard.errors import ImageError, StoreError
 from modelyard.garbage.collect import ARTIFACTS, UNLISTED, UPLOADS, Collection
-from modelyard.garbage.images import BASES, ENVIRONMENTS, OWN, PROJECT_IMAGES, STAGED, UNRECORDED
+from modelyard.garbage.images import BASES, ENVIRONMENTS, OWN, PACKAGES, PROJECT_IMAGES, STAGED, UNRECORDED
 from modelyard.garbage.report import lines
 from modelyard.images import Index, open_images, repositories
 from modelyard.images.image import empty, validate
@@ -24,6 +24,7 @@ from modelyard.steps import results
 from modelyard.store import Claim, Store, StoreAddress
 from modelyard.store.artifacts import open_artifacts
 from modelyard.store.s3 import Bucket
+from modelyard.supply_chain.packages import packages_of
 
 
 def assert_whole(ground: Ground) -> None:
@@ -166,6 +167,31 @@ def test_an_index_is_kept_or_goes_with_the_images_inside_of_it(ground: Ground):
         assert ground.images.referrers("staging/wine", digest) == []
     assert_whole(ground)
     assert ground.collect(days=40).rows == ()
+
+
+def test_what_was_read_of_a_layer_goes_with_the_last_that_has_the_layer(ground: Ground):
+    def read(name: str) -> str:
+        entry = Entry(f"opt/{name}.egg-info", f"Name: {name}\nVersion: 1\n".encode())
+        layer = ground.images.pack([entry], "environment")
+        packages_of(empty("amd64").append([layer], {}, {}), ground.images)
+        return layer.diff_id
+
+    ground.release(1)
+    kept, failed, of_a_base = (read(name) for name in ("kept", "failed", "base"))
+    for diff_id in (kept, failed):
+        run = released_models.pipeline_run(ground.store, "wine", diff_id)
+        ground.finish(run, "prepare", {"environment": {"diff_id": diff_id}})
+        ground.fail(run, "train")
+    ground.store.versions.register(released_models.as_version(run, 2, environment={"diff_id": kept}))
+    ground.collect(days=10)
+    done = ground.collect(days=20)
+    assert found(done)[PACKAGES][0] == (1 if ground.images.is_shared else 2)
+    left = ground.images.names("packages")
+    # Another store may have the same base, and what no record names is never touched in a registry.
+    bases = [of_a_base] if ground.images.is_shared else []
+    assert sorted(left) == sorted(f"{diff_id.removeprefix('sha256:')[:40]}-1" for diff_id in (kept, *bases))
+    assert read("failed") == failed
+    assert len(ground.images.names("packages")) == len(left) + 1
 
 
 def leave_uploads(ground: Ground) -> tuple[int, int]:

@@ -18,16 +18,13 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures_registry import running_registry
-from tests.triple import write_project
+from tests.triple import build_on
 
 from modelyard.background import free_port
-from modelyard.environments import ensure, ensure_server, read_lock
-from modelyard.images import ImageStore, Index, open_images
-from modelyard.images.base import pull_base
+from modelyard.images import Index, open_images
 from modelyard.images.image import empty
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry, tree
-from modelyard.images.model_image import PlatformParts, build_model_image
 from modelyard.images.unpack import unpack
 from modelyard.store import StoreAddress
 
@@ -125,26 +122,9 @@ def base(debian: Path, address: StoreAddress, tmp_path_factory: pytest.TempPathF
     return f"{address.registry}/base-of-both:slim"
 
 
-def built(images: ImageStore, base: str, address: StoreAddress, folder: Path) -> Index:
-    project, model = write_project(folder, 3, _PREDICT)
-    (project / "requirements.txt").write_text("markupsafe==3.0.2\n")
-    lock = read_lock(project / "requirements.txt")
-    parts = [
-        PlatformParts(
-            ensure(lock, images, folder / "home", print, platform),
-            ensure_server(images, folder / "home", print, "3.11", platform),
-            pull_base(base, images, address, folder / "home", platform),
-        )
-        for platform in (OURS, OTHER)
-    ]
-    image = build_model_image(parts, images=images, project=project, model=model, commit=None, log=print)
-    assert isinstance(image, Index)
-    return image
-
-
 def test_the_image_for_the_other_platform_is_served_there(base: str, address: StoreAddress, tmp_path: Path) -> None:
     images = open_images(address, tmp_path / "home")
-    index = built(images, base, address, tmp_path)
+    index = build_on(images, base, address, tmp_path, OURS, OTHER, code=_PREDICT)
     images.push("triple", index, "1")
     unpack(images.pull("triple", "1", OTHER), tmp_path / "tree")
 

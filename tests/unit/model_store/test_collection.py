@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
+from airflow.utils.file import find_dag_file_paths
 from tests.unit.model_store.contexts import context
 from tests.unit.model_store.test_pipeline import serialized
 
@@ -15,6 +16,11 @@ from model_store.local import LocalStepOperator
 from model_store.run import Ended
 from modelyard.steps.entry import run_step
 from modelyard.store import Store
+
+
+def test_airflow_reads_each_of_our_dag_files():
+    folder = Path(__file__).parents[3] / "dags"
+    assert sorted(find_dag_file_paths(folder, safe_mode=True)) == sorted(str(path) for path in folder.glob("*.py"))
 
 
 def test_it_is_off_until_somebody_switches_it_on_and_deletes_by_its_schedule():

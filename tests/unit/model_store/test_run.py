@@ -213,6 +213,9 @@ def test_what_ended_a_step_from_outside_is_told(store: Store, locked: LockedProj
     assert not isinstance(worth_another.value, AirflowFailException)
     with pytest.raises(AirflowFailException, match="Step 'train' took more memory than it may"):
         train.end(context(), store, run, Ended(137, 1, "took more memory than it may", again=False))
+    leave(store, run, "train", GateFailed("train.py was ended by SIGKILL", None))
+    with pytest.raises(AirflowFailException, match="Step 'train' took more memory than it may"):
+        train.end(context(), store, run, Ended(65, 1, "took more memory than it may", again=False))
 
 
 def test_a_failed_validation_still_leads_to_its_version(store: Store, locked: LockedProject):

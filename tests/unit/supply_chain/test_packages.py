@@ -175,6 +175,23 @@ def test_each_layer_is_read_once(images: ImageStore, monkeypatch: pytest.MonkeyP
     assert [layer.diff_id for layer in read] == [again.layers[1].diff_id]
 
 
+def test_what_was_kept_and_is_deleted_meanwhile_is_read_again(images: ImageStore, monkeypatch: pytest.MonkeyPatch):
+    image = image_of(images, {"var/lib/dpkg/status": DEBIAN})
+    first = packages_of(image, images)
+    resolve = images.resolve
+
+    def deleting(repository: str, tag: str) -> str | None:
+        digest = resolve(repository, tag)
+        assert digest is not None
+        images.delete(repository, digest, lambda: None)
+        return digest
+
+    monkeypatch.setattr(images, "resolve", deleting)
+    assert packages_of(image, images) == first
+    monkeypatch.undo()
+    assert packages_of(image, images) == first
+
+
 def tar_of(member: tarfile.TarInfo, after: bytes = b"") -> bytes:
     plain, packed = io.BytesIO(), io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as tar:
