@@ -25,7 +25,7 @@ PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults garb
 LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile killed outages scaling) \
   $(patsubst %,tests/end_to_end/test_%.py,approval change_under_load clear demo git_project operators other_servers \
     retries) \
-  $(patsubst %,tests/docker/test_%.py,airflow dockerfile our_dockerfiles) \
+  $(patsubst %,tests/docker/test_%.py,airflow dockerfile our_dockerfiles step_ends) \
   $(patsubst %,tests/pipeline/test_%.py,isolation laptop outages platforms production) \
   tests/integration/images/test_other_platform.py
 PAGES := tests/integration/airflow
