@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import pytest
+from fastapi import Request
 from tests import released_models
 from tests.cosign import key_pair
 
+from model_store.pages.render import render
 from model_store.pages.trust import trust
 from modelyard.store import ModelVersion, PipelineRun
 from modelyard.supply_chain.key import read_public_keys
@@ -39,3 +43,21 @@ def test_what_stands_against_it_is_said():
         assert told.hindrance == f"no signature of it is recorded, and one by {fingerprint(OURS)} is asked for"
     told = trust(version({"signed_by": fingerprint(OURS)}), (), "no key at all")
     assert (told.accepted, told.hindrance) == (False, "The verification key is no PEM file of a public key")
+
+
+@pytest.mark.parametrize(
+    ("attached", "key", "shown"),
+    [
+        ({"signed_by": fingerprint(OURS)}, OURS, f"by the key {fingerprint(OURS)} trusted"),
+        ({"signed_by": fingerprint(OURS)}, None, f"by the key {fingerprint(OURS)} no verification key is set"),
+        ({"signed_by": None}, OURS, "would be refused no signature of it is recorded"),
+        # What is beside the image in its registry decides, and the record does not know it.
+        (None, OURS, "may be refused no signature of it is recorded"),
+    ],
+)
+def test_the_page_says_what_is_known_and_no_more(attached: dict[str, Any] | None, key: str | None, shown: str):
+    beside = attached and {"bill_of_materials": "sha256:2", "provenance": "sha256:3", **attached}
+    known = version(beside)
+    values: dict[str, Any] = {"name": "wine", "version": known, "run": None, "aliases": [], "config": {}}
+    page = render(Request({"type": "http", "headers": []}), "version.html", **values, trust=trust(known, (), key))
+    assert shown in " ".join(re.sub(r"<[^>]+>", " ", bytes(page.body).decode()).split())
