@@ -68,8 +68,11 @@ def test_what_a_service_or_a_process_uses_stays_however_long(tmp_path: Path):
     write_state(service, State(18000, Release(1, 1, "sha256:…", 1, str(served), 1, 5.0)))
     every = [served, run, gone, *((root / "environment").readlink() for root in (served, run, gone))]
     not_used_for_long(*every)
-    with subprocess.Popen([sys.executable, "-c", "input()", run], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()", str(run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()  # while it is being executed it has no command line
         assert found(tmp_path, delete=True) == {IMAGES: 1, ENVIRONMENTS: 1}
         process.stdin.write(b"\n")
     assert [folder.exists() for folder in every] == [True, True, False] * 2
