@@ -20,13 +20,13 @@ stop: $(VENV)/.installed ## end all that the demo started
 
 # Those with an Airflow come when the rest is done: one after the other, in two sessions as each has an Airflow to its end,
 # and beside them those whose steps are pods of a cluster, which wait for it most of the time.
-PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials examples faults garbage pods)
+PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials faults garbage pods)
 # What takes minutes a case: only with `make test-faults`.
-LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile killed outages scaling) \
+LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile examples killed outages scaling) \
   $(patsubst %,tests/end_to_end/test_%.py,approval change_under_load clear demo git_project operators other_servers \
     retries) \
   $(patsubst %,tests/docker/test_%.py,airflow dockerfile our_dockerfiles step_ends) \
-  $(patsubst %,tests/pipeline/test_%.py,isolation laptop outages platforms production) \
+  $(patsubst %,tests/pipeline/test_%.py,garbage isolation laptop outages platforms production) \
   tests/integration/images/test_other_platform.py
 PAGES := tests/integration/airflow
 WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser tests/docker
