@@ -3,7 +3,8 @@
 Three models, each served by one worker of ours and of every peer in turn, on this machine's own loopback, by wrk. The
 peers live in environments of their own (peers/*.txt), made the first time and kept; one that this Python cannot
 install is named and left out. Ours has checks, metrics and access log on, the peers are as they come, with what makes
-them slower left out. `constant answer` is our stack without a model: the ceiling.
+them slower left out. `constant answer` is our stack without a model: the ceiling. `bare socket`
+is a loop over one in the model's own process, which checks nothing: the floor of what an answer takes.
 
 wrk has the same processors as the server, and whatever else this machine does as well. So a figure alone says little;
 the ratios within one run are what counts, and those of processor time (`CPU`) hold even on a busy machine.
@@ -19,10 +20,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.benchmarks.peers import models, table
-from tests.benchmarks.peers.measuring import Running, alone, serving, waking
+from tests.benchmarks.peers.measuring import Running, alone, serving
 from tests.benchmarks.peers.models import Subject
 from tests.benchmarks.peers.results import Cell, Results
-from tests.benchmarks.peers.servers import CACHE, CONSTANT, OURS, PEERS, TENSORS, TWO, Server, environment, ours, peers
+from tests.benchmarks.peers.servers import (
+    BARE,
+    CACHE,
+    CONSTANT,
+    OURS,
+    PEERS,
+    TENSORS,
+    TWO,
+    Server,
+    environment,
+    ours,
+    peers,
+)
 
 CONNECTIONS = (1, 16, 64)
 # What two workers are asked: enough for both. A model that is not compiled takes 64 single rows as one batch, which
@@ -33,10 +46,9 @@ LOADED = {"pipeline": Cell(1, 64), "uncompiled": Cell(100, 64)}
 def cells(subject: Subject, server: Server) -> list[Cell]:
     """Return what is measured of a server with a model."""
     if server.name == CONSTANT:
-        # A model that is not compiled is far from any ceiling; at one connection it shows what HTTP alone takes.
-        return {"pipeline": [Cell(1, connections) for connections in CONNECTIONS], "uncompiled": [Cell(1, 1)]}.get(
-            subject.name, []
-        )
+        return [Cell(1, connections) for connections in CONNECTIONS] if subject.name == "pipeline" else []
+    if server.name == BARE:
+        return [] if subject.compiled else [Cell(1, 1)]
     if server.name == TENSORS:
         return [Cell(100, connections) for connections in CONNECTIONS] if 100 in subject.sizes else []
     if server.name == TWO:
@@ -74,7 +86,6 @@ def measure(subject: Subject, others: list[Server], arguments: argparse.Namespac
                 for cell in sorted({cell for server in (*asked, *others) for cell in cells(subject, server)}):
                     if not subject.compiled and cell.connections == 1:
                         results.alone.values.append(alone(subject, arguments.seconds))
-                        results.waking.values.append(waking(results.alone.median, arguments.seconds))
                     for one in (*running, *peers_running):
                         if cell in cells(subject, one.server):
                             ask(one, cell, subject, results, arguments.seconds, folder)

@@ -9,7 +9,6 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -170,34 +169,3 @@ def alone(subject: Subject, seconds: int) -> float:
     command: Command = [subject.python, "-c", _ALONE, subject.joblib, json.dumps(subject.rows[0]), str(seconds)]
     environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
     return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-
-
-_WAKING = """
-import os, socket, sys, time
-ours, theirs = socket.socketpair()
-works, until, taken = float(sys.argv[1]) / 1000, time.perf_counter() + float(sys.argv[2]), []
-if os.fork() == 0:
-    ours.close()
-    while theirs.recv(1):
-        began = time.perf_counter()
-        while time.perf_counter() - began < works:
-            pass
-        theirs.send(b"x")
-    os._exit(0)
-theirs.close()
-while time.perf_counter() < until:
-    began = time.perf_counter()
-    ours.send(b"x"), ours.recv(1)
-    taken.append(time.perf_counter() - began)
-print((sorted(taken)[len(taken) // 2] - works) * 1000)
-"""
-
-
-def waking(milliseconds: float, seconds: int) -> float:
-    """Return what a process that works so long costs whoever waits for it, beside the work: median milliseconds.
-
-    It is what the kernel, and a virtual machine below it, takes to have an idle processor go on. No server whose model
-    is in a process of its own is quicker.
-    """
-    command: Command = [sys.executable, "-c", _WAKING, str(milliseconds), str(seconds)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -20,7 +20,6 @@ class Results:
 
     Attributes:
         alone: milliseconds of the model's own predict of one row, in a process of its own.
-        waking: milliseconds that this machine takes to wake another process and be woken by it, after that long.
         left_out: what could not be measured, and why.
     """
 
@@ -28,7 +27,6 @@ class Results:
         self.model = model
         self.compiled = compiled
         self.alone = Figures()
-        self.waking = Figures()
         self.left_out: dict[str, str] = {}
         self._ready: dict[str, Figures] = defaultdict(Figures)
         self._memory: dict[str, Figures] = defaultdict(Figures)

@@ -19,10 +19,25 @@ from tests.benchmarks.peers.models import Subject
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelyard-benchmarks"
 OURS, CONSTANT, TWO, TENSORS = "modelyard", "constant answer", "modelyard, 2 workers", "modelyard, tensors"
+BARE = "bare socket"
 PEERS = {"mlflow": ("MLflow",), "bentoml": ("BentoML", "BentoML, batching"), "mlserver": ("MLServer",)}
 
 Rows = list[dict[str, Any]]
 Command = list[str | Path]
+
+_BARE = """
+import json, socket, sys, joblib, pandas
+model, listening = joblib.load(sys.argv[1]), socket.create_server(("127.0.0.1", int(sys.argv[2])))
+while True:
+    connection, _ = listening.accept()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while asked := connection.recv(65536):
+        body = asked.partition(b"\\r\\n\\r\\n")[2]
+        answer = model.predict(pandas.DataFrame(json.loads(body))).tolist() if body else []
+        told = json.dumps({"predictions": answer}).encode()
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: %d\\r\\n\\r\\n" % len(told) + told)
+    connection.close()
+"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,7 @@ class Server:
 
 
 def ours(subject: Subject) -> list[Server]:
-    """Return our server, a constant answer of it (the ceiling), two workers of it, and it asked as MLServer is."""
+    """Return our server, a constant answer of it, two workers of it, it asked as MLServer is, and a bare socket."""
     root = subject.root
 
     def start(workers: int) -> Callable[[int], Command]:
@@ -60,6 +75,14 @@ def ours(subject: Subject) -> list[Server]:
         Server(TWO, start(2), "/readyz", "/predict", lambda rows: rows, handed=True),
         Server(
             TENSORS, start(1), "/readyz", "/v2/models/model/infer", lambda rows: _tensors(subject, rows), handed=True
+        ),
+        Server(
+            BARE,
+            lambda port: [subject.python, "-c", _BARE, subject.joblib, str(port)],
+            "/",
+            "/predict",
+            lambda rows: rows,
+            {"OMP_NUM_THREADS": "1"},
         ),
     ]
 

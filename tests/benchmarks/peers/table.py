@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.benchmarks.peers.measuring import Figures
 from tests.benchmarks.peers.results import Cell, Results
-from tests.benchmarks.peers.servers import CONSTANT, OURS, TENSORS, TWO
+from tests.benchmarks.peers.servers import BARE, CONSTANT, OURS, TENSORS, TWO
 
-_OURS = frozenset({OURS, CONSTANT, TWO, TENSORS})
+_OURS = frozenset({OURS, CONSTANT, TWO, TENSORS, BARE})
 # By model and way of asking: how many times the requests/s of the best peer.
 _TIMES = {
     ("pipeline", Cell(1, 16), OURS): 30,
@@ -76,8 +76,8 @@ def _figures(results: Results, name: str, cell: Cell) -> list[str]:
         said.append(f"p99 {results.p99(OURS, cell).median:.1f} ms (under {_P99:g})")
     if results.alone.values and cell == Cell(1, 1):
         above = results.p50(name, cell).median - results.alone.median
-        kernel = results.p50(CONSTANT, cell).median + results.waking.median
-        said.append(f"{above:.2f} ms above its own predict (at most {_ABOVE}): {kernel:.2f} of HTTP and waking up")
+        bare = results.p50(BARE, cell).median - results.alone.median
+        said.append(f"{above:.2f} ms above its own predict (at most {_ABOVE}); a bare socket {bare:.2f}")
     return said
 
 
