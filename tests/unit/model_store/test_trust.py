@@ -46,18 +46,21 @@ def test_what_stands_against_it_is_said():
 
 
 @pytest.mark.parametrize(
-    ("attached", "key", "shown"),
+    ("recorded", "signed", "asked", "shown"),
     [
-        ({"signed_by": fingerprint(OURS)}, OURS, f"by the key {fingerprint(OURS)} trusted"),
-        ({"signed_by": fingerprint(OURS)}, None, f"by the key {fingerprint(OURS)} no verification key is set"),
-        ({"signed_by": None}, OURS, "would be refused no signature of it is recorded"),
+        (True, True, True, "by the key {} trusted"),
+        (True, True, False, "by the key {} no verification key is set"),
+        (True, False, True, "would be refused no signature of it is recorded"),
         # What is beside the image in its registry decides, and the record does not know it.
-        (None, OURS, "may be refused no signature of it is recorded"),
+        (False, False, True, "may be refused no signature of it is recorded"),
     ],
 )
-def test_the_page_says_what_is_known_and_no_more(attached: dict[str, Any] | None, key: str | None, shown: str):
-    beside = attached and {"bill_of_materials": "sha256:2", "provenance": "sha256:3", **attached}
-    known = version(beside)
+def test_the_page_says_what_is_known_and_no_more(recorded: bool, signed: bool, asked: bool, shown: str):
+    key = fingerprint(OURS) if signed else None
+    beside = {"bill_of_materials": "sha256:2", "provenance": "sha256:3", "signed_by": key}
+    known = version(beside if recorded else None)
+    told = trust(known, (), OURS if asked else None)
     values: dict[str, Any] = {"name": "wine", "version": known, "run": None, "aliases": [], "config": {}}
-    page = render(Request({"type": "http", "headers": []}), "version.html", **values, trust=trust(known, (), key))
-    assert shown in " ".join(re.sub(r"<[^>]+>", " ", bytes(page.body).decode()).split())
+    page = render(Request({"type": "http", "headers": []}), "version.html", **values, trust=told)
+    text = " ".join(re.sub(r"<[^>]+>", " ", bytes(page.body).decode()).split())
+    assert shown.format(fingerprint(OURS)) in text
