@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,35 +58,38 @@ def write_project(folder: Path, factor: int = 3, code: str = PREDICT) -> tuple[P
 
 def build_for(images: ImageStore, folder: Path, *platforms: str) -> Index:
     """The image for several platforms, whose project has a compiled package too. Nothing of it serves it."""
-    project, model = write_project(folder)
-    (project / "requirements.txt").write_text("markupsafe==3.0.2\nsix==1.17.0\n")
-    lock = read_lock(project / "requirements.txt")
-    environments = [ensure(lock, images, folder / "home", lambda _: None, platform) for platform in platforms]
-    image = build_model_image(
-        [PlatformParts(environment, environment) for environment in environments],
-        images=images,
-        project=project,
-        model=model,
-        log=lambda _: None,
-        commit=COMMIT,
-    )
-    assert isinstance(image, Index)
-    return image
+
+    def parts(environment: EnvironmentRef) -> PlatformParts:
+        return PlatformParts(environment, environment)
+
+    return _build_index(images, folder, platforms, parts)
 
 
 def build_on(
     images: ImageStore, base: str, address: StoreAddress, folder: Path, *platforms: str, code: str = PREDICT
 ) -> Index:
     """The image for several platforms on a base that is for them too, with what serves it."""
+    home = folder / "home"
+
+    def parts(environment: EnvironmentRef) -> PlatformParts:
+        server = ensure_server(images, home, print, environment.python, environment.platform)
+        return PlatformParts(environment, server, pull_base(base, images, address, home, environment.platform))
+
+    return _build_index(images, folder, platforms, parts, code)
+
+
+def _build_index(
+    images: ImageStore,
+    folder: Path,
+    platforms: Sequence[str],
+    parts: Callable[[EnvironmentRef], PlatformParts],
+    code: str = PREDICT,
+) -> Index:
     project, model = write_project(folder, code=code)
     (project / "requirements.txt").write_text("markupsafe==3.0.2\nsix==1.17.0\n")
-    lock, home = read_lock(project / "requirements.txt"), folder / "home"
-    parts = []
-    for platform in platforms:
-        environment = ensure(lock, images, home, print, platform)
-        server = ensure_server(images, home, print, environment.python, platform)
-        parts.append(PlatformParts(environment, server, pull_base(base, images, address, home, platform)))
-    image = build_model_image(parts, images=images, project=project, model=model, commit=COMMIT, log=print)
+    lock = read_lock(project / "requirements.txt")
+    built = [parts(ensure(lock, images, folder / "home", print, platform)) for platform in platforms]
+    image = build_model_image(built, images=images, project=project, model=model, commit=COMMIT, log=print)
     assert isinstance(image, Index)
     return image
 
