@@ -120,4 +120,5 @@ def ship(folder: Path, prefix: str, credential: Path | None, parent: int | None)
     def say(text: str) -> None:
         print(f"modelyard.shipper: {text}", file=sys.stderr, flush=True)
 
+    say(f"what is logged in {folder} goes to {prefix}")  # whoever started this knows by it that signals are taken
     sys.exit(0 if Shipper(folder, prefix, connect, say).run(stop) else 1)

@@ -39,6 +39,7 @@ class ShipperProcess:
         self._log: PredictionLog | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._hears = asyncio.Event()
 
     async def ship(self, log: PredictionLog | None) -> None:
         """Have what is written from now on sent to where ``log`` says; None: nothing is written any more."""
@@ -54,6 +55,9 @@ class ShipperProcess:
         """Have it send what there is, and end, within a few seconds. The servers must have ended."""
         if self._keeping is None:
             return
+        with contextlib.suppress(TimeoutError):  # one that is starting would die of the signal, with all unsent
+            async with asyncio.timeout(_PATIENCE):
+                await self._hears.wait()
         self._keeping.cancel()
         await asyncio.gather(self._keeping, return_exceptions=True)
         self._keeping = None
@@ -73,6 +77,7 @@ class ShipperProcess:
     async def _keep(self) -> None:
         wait = 0.0
         while True:
+            self._hears.clear()
             began = asyncio.get_running_loop().time()
             try:
                 self._process = await self._start()
@@ -80,6 +85,7 @@ class ShipperProcess:
                 why = f"ended with exit code {await self._process.wait()}"
             except OSError as error:
                 why = f"cannot be started: {error}"
+            self._hears.set()  # nobody is there to be waited for
             lived = asyncio.get_running_loop().time() - began
             wait = 0.5 if lived > _LONGEST_WAIT else min(_LONGEST_WAIT, wait * 2 or 0.5)
             self._say(f"the shipper of the prediction log {why}; starting it again in {wait:g} s")
@@ -103,4 +109,5 @@ class ShipperProcess:
     async def _talk(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None  # noqa: S101 - a pipe was asked for
         while line := await process.stderr.readline():
+            self._hears.set()  # its first line comes when it takes signals
             self._write(line)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -115,10 +115,20 @@ def test_stopping_the_services_sends_what_is_left(
     assert not processes("ship", home)
 
 
-def is_stopped_gently(process: psutil.Process) -> bool:
-    """Whether SIGTERM is taken for a wish by now."""
-    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
-    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+def test_a_shipper_that_is_only_starting_when_all_stops_sends_what_is_left_too(
+    deploy: Deploy, images: Images, destination: Destination, home: Path
+) -> None:
+    port = deploy(with_log(images.spec(1), destination, seconds=3600))
+    (shipper,) = processes("ship", home)
+    shipper.suspend()
+    ask(port, 1)
+    with ThreadPoolExecutor(1) as pool:
+        stopped = pool.submit(stop_all, home)
+        until(lambda: not processes("modelyard.serving", home))
+        time.sleep(0.3)
+        shipper.resume()
+        assert stopped.result() == 1
+    assert len(answered(destination)) == 1
 
 
 def test_what_could_not_be_sent_before_a_stop_is_sent_after_the_next_start(
@@ -126,7 +136,6 @@ def test_what_could_not_be_sent_before_a_stop_is_sent_after_the_next_start(
 ) -> None:
     port = deploy(with_log(images.spec(1), destination))
     blocked = tmp_path / "objects"
-    until(lambda: any(map(is_stopped_gently, processes("ship", home))))
     blocked.write_text("a file where a folder must be: the store refuses")
     ask(port, 1)
     stop_all(home)
