@@ -37,15 +37,20 @@ def test_data_come_by_http_and_from_a_bucket(yard: Yard, project: Callable[[str]
     # The account is that of the store's own address, wherever the artifacts are.
     account = {"s3_access_key": s3.access_key, "s3_secret_key": s3.secret_key}
     yard.address = replace(yard.address, s3_endpoint_url=s3.endpoint_url, s3_region=s3.region, **account)
-    uris = [f"{web}/houses.csv", f"s3://{s3.bucket}/2026/houses.csv"]
-    for version, uri in enumerate(uris, start=1):
-        assert yard.run(houses, release=False, data__houses=uri) == 0, yard.said
+    uris = {f"{web}/houses.csv": "?signature=hunter2", f"s3://{s3.bucket}/2026/houses.csv": ""}
+    for version, (uri, query) in enumerate(uris.items(), start=1):
+        assert yard.run(houses, release=False, data__houses=uri + query) == 0, yard.said
         assert f"train: data.houses: {uri}: 800 rows, {DIGEST[:19]}" in yard.said
         assert s3.secret_key not in yard.said
+        assert "hunter2" not in yard.said
         with yard.open() as store:
             made = store.versions.get("houses", version)
             kept = store.artifacts.read(DIGEST)
             run = store.runs.get(made.run_id)
+            database = store.mongo[yard.address.database]
+            # Of all that is kept, the run's own Params alone have the whole address: `train` fetches by them.
+            whole = {name for name in database.list_collection_names() if "hunter2" in str(list(database[name].find()))}
+        assert whole == {"pipelines"}
         (data,) = [item for item in made.data if item.name == "houses"]
         assert (data.uri, data.digest, data.rows, data.target, data.role) == (uri, DIGEST, 800, "price", "train")
         assert data.columns == ("district", "area", "rooms", "year", "garden", "price")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelyard.credential_places import credential_places
 from modelyard.deployment import ClusterAccess
@@ -16,6 +16,9 @@ from modelyard.steps import results
 from modelyard.store import Claim, ModelVersion, PipelineRun, Store
 from modelyard.store.artifacts import Artifacts
 from modelyard.supply_chain import SigningKey
+
+if TYPE_CHECKING:
+    from modelyard.project import DataSet
 
 Result = TypeVar("Result")
 
@@ -91,6 +94,13 @@ class StepContext:
         if number is None:
             number = self.result(results.Logged).version
         return self.store.versions.get(self.run.model, number)
+
+    def data_uri(self, name: str, declared: DataSet) -> str:
+        """Return where a run has a data set from: its Param, or model.yaml.
+
+        Whole, for who fetches it: it is kept in no step's record, and ``uri.shown`` is what may be told of it.
+        """
+        return str(self.run.params.get(f"data.{name}") or declared.uri)
 
     def python(self, environment: dict[str, Any]) -> Path:
         """Return the interpreter of a project's environment; where no image has it, it is unpacked on this machine."""

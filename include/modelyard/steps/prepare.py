@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelyard import sources
 from modelyard.environments import EnvironmentRef, ensure, find_lock
@@ -52,7 +52,7 @@ def run(context: StepContext) -> Prepared:
         raise ProjectError(stale)
     config = read_lock(folder)["config"]
     _refuse_unknown(context.run, [entry["path"] for entry in config], project)
-    uris = _data_uris(params, project)
+    _check_data_uris(context, project)
     _refuse_unprotected(context, code, candidate)
 
     platforms = _other_platforms(context, project)
@@ -70,7 +70,6 @@ def run(context: StepContext) -> Prepared:
         environment_image=_image(context, environment),
         project=project.to_json(),
         config_updates={path: value for path, value in updates.items() if value != defaults.get(path)},
-        data_uris=uris,
         version=None if candidate is None else candidate.version,
         elsewhere=[_elsewhere(context, project, folder, platform).to_json() for platform in platforms],
     )
@@ -218,19 +217,16 @@ def _refuse_unknown(run: PipelineRun, config: list[str], project: Project) -> No
         )
 
 
-def _data_uris(params: dict[str, Any], project: Project) -> dict[str, str]:
-    """Return where each data set is; a Param is held to what model.yaml is: an address is kept, and shown to many."""
-    uris = {}
+def _check_data_uris(context: StepContext, project: Project) -> None:
+    """Hold the address of each data set to what model.yaml's is held to, a Param's too."""
     for name, data in project.data.items():
-        uris[name] = str(params.get(f"data.{name}") or data.uri)
         try:
-            check_uri(uris[name])
+            check_uri(context.data_uri(name, data))
         except ValueError as error:
             raise RequestError(
                 f"The Param data.{name} is no address of data: {error}",
                 "give a path inside the project, or file:///…, http(s)://… or s3://…",
             ) from error
-    return uris
 
 
 def _refuse_unprotected(context: StepContext, code: _Code, candidate: ModelVersion | None) -> None:

@@ -25,7 +25,6 @@ class Prepared:
             steps are processes of a machine, and where that code runs in its own image beside them.
         project: model.yaml, resolved and validated, as JSON (``project.Project``).
         config_updates: the Sacred config this run asks for, flat: ``{"model.C": 0.5}``.
-        data_uris: the URI of each declared data set, Params applied.
         version: the candidate to release without training, or None.
         elsewhere: as ``environment``, for each other platform that the model image is to be for.
     """
@@ -40,7 +39,6 @@ class Prepared:
     environment_image: str | None
     project: JSON
     config_updates: JSON
-    data_uris: dict[str, str]
     version: int | None
     elsewhere: list[JSON] = field(default_factory=list)
 

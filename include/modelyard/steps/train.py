@@ -30,11 +30,11 @@ def run(context: StepContext) -> Trained:
     files.mkdir()
     fingerprints, paths = [], {}
     for name, declared in project.data.items():
-        uri = prepared.data_uris[name]
+        uri = context.data_uri(name, declared)
         path = data.fetch(uri, folder, files, name, context.store.address, hidden=context.hidden)
         fingerprint = data.fingerprint(path, name=name, role=declared.role, uri=uri, target=declared.target)
         context.store.artifacts.put_file(path)
-        context.log(f"data.{name}: {uri}: {fingerprint.rows} rows, {fingerprint.digest[:19]}")
+        context.log(f"data.{name}: {fingerprint.uri}: {fingerprint.rows} rows, {fingerprint.digest[:19]}")
         fingerprints.append(fingerprint)
         paths[name] = path
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from modelyard.uri import shown
+
 JSON = dict[str, Any]
 
 
@@ -30,7 +32,7 @@ class DataFingerprint:
     Attributes:
         name: its name in model.yaml or in ``log_data``.
         role: what it was used for.
-        uri: where it came from; ``log_data`` for data the code made itself.
+        uri: where it came from, without what may be a credential; ``log_data`` for data the code made itself.
         digest: of the file as it is kept in the artifact store (the key to fetch it by).
         size: in bytes.
         rows, columns: None when the file is not a table that Modelyard can read.
@@ -47,6 +49,10 @@ class DataFingerprint:
     columns: tuple[str, ...] | None
     target: str | None
     format: str
+
+    def __post_init__(self) -> None:
+        """Keep of the address what may be shown: a fingerprint goes into the store, onto pages and into provenance."""
+        object.__setattr__(self, "uri", shown(self.uri))
 
 
 @dataclass(frozen=True)

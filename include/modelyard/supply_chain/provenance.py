@@ -14,6 +14,7 @@ from urllib.parse import quote
 import modelyard
 from modelyard.images import Image, Index
 from modelyard.store.records import DataFingerprint, ModelVersion, PipelineRun
+from modelyard.uri import shown
 
 JSON = dict[str, Any]
 
@@ -43,7 +44,7 @@ def provenance(
     return {
         "buildDefinition": {
             "buildType": _BUILD,
-            "externalParameters": {"model": run.model, "project": _project(run), "params": run.params},
+            "externalParameters": {"model": run.model, "project": _project(run), "params": _params(run)},
             "internalParameters": {
                 "version": version.version,
                 "sacredRun": version.run_id,
@@ -75,6 +76,14 @@ def _project(run: PipelineRun) -> JSON:
     if "folder" in run.project:
         return {"folder": PurePath(run.project["folder"]).name}
     return {name: value for name, value in run.project.items() if value}
+
+
+def _params(run: PipelineRun) -> JSON:
+    """What the run was asked for; of an address of data no more than may be shown to all who get the image."""
+    return {
+        key: shown(value) if key.startswith("data.") and isinstance(value, str) else value
+        for key, value in run.params.items()
+    }
 
 
 def _dependencies(version: ModelVersion, run: PipelineRun, image: Image | Index) -> Iterator[JSON]:

@@ -89,7 +89,7 @@ def ready(store_address: StoreAddress, registry: RegistryServer, tmp_path: Path)
     with Store.open(address) as store:
         tree = store.artifacts.put_file(tmp_path / "project.tar").digest
         made = version(store, project_digest=tree)
-        params = {"environment": "production", "config.C": 0.5}
+        params = {"environment": "production", "config.C": 0.5, "data.wine": f"https://example.com/wine.csv?{PASSWORD}"}
         run = pipeline_run(store, "wine", "release__1", project=GIT, params=params)
         _finish(store, run, "prepare", Prepared, {"tree_digest": tree, "project": {"lock": None}})
         _finish(store, run, "validate", Validated, {"version": made.version, "report": {"json": DIGEST}})
@@ -166,7 +166,7 @@ def assert_origin(ready: Ready, predicate: Any, bill: bytes) -> None:
     assert predicate["buildDefinition"]["externalParameters"] == {
         "model": "wine",
         "project": {"git": GIT["git"], "ref": "main"},
-        "params": {"environment": "production", "config.C": 0.5},
+        "params": {"environment": "production", "config.C": 0.5, "data.wine": "https://example.com/wine.csv"},
     }
     inside = predicate["buildDefinition"]["internalParameters"]
     assert (inside["version"], inside["sacredRun"]) == (1, ready.version.run_id)

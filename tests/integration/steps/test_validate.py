@@ -129,7 +129,7 @@ class Bench:
         found = "critical.jsonl" if (self.project / "critical.jsonl").exists() else None
         validation = {"metrics": metrics or {}, "critical": found}
         project = Project.model_validate({"name": "wine", "validation": validation})
-        prepared = Prepared("", None, None, False, None, "", {}, None, project.to_json(), {}, {}, None)
+        prepared = Prepared("", None, None, False, None, "", {}, None, project.to_json(), {}, None)
         for step, result in (("prepare", prepared), ("log_to_sacred", Logged(version.run_id, version.version))):
             self.claim(run, step).finish(asdict(result))
         workdir = self.folder / f"work-{self.runs}"
