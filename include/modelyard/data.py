@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import http.client
 import json
 import shutil
 import urllib.error
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from modelyard.errors import ModelyardError, RequestError, StoreError, Unavailable
 from modelyard.store.address import StoreAddress
 from modelyard.store.records import DataFingerprint
+from modelyard.uri import shown
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _TIMEOUT_SECONDS = 60
@@ -27,6 +29,7 @@ def fetch(uri: str, project: Path, folder: Path, name: str, address: StoreAddres
 
     Args:
         uri: a path relative to the project, ``file://``, ``http(s)://``, or ``s3://`` (by the store's S3 account).
+            Errors tell it without what may be a credential.
         project: the project's folder; a relative path may not leave it.
         folder: where the file goes.
         name: the data set's name, for the file and for errors.
@@ -35,21 +38,21 @@ def fetch(uri: str, project: Path, folder: Path, name: str, address: StoreAddres
 
     Raises:
         RequestError: there is nothing at the URI, it is refused, or its scheme is not known.
-        Unavailable: the server cannot be reached.
+        Unavailable: the server cannot be reached, or sends less than it promised.
     """
-    parts = urlsplit(uri)
+    parts, where = urlsplit(uri), shown(uri)
     to = folder / f"{name}{Path(parts.path).suffix}"
     if parts.scheme in {"", "file"}:
         source = Path(parts.path) if parts.scheme else (project / uri).resolve()
         if not parts.scheme and not source.is_relative_to(project.resolve()):
             raise RequestError(
-                f"data.{name}: '{uri}' lies outside the project", "name it by file:///…, http(s):// or s3://"
+                f"data.{name}: '{where}' lies outside the project", "name it by file:///…, http(s):// or s3://"
             )
         if any(source.resolve().is_relative_to(place.resolve()) for place in (*hidden, _PROCESSES)):
-            raise RequestError(f"data.{name}: '{uri}' is no data: credentials may lie there", "name another file")
+            raise RequestError(f"data.{name}: '{where}' is no data: credentials may lie there", "name another file")
         if not source.is_file():
             raise RequestError(
-                f"data.{name}: there is no file '{uri}'", f"correct data.{name}.uri in model.yaml, or the Param"
+                f"data.{name}: there is no file '{where}'", f"correct data.{name}.uri in model.yaml, or the Param"
             )
         shutil.copyfile(source, to)
     elif parts.scheme in {"http", "https"}:
@@ -65,20 +68,36 @@ def fetch(uri: str, project: Path, folder: Path, name: str, address: StoreAddres
 
 
 def _download(uri: str, to: Path, name: str) -> None:
-    # The user's own proxy and CA settings hold: urllib reads them from the environment.
-    shown = urlsplit(uri)._replace(query="").geturl().rpartition("@")[2]
+    where = shown(uri)
+    no_address = RequestError(
+        f"data.{name}: '{where}' is no address of a web server", "write it as https://host/path, percent-encoded"
+    )
+    if urlsplit(uri).hostname is None:
+        raise no_address
+    draft = to.with_name(f"{to.name}.draft")
     try:
-        with urllib.request.urlopen(uri, timeout=_TIMEOUT_SECONDS) as answer, to.open("wb") as file:  # noqa: S310 - checked by the caller
+        # The user's own proxy and CA settings hold: urllib reads them from the environment.
+        with urllib.request.urlopen(uri, timeout=_TIMEOUT_SECONDS) as answer, draft.open("wb") as file:  # noqa: S310 - checked by the caller
+            promised = answer.length  # None where it comes in chunks, of which the last one says that it is
             shutil.copyfileobj(answer, file)
+            copied = file.tell()
     except urllib.error.HTTPError as error:
         kind: type[ModelyardError] = Unavailable if error.code >= 500 or error.code == 429 else RequestError
         raise kind(
-            f"data.{name}: {shown} answered {error.code} {error.reason}", "check the address and its access"
+            f"data.{name}: {where} answered {error.code} {error.reason}", "check the address and its access"
         ) from error
-    except OSError as error:
+    except (http.client.InvalidURL, ValueError) as error:  # what they say shows the query
+        raise no_address from error
+    except (http.client.HTTPException, OSError) as error:
         raise Unavailable(
-            f"data.{name}: {shown} cannot be reached: {error}", "check the address and the network"
+            f"data.{name}: {where} cannot be had: {error}", "check the address and the network"
         ) from error
+    # The library takes a connection that is closed too soon for the body's end.
+    if promised is not None and copied != promised:
+        raise Unavailable(
+            f"data.{name}: {where} has sent {copied} of {promised} bytes", "try again, or ask who runs the server"
+        )
+    draft.rename(to)
 
 
 def _fetch_s3(uri: str, to: Path, name: str, address: StoreAddress) -> None:
@@ -90,7 +109,7 @@ def _fetch_s3(uri: str, to: Path, name: str, address: StoreAddress) -> None:
             shutil.copyfileobj(source, file)
     except StoreError as error:
         raise RequestError(
-            f"data.{name}: '{uri}' cannot be had: {error.message}",
+            f"data.{name}: '{shown(uri)}' cannot be had: {error.message}",
             "check the address, and that the S3 account of the store may read it",
         ) from error
 
@@ -100,9 +119,17 @@ def fingerprint(
 ) -> DataFingerprint:
     """Return sha256, size and, where the file is a table, rows and columns.
 
+    Args:
+        file: as it was fetched.
+        name: the data set's.
+        role: what it is for.
+        uri: where it came from; kept and told as ``uri.shown``.
+        target: the column that it must have, if any.
+
     Raises:
         RequestError: the file has a table's suffix and is not one, or lacks its target column.
     """
+    uri = shown(uri)
     with file.open("rb") as stream:
         digest = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
     form = _FORMATS.get(file.suffix.lower(), file.suffix.lstrip(".").lower() or "file")

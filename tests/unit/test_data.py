@@ -1,6 +1,8 @@
 import functools
 import http.server
+import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -86,8 +88,49 @@ def test_a_page_that_is_not_there_is_told_without_its_query(project, to, address
 
 
 def test_a_server_that_is_away_may_be_tried_again(project, to, address):
-    with pytest.raises(Unavailable, match="cannot be reached"):
+    with pytest.raises(Unavailable, match=r"cannot be had: .*refused"):
         data.fetch("http://127.0.0.1:9/houses.csv", project, to, "houses", address, hidden=())
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("Content-Length: 1000\r\n\r\nrooms,price\n3,100\n", "has sent 18 of 1000 bytes"),
+        ("Transfer-Encoding: chunked\r\n\r\n12\r\nrooms,price\n3,100\n\r\n", "cannot be had: IncompleteRead"),
+        ("Transfer-Encoding: chunked\r\n\r\n400\r\nrooms,price\n", "cannot be had: IncompleteRead"),
+    ],
+)
+def test_what_ends_too_soon_is_no_data_and_may_be_tried_again(project, to, address, answer, told):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(f"HTTP/1.1 200 OK\r\n{answer}".encode())
+
+        threading.Thread(target=serve, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}/houses.csv?token=s3cret"
+        with pytest.raises(Unavailable, match=told) as refused:
+            data.fetch(uri, project, to, "houses", address, hidden=())
+    assert "s3cret" not in str(refused.value)
+    assert not (to / "houses.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://h:abc/x.csv?s3cret",
+        "http:///x.csv?s3cret",
+        "http://:80/x?s3cret",
+        "http://h/a b?s3cret",
+        "http://h/ä?s3cret",
+    ],
+)
+def test_what_can_be_no_address_is_not_tried_again(project, to, address, uri):
+    with pytest.raises(RequestError, match=r"data\.houses: 'http:.*' is no address of a web server") as refused:
+        data.fetch(uri, project, to, "houses", address, hidden=())
+    assert "s3cret" not in str(refused.value)
 
 
 def test_a_path_may_not_leave_the_project(project, to, address):
@@ -105,6 +148,16 @@ def test_a_table_has_rows_columns_and_a_digest(project):
     assert (found.rows, found.columns, found.format) == (2, ("rooms", "price"), "csv")
     assert found.digest.startswith("sha256:")
     assert found.size == len(CSV)
+
+
+def test_a_fingerprint_has_no_credential(project):
+    uri = "https://me:hunter2@example.com/houses.csv?signature=s3cret"
+    found = data.fingerprint(project / "houses.csv", name="houses", role="train", uri=uri, target="price")
+    assert found.uri == "https://example.com/houses.csv"
+    assert replace(found, uri=uri) == found
+    with pytest.raises(RequestError, match=r"data\.houses: https://example\.com/houses\.csv has no column") as refused:
+        data.fingerprint(project / "houses.csv", name="houses", role="train", uri=uri, target="cost")
+    assert "s3cret" not in str(refused.value)
 
 
 def test_json_lines(tmp_path: Path):

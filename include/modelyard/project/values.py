@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from modelyard.quantity import check_bytes, check_cpu
+from modelyard.uri import shown
 
 RESERVED = "modelyard-"  # modelyard-rollback is a DAG already
 SCHEMES = ("file", "http", "https", "s3")
@@ -26,9 +27,18 @@ def check_uri(uri: str) -> str:
         raise ValueError(f"'{parts.scheme}:' cannot be fetched; {', '.join(SCHEMES)} and relative paths can")
     if parts.scheme and "@" in parts.netloc:
         raise ValueError("it holds a user or password; credentials belong into an Airflow connection")
-    if parts.scheme in ("http", "https", "s3") and not (parts.netloc and parts.path.strip("/")):
-        raise ValueError(f"'{uri}' names no {'bucket and key' if parts.scheme == 's3' else 'host and path'}")
+    if parts.scheme in ("http", "https", "s3") and not (parts.hostname and parts.path.strip("/")):
+        raise ValueError(f"'{shown(uri)}' names no {'bucket and key' if parts.scheme == 's3' else 'host and path'}")
+    if parts.scheme in ("http", "https") and not _has_possible_port(parts):
+        raise ValueError(f"'{shown(uri)}' has a port that is none: it is a number up to 65535")
     return uri if parts.scheme else check_relative_path(uri)
+
+
+def _has_possible_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:  # of no number, or one that is too large
+        return False
 
 
 def check_relative_path(path: str) -> str:

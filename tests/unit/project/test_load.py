@@ -95,6 +95,10 @@ def test_every_mistake_is_told_with_line_and_remedy(tmp_path: Path) -> None:
         ("steps: {train: {resources: {cpu: 0.0001}}}", "finer than a thousandth of a core"),
         ("data: {a: {uri: 'ftp://h/a.csv'}}", "'ftp:' cannot be fetched"),
         ("data: {a: {uri: 's3://bucket'}}", "names no bucket and key"),
+        ("data: {a: {uri: 'http:///a.csv'}}", "'http:///a.csv' names no host and path"),
+        ("data: {a: {uri: 'http://:80/a.csv'}}", "'http://:80/a.csv' names no host and path"),
+        ("data: {a: {uri: 'http://h:abc/a.csv'}}", "'http://h:abc/a.csv' has a port that is none"),
+        ("data: {a: {uri: 'http://h:65536/a.csv'}}", "'http://h:65536/a.csv' has a port that is none"),
         ("data: {a: {role: train}}", "data.a.uri: is missing"),
         ("data: {A: {uri: a.csv}}", "'A' is no name that may stand here"),
         ("data: {a: {uri: a.csv, role: evaluation}}", "evaluation data without `target`"),
@@ -134,6 +138,9 @@ def test_a_project_that_names_no_platforms_is_locked_as_before_there_were_any(tm
 def test_a_password_in_an_address_is_not_repeated(tmp_path: Path) -> None:
     (found,) = problems_of(tmp_path, "name: wine\ndata: {a: {uri: 'https://me:hunter2@example.com/a.csv'}}")
     assert "credentials belong into an Airflow connection" in found
+    assert "hunter2" not in found
+    (found,) = problems_of(tmp_path, "name: wine\ndata: {a: {uri: 'https://example.com:x/a.csv?signature=hunter2'}}")
+    assert "'https://example.com:x/a.csv' has a port that is none" in found
     assert "hunter2" not in found
 
 
