@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 METAVAR = "NAME[:VERSION|@ALIAS]"
 _NAME = re.compile(r"(?P<name>[a-z][a-z0-9-]*)(:(?P<version>[0-9]+)|@(?P<alias>[^@:\s]+))?")
-_SEARCHED = 100  # of the newest versions, for one that has an image
 
 
 def chosen_version(store: Store, what: str) -> tuple[ModelVersion, str]:
@@ -30,10 +29,10 @@ def chosen_version(store: Store, what: str) -> tuple[ModelVersion, str]:
         raise click.BadParameter(f"'{what}' is not NAME, NAME:VERSION or NAME@ALIAS", param_hint=METAVAR)
     name, number, alias = found["name"], found["version"], found["alias"]
     if number is None and alias is None:
-        page = store.versions.find(name=name, limit=_SEARCHED)
-        version = next((one for one in page.versions if one.image_digest is not None), None)
-        if version is None:
+        released = store.versions.find(name=name, state="released", limit=1).versions
+        if not released:
             raise NotFound(f"{name} has no released version", f"release one: modelyard run FOLDER of {name}")
+        version = released[0]
     elif alias is not None:
         moved = store.aliases.get(name, alias)
         if moved is None or moved.version is None:
