@@ -74,10 +74,20 @@ def _release(api: AirflowApi, console: Console) -> str:
 
 
 def _ask(address: str, console: Console) -> None:
-    """Ask the live service for a prediction, with the example its own documentation gives."""
-    operation = httpx.get(f"{address}/openapi.json").raise_for_status().json()["paths"]["/predict"]["post"]
-    request = operation["requestBody"]["content"]["application/json"]["example"]
-    answer = httpx.post(f"{address}/predict", json=request).raise_for_status()
+    """Ask the live service for a prediction, with the example its own documentation gives.
+
+    Raises:
+        Unavailable: it does not answer, or refuses.
+    """
+    try:
+        operation = httpx.get(f"{address}/openapi.json").raise_for_status().json()["paths"]["/predict"]["post"]
+        request = operation["requestBody"]["content"]["application/json"]["example"]
+        answer = httpx.post(f"{address}/predict", json=request).raise_for_status()
+    except httpx.HTTPError as error:
+        raise Unavailable(
+            f"The service at {address} gives no prediction: {error}",
+            f"see why in .modelyard/deployments/production/{_MODEL}/service.log, then: make demo",
+        ) from error
     console.print(f"\n[bold]$ curl {address}/predict -d '{json.dumps(request)}'[/]", soft_wrap=True)
     console.print(answer.text, markup=False, soft_wrap=True)
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from modelyard.errors import RequestError
 
 DEFAULT = "7d"
-PATTERN = r"^[1-9]\d*[hd]$"  # also the JSON Schema's of a Param
+PATTERN = r"^[1-9][0-9]{0,3}[hd]$"  # also the JSON Schema's of a Param
 
 _UNITS = {"h": "hours", "d": "days"}
 
@@ -19,6 +19,8 @@ def patience(text: str) -> timedelta:
     Raises:
         RequestError: it says none, or less than an hour: some writers tell nobody that they write.
     """
-    if re.match(PATTERN, text) is None:
-        raise RequestError(f"'{text}' is no time to wait", "write whole hours or days, as 36h or 7d: at least 1h")
+    if re.fullmatch(PATTERN, text) is None:
+        raise RequestError(
+            f"'{text}' is no time to wait", "write whole hours or days, as 36h or 7d: at least 1h, at most 9999d"
+        )
     return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})

@@ -34,6 +34,6 @@ def test_what_the_registrys_owner_has_to_do_is_told_when_images_were_deleted():
 def test_the_time_is_hours_or_days():
     assert patience("36h") == timedelta(hours=36)
     assert patience("7d") == timedelta(days=7)
-    for wrong in ("", "0h", "7", "7w", "-1d", "1.5d", "1h "):
+    for wrong in ("", "0h", "7", "7w", "-1d", "1.5d", "1h ", "7d\n", "10000d", "9999999999d"):
         with pytest.raises(RequestError, match="at least 1h"):
             patience(wrong)
