@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from modelyard.store.address import home_folder
+from modelyard.terminal import progress
 
 if TYPE_CHECKING:
     from modelyard.doctor.finding import Finding
@@ -39,7 +40,7 @@ def doctor(namespace: str | None, environments: tuple[str, ...], runner_image: s
 
     counts = dict.fromkeys(_COLORS, 0)
     asked = Asked(namespace, environments, runner_image)
-    for finding in examine(asked, os.environ, home_folder(os.environ), _progress):
+    for finding in examine(asked, os.environ, home_folder(os.environ), progress):
         counts[finding.state] += 1
         _show(finding)
     bad = [f"{counts[state]} {state}" for state in ("failed", "warning") if counts[state]]
@@ -53,10 +54,6 @@ def _show(finding: Finding) -> None:
     click.echo(f"{state} {finding.subject:<{_WIDTH}} {finding.found}")
     if finding.remedy is not None:
         click.echo(f"{'':9}{'':{_WIDTH}} → {finding.remedy}")
-
-
-def _progress(line: str) -> None:
-    click.secho(line, dim=True, err=True)
 
 
 @click.command(hidden=True)

@@ -7,7 +7,9 @@ import os
 import click
 
 from modelyard.garbage.patience import DEFAULT, patience
-from modelyard.store.address import StoreAddress, home_folder
+from modelyard.here import open_address
+from modelyard.store.address import home_folder
+from modelyard.terminal import progress
 
 
 @click.command()
@@ -33,14 +35,10 @@ def gc(delete: bool, older_than: str) -> None:
     from modelyard.images import open_images
     from modelyard.store import Store
 
-    address = StoreAddress.from_environment(os.environ)
     wait = patience(older_than)
+    address = open_address(os.environ)
     with Store.open(address) as store:
         home = home_folder(os.environ)
-        collection = collect(store, open_images(address, home), home, patience=wait, delete=delete, log=_progress)
+        collection = collect(store, open_images(address, home), home, patience=wait, delete=delete, log=progress)
     for line in lines(collection, older_than):
         click.echo(line)
-
-
-def _progress(line: str) -> None:
-    click.secho(line, dim=True, err=True)

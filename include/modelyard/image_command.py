@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from modelyard.errors import ImageError
+from modelyard.here import open_address
 from modelyard.store.address import StoreAddress, home_folder
+from modelyard.terminal import progress
 from modelyard.version_choice import METAVAR, chosen_version
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def runner(reference: str, base: str | None) -> None:
     below = base or base_name(address, Interpreter.of_this_machine().python)
     compression = compression_of(address)
     images = Layout(home / "images", compression)
-    built = build_runner_image(images, home, pull_base(below, images, address, home), _progress)
+    built = build_runner_image(images, home, pull_base(below, images, address, home), progress)
     registry = Registry(Transport.to(host, address), "", home / "cache" / "layers", compression)
     digest = registry.push(repository, built, tag)
     click.echo(registry.reference(repository, digest))
@@ -66,24 +68,21 @@ def rebuild(what: str, verify: bool) -> None:
     What Modelyard itself brings can't be the same when another release of it, or of Python, has built the image: that
     is told, and the rest is compared.
     """
-    from modelyard import embedded
     from modelyard.images import open_images
     from modelyard.steps.rebuild import compare, rebuilt
     from modelyard.store import Store
 
     home = home_folder(os.environ)
-    if not os.environ.get("MODELYARD_MONGO_URI"):
-        embedded.start(home / "mongo")
-    address = StoreAddress.from_environment(os.environ)
+    address = open_address(os.environ)
     images = open_images(address, home)
     os.environ.pop("UV_CACHE_DIR", None)  # else uv would take packages from there
     with Store.open(address) as store:
         version, digest = chosen_version(store, what)
         name = f"{version.name}:{version.version}"
         released = images.pull_whole(version.name, digest) if verify else None
-        _progress(f"{name} was released as {digest}")
+        progress(f"{name} was released as {digest}")
         with rebuilt(
-            version, artifacts=store.artifacts, images=images, address=address, home=home, log=_progress
+            version, artifacts=store.artifacts, images=images, address=address, home=home, log=progress
         ) as again:
             if released is not None:
                 verdict = compare(released, again)
@@ -129,7 +128,6 @@ def load(what: str, base: str | None) -> None:
     NAME alone is its newest version that has an image. The engine is the one of DOCKER_HOST, or this machine's.
     An image that is kept in a folder, for this machine's own Python, is put on a base image first.
     """
-    from modelyard import embedded
     from modelyard.docker_engine import connect
     from modelyard.docker_engine import load as load_into
     from modelyard.images import open_images
@@ -138,9 +136,7 @@ def load(what: str, base: str | None) -> None:
     from modelyard.store import Store
 
     home = home_folder(os.environ)
-    if not os.environ.get("MODELYARD_MONGO_URI"):
-        embedded.start(home / "mongo")
-    address = StoreAddress.from_environment(os.environ)
+    address = open_address(os.environ)
     client = connect()
     with Store.open(address) as store:
         images = open_images(address, home, pardon=store.pardon_image)
@@ -152,12 +148,12 @@ def load(what: str, base: str | None) -> None:
 
             python = ".".join(facts["python"].split(".")[:2])
             below = base or base_name(address, python)
-            _progress(f"It has nothing below it: putting it on {below}")
+            progress(f"It has nothing below it: putting it on {below}")
             found = on_base(found, pull_base(below, images, address, home), images, python)
         elif base is not None:
             raise click.BadParameter("this image lies on one already", param_hint="--base")
     name = f"{version.name}:{version.version}"
-    load_into(client, docker_archive(found, name, _progress))
+    load_into(client, docker_archive(found, name, progress))
     click.echo(f"docker run --rm -p 8080:8080 {name}")
 
 
@@ -165,7 +161,3 @@ def _address(host: str) -> StoreAddress:
     """The registry's account, from the environment; an image takes no database."""
     given = {name: value for name, value in os.environ.items() if value}
     return StoreAddress.from_environment({"MODELYARD_MONGO_URI": "mongodb://none", "MODELYARD_REGISTRY": host, **given})
-
-
-def _progress(line: str) -> None:
-    click.secho(line, dim=True, err=True)

@@ -7,13 +7,14 @@ import os
 import re
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from modelyard.store.address import StoreAddress, home_folder
+from modelyard.here import open_address
+from modelyard.store.address import home_folder
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -25,13 +26,20 @@ class _Moment(click.ParamType[datetime]):
         """Return the moment that ``90m``, ``2h``, ``7d`` (ago) or an ISO 8601 time names."""
         if isinstance(value, datetime):
             return value
-        if match := re.fullmatch(r"([0-9]{1,6})([mhd])", value):
-            return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
         try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time: write 90m, 2h, 7d (ago) or 2026-05-01T12:00Z", param, ctx)
-        return moment if moment.tzinfo else moment.astimezone()
+            return _moment(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time since 1970: write 90m, 2h, 7d (ago) or 2026-05-01T12:00Z", param, ctx)
+
+
+def _moment(text: str) -> datetime:
+    if match := re.fullmatch(r"([0-9]+)([mhd])", text):
+        moment = datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+    else:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    if not 1970 <= moment.year < MAXYEAR:  # where an hour before and after is a time, too
+        raise ValueError
+    return moment
 
 
 @click.group()
@@ -58,7 +66,7 @@ def show(
 
     if feedback and version is not None:
         raise click.UsageError("feedback is about a request or an entity: leave --version out")
-    segments = Segments(open_backend(StoreAddress.from_environment(os.environ)), model, environment, say)
+    segments = Segments(open_backend(open_address(os.environ)), model, environment, say)
     end = until or datetime.now(UTC)
     found = segments.feedback(since, end) if feedback else segments.predictions(since, end, version)
     for record in found:
@@ -77,7 +85,7 @@ def policy(model: str) -> None:
     from modelyard.errors import RequestError
     from modelyard.monitoring import destination
 
-    artifacts = StoreAddress.from_environment(os.environ).artifacts
+    artifacts = open_address(os.environ).artifacts
     if not artifacts.startswith("s3://"):
         raise RequestError(f"The store keeps its objects in {artifacts}, a folder", "nobody needs a credential for it")
     click.echo(json.dumps(destination.policy(artifacts, model), indent=2))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from modelyard.here import open_address
 from modelyard.store.address import home_folder
 from modelyard.version_choice import METAVAR, chosen_version
 
@@ -26,16 +27,13 @@ def serve(what: str, port: int, host: str, workers: int, tokens_file: Path | Non
 
     NAME alone is its newest version that has an image. NAME@production is the version that is live in production.
     """
-    from modelyard import embedded
     from modelyard.deployment.foreground import serve_image
     from modelyard.images import open_images
     from modelyard.images.unpack import unpack_model_image
-    from modelyard.store import Store, StoreAddress
+    from modelyard.store import Store
 
     home = home_folder(os.environ)
-    if not os.environ.get("MODELYARD_MONGO_URI"):
-        embedded.start(home / "mongo")
-    address = StoreAddress.from_environment(os.environ)
+    address = open_address(os.environ)
     with Store.open(address) as store:
         version, digest = chosen_version(store, what)
     root = unpack_model_image(open_images(address, home), version.name, digest, home)

@@ -103,7 +103,7 @@ class StoreAddress:
         if uri is None:
             raise StoreError(
                 f"No model store is named, and none is kept in {home}",
-                "set MODELYARD_MONGO_URI, or start the embedded store with: modelyard demo",
+                "run a project, which makes one: modelyard run FOLDER; or set MODELYARD_MONGO_URI",
             )
         insecure = given.pop("registry_insecure", "").lower() in ("1", "true", "yes")
         given.setdefault("artifacts", (home / "artifacts").as_uri())

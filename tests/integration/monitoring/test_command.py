@@ -71,7 +71,9 @@ def test_a_folder_needs_no_policy(in_folder: Place) -> None:
     assert urlsplit(in_folder.destination.artifacts).path in said.output
 
 
-@pytest.mark.parametrize("since", ["yesterday", "5", "5s", "2026-13-01"])
+@pytest.mark.parametrize(
+    "since", ["yesterday", "5", "5s", "2026-13-01", "999999d", "9" * 40 + "m", "0001-01-01", "9999-12-31T23:59Z"]
+)
 def test_a_time_that_is_none_is_refused(in_folder: Place, since: str) -> None:
     said = run(in_folder, "show", "sum", "--since", since)
     assert said.exit_code == 2

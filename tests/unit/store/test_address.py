@@ -53,7 +53,7 @@ def test_what_is_not_named_is_below_home(tmp_path: Path):
 
 
 def test_without_a_database_the_remedy_is_named(tmp_path: Path):
-    with pytest.raises(StoreError, match="MODELYARD_MONGO_URI"):
+    with pytest.raises(StoreError, match=r"modelyard run FOLDER; or set MODELYARD_MONGO_URI"):
         StoreAddress.from_environment({"MODELYARD_HOME": str(tmp_path)})
 
 
