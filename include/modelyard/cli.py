@@ -13,16 +13,17 @@ import modelyard
 from modelyard.doctor_command import doctor, doctor_probe
 from modelyard.errors import ModelyardError, Unavailable
 from modelyard.gc_command import gc
+from modelyard.here import open_address
 from modelyard.image_command import image
 from modelyard.prediction_command import predictions
+from modelyard.run_command import FOLDER, run, train
 from modelyard.serve_command import serve
 from modelyard.store.address import home_folder
+from modelyard.terminal import progress
 
 if TYPE_CHECKING:
     from modelyard.deployment import Live
     from modelyard.sources import Credentials
-
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 class Commands(click.Group):
@@ -43,6 +44,8 @@ def main() -> None:
     """Take a machine-learning model from experiment to production on Apache Airflow."""
 
 
+main.add_command(train)
+main.add_command(run)
 main.add_command(image)
 main.add_command(serve)
 main.add_command(doctor)
@@ -94,7 +97,7 @@ def lock(
 
     if url is None:
         folder = (folder or Path()).resolve()
-        changed = write_lock(folder, home_folder(os.environ), _progress)
+        changed = write_lock(folder, home_folder(os.environ), progress)
         click.secho(f"model.lock.json is {'written: commit it' if changed else 'up to date'}.", fg="green")
         return
     if folder is not None:
@@ -102,10 +105,6 @@ def lock(
     source = {"git": url, "ref": ref, "subfolder": subfolder}
     name = write_git_entry(into, source, connection, _git_credentials())
     click.secho(f"{name} is entered into {into / 'git-projects.json'}: commit it.", fg="green")
-
-
-def _progress(line: str) -> None:
-    click.secho(line, dim=True, err=True)
 
 
 def _git_credentials() -> Credentials | None:
@@ -116,82 +115,37 @@ def _git_credentials() -> Credentials | None:
 
 
 @main.command()
-@click.argument("folder", type=FOLDER, default=".")
-@click.argument("updates", nargs=-1)
-def train(folder: Path, updates: tuple[str, ...]) -> None:
-    """Train the project in FOLDER in its locked environment and register a candidate version.
-
-    UPDATES are values of the training config, as Sacred takes them: lr=0.1 model.C=2
-    """
-    _pipeline(folder, {"release": False, **_conf(updates, prefix="config.")})
-
-
-@main.command()
-@click.argument("folder", type=FOLDER, default=".")
-@click.argument("conf", nargs=-1)
-def run(folder: Path, conf: tuple[str, ...]) -> None:
-    """Take the project in FOLDER through the whole pipeline on this machine, without Airflow.
-
-    CONF are Params of its DAG: config.lr=0.1 data.houses=file:///new.csv version=3 environment=staging
-    """
-    _pipeline(folder, _conf(conf))
-
-
-def _conf(pairs: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
-    import yaml
-
-    conf = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"'{pair}' is not KEY=VALUE")
-        conf[prefix + key] = yaml.safe_load(value)
-    return conf
-
-
-def _pipeline(folder: Path, params: dict[str, Any]) -> None:
-    from modelyard import embedded
-    from modelyard.project.lock import read_lock
-    from modelyard.steps.local_run import run_pipeline
-    from modelyard.store.address import StoreAddress
-    from modelyard.supply_chain import SigningKey
-
-    def emit(step: str, line: str) -> None:
-        click.echo(f"{click.style(f'{step:>13}', fg='cyan')}  {line}")
-
-    folder, home = folder.resolve(), home_folder(os.environ)
-    lock = read_lock(folder) | {"source": {"folder": str(folder)}}
-    if not os.environ.get("MODELYARD_MONGO_URI"):
-        embedded.start(home / "mongo")  # a laptop needs no store of its own; `modelyard stop` ends it
-    address = StoreAddress.from_environment(os.environ)
-    _, code = run_pipeline(lock, params, address, home, emit, signing=SigningKey.from_environment(os.environ))
-    if code != 0:
-        click.get_current_context().exit(code)
-
-
-@main.command()
 def stop() -> None:
     """End what `modelyard run` left running on this machine: services, and the store if it is the embedded one."""
     from modelyard import embedded
     from modelyard.deployment.local import stop_all
 
     home = home_folder(os.environ)
-    stop_all(home)
-    if embedded.stop(home / "mongo"):
+    if services := stop_all(home):
+        click.echo(_stopped(services))
+    if store := embedded.stop(home / "mongo"):
         click.echo("The embedded store is stopped; what it holds is kept.")
+    if not services and not store:
+        click.echo("Nothing of `modelyard run` was running here.")
 
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--limit", default=20, show_default=True, help="Most versions to show, the newest first.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=20,
+    show_default=True,
+    help="Most versions to show, the newest first.",
+)
 def versions(name: str | None, limit: int) -> None:
     """List the versions of model NAME, with their metrics and aliases; without NAME, of all models."""
     from rich.console import Console
 
-    from modelyard.store import Store, StoreAddress
+    from modelyard.store import Store
     from modelyard.version_table import version_table
 
-    with Store.open(StoreAddress.from_environment(os.environ)) as store:
+    with Store.open(open_address(os.environ)) as store:
         page = store.versions.find(name=name, limit=limit)
         aliases = {model: store.aliases.of(model) for model in {version.name for version in page.versions}}
     if not page.versions:
@@ -228,8 +182,11 @@ def stop_services() -> None:
     """Stop the services; `modelyard services start` brings them back."""
     from modelyard.deployment.local import stop_all
 
-    stopped = stop_all(home_folder(os.environ))
-    click.echo(f"{stopped} service{'' if stopped == 1 else 's'} stopped.")
+    click.echo(_stopped(stop_all(home_folder(os.environ))))
+
+
+def _stopped(services: int) -> str:
+    return f"{services} service{'' if services == 1 else 's'} stopped."
 
 
 def _show_services(services: list[Live]) -> None:
@@ -298,7 +255,7 @@ def step(
     elif address is not None:
         where, git = StoreAddress.from_folder(Path(address)), None
     else:
-        where = StoreAddress.from_environment(os.environ)
+        where = open_address(os.environ)
         user, token = os.environ.get("MODELYARD_GIT_USERNAME", ""), os.environ.get("MODELYARD_GIT_PASSWORD")
         git, signing = None if token is None else (user, token), SigningKey.from_environment(os.environ)
     if git_folder is not None:
@@ -333,10 +290,5 @@ def step(
 def relay(fd: int, project: Path) -> None:
     """Record the runs of a plain `python train.py`, which starts this by itself."""
     from modelyard.recording.relay import main
-    from modelyard.store import StoreAddress
 
-    sys.exit(main(fd, project, StoreAddress.from_environment(os.environ)))
-
-
-if __name__ == "__main__":
-    main()
+    sys.exit(main(fd, project, open_address(os.environ)))

@@ -31,6 +31,9 @@ def test_versions(store: Store, store_address: StoreAddress) -> None:
     shown = runner.invoke(main, ["versions", "--limit", "1"]).output
     assert "beer:1" in shown
     assert "There are more: --limit 2" in shown
+    for wrong in ("0", "-1", "9" * 20):
+        refused = runner.invoke(main, ["versions", "--limit", wrong])
+        assert (refused.exit_code, "is not in the range" in refused.output) == (2, True)
 
 
 def test_a_store_that_is_away_is_one_sentence() -> None:
@@ -46,14 +49,22 @@ def test_a_store_that_is_away_is_one_sentence() -> None:
     assert "Traceback" not in result.output
 
 
-def test_stop_ends_the_embedded_store(tmp_path: Path) -> None:
+def test_the_embedded_store_runs_again_for_a_command_and_stop_ends_it(tmp_path: Path) -> None:
+    runner = CliRunner(env={"MODELYARD_HOME": str(tmp_path)})
+    none = runner.invoke(main, ["versions"])
+    assert none.exit_code == 65
+    assert f"none is kept in {tmp_path}" in none.output
+    assert not (tmp_path / "mongo").exists()
+
     uri = embedded.start(tmp_path / "mongo")
-    result = CliRunner(env={"MODELYARD_HOME": str(tmp_path)}).invoke(main, ["stop"])
-    assert "The embedded store is stopped" in result.output
+    embedded.stop(tmp_path / "mongo")
+    assert runner.invoke(main, ["versions"]).output == "There are no versions yet.\n"
+    result = runner.invoke(main, ["stop"])
+    assert result.output == "The embedded store is stopped; what it holds is kept.\n"
     with (
         pymongo.MongoClient[dict[str, object]](uri, serverSelectionTimeoutMS=200) as client,
         pytest.raises(PyMongoError),
     ):
         client.admin.command("ping")
-    again = CliRunner(env={"MODELYARD_HOME": str(tmp_path)}).invoke(main, ["stop"])
-    assert (again.exit_code, again.output) == (0, "")
+    again = runner.invoke(main, ["stop"])
+    assert (again.exit_code, again.output) == (0, "Nothing of `modelyard run` was running here.\n")

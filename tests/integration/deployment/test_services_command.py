@@ -27,3 +27,5 @@ def test_services_are_listed_stopped_and_started(home: Path, images: Images, dep
     started = runner.invoke(main, ["services", "start"])
     assert (started.exit_code, started.output.splitlines()[1].split()[-1]) == (0, "yes")
     assert ask(port) == 3
+    assert runner.invoke(main, ["stop"]).output == "1 service stopped.\n"
+    assert runner.invoke(main, ["stop"]).output == "Nothing of `modelyard run` was running here.\n"
