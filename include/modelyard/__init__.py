@@ -20,12 +20,13 @@ __all__ = ["__version__", "log_data", "log_model"]
 def _store_is_configured() -> bool:
     if os.environ.get("MODELYARD_RELAY") or os.environ.get("MODELYARD_MONGO_URI"):
         return True
-    home = os.environ.get("MODELYARD_HOME")
-    return bool(home) and os.path.isdir(f"{home}/mongo")  # noqa: PTH112 - pathlib would be half of this import's time
+    # As `store.address.home_folder` has it; pathlib would be half of this import's time.
+    home = os.path.expanduser(os.environ.get("MODELYARD_HOME") or "~/.modelyard")  # noqa: PTH111
+    return os.path.isfile(f"{home}/mongo/server.json")  # noqa: PTH113
 
 
-# A training script is recorded by importing this package: by the step that started it, or because the environment says
-# where the store is. Whoever does not run Sacred experiments does not notice.
+# A training script is recorded by importing this package: by the step that started it, or because there is a store: the
+# environment names one, or one was made on this machine. Whoever does not run Sacred experiments does not notice.
 if _store_is_configured():
     from modelyard.client import attach
 

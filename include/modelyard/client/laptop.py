@@ -27,7 +27,7 @@ def recorder(project: str) -> str:
     It ends after this process: what it has to say (the run's number, the candidate's) comes before the shell's prompt.
 
     Raises:
-        RelayError: a store is configured, but there is no ``modelyard`` command that could write to it.
+        RelayError: there is a store, but no ``modelyard`` command that could write to it.
     """
     command = _command()
     folder = tempfile.mkdtemp(prefix="modelyard-")
@@ -65,13 +65,13 @@ def _command() -> list[str]:
     if given := os.environ.get("MODELYARD_COMMAND"):
         return shlex.split(given)
     if all(importlib.util.find_spec(name) for name in ("click", "pymongo", "sacred")):
-        return [sys.executable, "-m", "modelyard.cli"]
+        return [sys.executable, "-m", "modelyard"]
     # The client alone, installed in a project's environment, brings a command that cannot run there.
     here = Path(sys.prefix, "bin").resolve()
     path = os.pathsep.join(entry for entry in os.get_exec_path() if Path(entry).resolve() != here)
     if found := shutil.which("modelyard", path=path):
         return [found]
     raise RelayError(
-        "A model store is configured, but the `modelyard` command that records runs is not on the PATH: "
-        "install it (uv tool install 'modelyard[pipeline]'), or name it in MODELYARD_COMMAND"
+        "There is a model store, but the `modelyard` command that records runs in it is not on the PATH: install it "
+        "(uv tool install 'modelyard[pipeline]'), name it in MODELYARD_COMMAND, or train with --unobserved"
     )

@@ -76,9 +76,10 @@ def start(project: Path, project_python: Path, store_address: StoreAddress) -> S
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")}
         # As if the client were installed in the project's environment; the command is in Modelyard's own.
         environment["PYTHONPATH"] = str(Path(modelyard.__file__).parent.parent)
+        environment["HOME"] = str(project.parent)  # whoever runs this may have a store in theirs
         if recorded:
             environment |= store_address.to_environment()
-            environment["MODELYARD_COMMAND"] = f"{sys.executable} -m modelyard.cli"
+            environment["MODELYARD_COMMAND"] = f"{sys.executable} -m modelyard"
         return subprocess.Popen(
             [project_python, "-W", "ignore", "train.py", *arguments],
             cwd=project,

@@ -16,7 +16,7 @@ def test_the_named_command_comes_first(monkeypatch: pytest.MonkeyPatch):
 
 def test_an_environment_that_can_records_itself(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MODELYARD_COMMAND", raising=False)
-    assert laptop._command() == [sys.executable, "-m", "modelyard.cli"]
+    assert laptop._command() == [sys.executable, "-m", "modelyard"]
 
 
 @pytest.fixture
