@@ -14,6 +14,7 @@ import pytest
 from dulwich import porcelain
 
 import modelyard
+from modelyard import embedded
 from modelyard.store import Store, StoreAddress
 
 MODEL = """
@@ -77,9 +78,9 @@ def start(project: Path, project_python: Path, store_address: StoreAddress) -> S
         # As if the client were installed in the project's environment; the command is in Modelyard's own.
         environment["PYTHONPATH"] = str(Path(modelyard.__file__).parent.parent)
         environment["HOME"] = str(project.parent)  # whoever runs this may have a store in theirs
+        environment["MODELYARD_COMMAND"] = f"{sys.executable} -m modelyard"
         if recorded:
             environment |= store_address.to_environment()
-            environment["MODELYARD_COMMAND"] = f"{sys.executable} -m modelyard"
         return subprocess.Popen(
             [project_python, "-W", "ignore", "train.py", *arguments],
             cwd=project,
@@ -148,6 +149,19 @@ def test_without_a_store_it_is_plain_sacred(start: Start, project: Path):
     kept = Path(line.rpartition(" ")[2])
     assert kept.is_relative_to(project)
     assert {path.name for path in kept.iterdir()} == {"model.joblib", "modelyard.json"}
+
+
+def test_the_store_of_this_machine_is_found_and_runs_again(start: Start, project: Path):
+    home = project.parent / ".modelyard"
+    embedded.start(home / "mongo")
+    embedded.stop(home / "mongo")
+    try:
+        said = start(recorded=False).communicate(timeout=120)[1]
+        assert said.rstrip().endswith("modelyard: recorded as run 1, candidate line:1")
+        with Store.open(StoreAddress.from_environment({"MODELYARD_HOME": str(home)})) as store:
+            assert store.versions.get("line", 1).metrics == {"score": 1.0}
+    finally:
+        embedded.stop(home / "mongo")
 
 
 def test_a_store_out_of_reach_refuses_the_run_at_once(start: Start, monkeypatch: pytest.MonkeyPatch):
