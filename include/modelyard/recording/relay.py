@@ -83,12 +83,8 @@ class Laptop:
 
     def _register(self, run: RecordedRun, project: Project) -> ModelVersion:
         snapshot = self._snapshots[run.run_id]
-        source = snapshot.source
         lock = self._lock(project)
-        tree = self._folder / f"{run.run_id}.tar"
-        with tree.open("wb") as file:
-            sources.tree_tar(snapshot.files, file)
-        diff = source.diff and self._store.artifacts.put_bytes(source.diff.encode(), "working-tree.diff").digest
+        code = sources.keep(snapshot.source, snapshot.files, self._store.artifacts)
         return register(
             self._store,
             name=project.name,
@@ -96,11 +92,11 @@ class Laptop:
             model=run.model or (),
             data=[*self._declared_data(run, project), *run.data],
             artifacts=run.artifacts,
-            commit=source.commit,
-            committed_at=source.committed_at,
-            dirty=source.dirty,
-            diff_digest=diff or None,
-            project_digest=self._store.artifacts.put_file(tree).digest,
+            commit=code.commit,
+            committed_at=code.committed_at,
+            dirty=code.dirty,
+            diff_digest=code.diff_digest,
+            project_digest=code.tree_digest,
             lock_digest=None if lock is None else lock.digest,
             environment=None,
             package_differences=[] if lock is None else differences(lock, run.packages),

@@ -6,8 +6,6 @@ that a protected environment does not take.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,37 +74,20 @@ def run(context: StepContext) -> Prepared:
     )
 
 
-@dataclass(frozen=True)
-class _Code:
-    tree_digest: str
-    commit: str | None
-    committed_at: datetime | None
-    dirty: bool
-    diff_digest: str | None
-
-
-def _fetch(context: StepContext) -> _Code:
+def _fetch(context: StepContext) -> sources.KeptCode:
     """Put the project's files and the difference to their commit into the store: the same ones for every step."""
     credentials = None if context.git is None else sources.Credentials(*context.git)
     source = sources.resolve(context.run.project, context.run.params.get("ref"), credentials)
     context.log(f"Project at {source.commit or 'no commit'}{' with uncommitted changes' if source.dirty else ''}")
-    folder, file = context.workdir / "checkout", context.workdir / "project.tar"
+    folder = context.workdir / "checkout"
     source = sources.checkout(source, folder)
-    with file.open("wb") as stream:
-        sources.tree_tar(folder, stream)
     context.claim.check()
-    diff = None
-    if source.diff:
-        diff = context.store.artifacts.put_bytes(
-            source.diff.encode(errors="surrogateescape"), "uncommitted.diff"
-        ).digest
-    tree = context.store.artifacts.put_file(file).digest
-    return _Code(tree, source.commit, source.committed_at, source.dirty, diff)
+    return sources.keep(source, folder, context.store.artifacts)
 
 
-def _of_candidate(context: StepContext, candidate: ModelVersion) -> _Code:
+def _of_candidate(context: StepContext, candidate: ModelVersion) -> sources.KeptCode:
     context.log(f"Candidate {candidate.name}:{candidate.version} of Sacred run {candidate.run_id}")
-    return _Code(
+    return sources.KeptCode(
         candidate.project_digest, candidate.commit, candidate.committed_at, candidate.dirty, candidate.diff_digest
     )
 
@@ -233,7 +214,7 @@ def _data_uris(params: dict[str, Any], project: Project) -> dict[str, str]:
     return uris
 
 
-def _refuse_unprotected(context: StepContext, code: _Code, candidate: ModelVersion | None) -> None:
+def _refuse_unprotected(context: StepContext, code: sources.KeptCode, candidate: ModelVersion | None) -> None:
     """Refuse what a protected environment does not take, with everything it lacks at once."""
     settings = context.run.settings
     if not settings["protected"] or context.run.params.get("release") is False:
