@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelyard import sources
 from modelyard.client.loaded import FACTS
-from modelyard.environments import differences, find_lock
+from modelyard.environments import differences, read_lock
 from modelyard.errors import RequestError
 from modelyard.project import load
 from modelyard.recording.candidate import register
@@ -35,8 +35,7 @@ def register_run(store: Store, run_id: int, folder: Path, project: Path, by: str
             f"{folder} is no model directory: it has no {FACTS}", "save the model by modelyard.log_model"
         )
     model_yaml, source = load(project), sources.resolve({"folder": str(project)})
-    has_lock = model_yaml.lock is not None or model_yaml.dockerfile is None
-    lock = find_lock(project, model_yaml.lock) if has_lock else None
+    lock = None if model_yaml.lock is None else read_lock(project / model_yaml.lock)
     model = store.artifacts.put_tree(folder)
     facts = store.artifacts.read_json(next(file.digest for file in model if file.path == FACTS))
     with tempfile.TemporaryDirectory(prefix="modelyard-register-") as workdir:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from modelyard.errors import Problem, ProjectError
 from modelyard.project.document import Document, read_document
 from modelyard.project.entry import check_entry
-from modelyard.project.load import LOCK_FILES, MODEL_FILE, load_document
+from modelyard.project.load import MODEL_FILE, load_document, without_lock
 from modelyard.project.lock import check_lock
 from modelyard.project.model import Project
 from modelyard.project.suites import check_critical, check_suites
@@ -59,8 +59,7 @@ def _check_packages(project: Project, document: Document, folder: Path) -> list[
     if project.dockerfile is not None:
         return _check_dockerfile(project, project.dockerfile, document, folder)
     if project.lock is None:
-        remedy = "Pin every package, e.g.: uv pip compile --generate-hashes requirements.in -o requirements.txt"
-        return [document.problem(["lock"], f"There is no lock file: none of {', '.join(LOCK_FILES)}.", remedy)]
+        return [without_lock()]
     return _check_pins(project, project.lock, folder)
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard import data, sources
-from modelyard.environments import Lock, differences, find_lock
-from modelyard.errors import EnvironmentBuildError, ModelyardError, ProjectError
+from modelyard.environments import Lock, differences, read_lock
+from modelyard.errors import ModelyardError, ProjectError
 from modelyard.project import Project, load
 from modelyard.recording.candidate import register
 from modelyard.recording.recorder import Recorder
@@ -77,7 +77,7 @@ class Laptop:
             try:
                 version = self._register(run, load(self._project))
             except ProjectError as error:
-                _say(f"recorded as run {run.run_id}; no candidate, because model.yaml is not sound:\n{error}")
+                _say(f"recorded as run {run.run_id}; no candidate, because the project is not sound:\n{error}")
             else:
                 _say(f"recorded as run {run.run_id}, candidate {version.name}:{version.version}")
 
@@ -106,17 +106,14 @@ class Laptop:
         )
 
     def _lock(self, project: Project) -> Lock | None:
-        if project.dockerfile is not None and project.lock is None:
-            return None
-        try:
-            return find_lock(self._project, project.lock)
-        except EnvironmentBuildError as error:
-            _say(f"the packages are not compared with a lock: {error}")
+        if project.lock is None:
+            _say("the packages are not compared with a lock: the project has none that counts")
             return None
 
     def _declared_data(self, run: RecordedRun, project: Project) -> list[DataFingerprint]:
         """Keep the files that the run's config names for the data that model.yaml declares."""
         paths = run.config.get("data")
+        return read_lock(self._project / project.lock)
         found = []
         for name, declared in project.data.items():
             # A relative path is the experiment's own, and so is this process's folder.

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard import sources
-from modelyard.environments import EnvironmentRef, ensure, find_lock
+from modelyard.environments import EnvironmentRef, Lock, ensure, read_lock
 from modelyard.errors import ImageError, ProjectError, RequestError
 from modelyard.images.interpreter import Interpreter
 from modelyard.project import Project, load
-from modelyard.project.load import nearest
-from modelyard.project.lock import check_lock, read_lock
+from modelyard.project import lock as project_lock
+from modelyard.project.load import nearest, without_lock
 from modelyard.project.values import check_uri
 from modelyard.steps import plan
 from modelyard.steps.context import StepContext
@@ -46,9 +46,9 @@ def run(context: StepContext) -> Prepared:
             f"model.yaml names '{project.name}', this pipeline is of '{context.run.model}'",
             "give the project its own DAG: run `modelyard lock` on it",
         )
-    if candidate is None and (stale := check_lock(project, folder)):
+    if candidate is None and (stale := project_lock.check_lock(project, folder)):
         raise ProjectError(stale)
-    config = read_lock(folder)["config"]
+    config = project_lock.read_lock(folder)["config"]
     _refuse_unknown(context.run, [entry["path"] for entry in config], project)
     uris = _data_uris(params, project)
     _refuse_unprotected(context, code, candidate)
@@ -94,7 +94,7 @@ def _of_candidate(context: StepContext, candidate: ModelVersion) -> sources.Kept
 
 def _environment(context: StepContext, project: Project, folder: Path) -> EnvironmentRef:
     if project.dockerfile is None:
-        lock = find_lock(folder, project.lock)
+        lock = lock_of(project, folder)
         context.log(f"Environment of {lock.path.name} ({lock.digest[7:19]})")
         return ensure(lock, context.images, context.home, context.log)
     if context.builder is None:
@@ -115,6 +115,17 @@ def _environment(context: StepContext, project: Project, folder: Path) -> Enviro
         workdir=context.workdir,
         log=context.log,
     )
+
+
+def lock_of(project: Project, folder: Path) -> Lock:
+    """Return the locked packages of a project without a Dockerfile.
+
+    Raises:
+        ProjectError: it has no lock file that counts, or that can't be installed as it is.
+    """
+    if project.lock is None:
+        raise ProjectError([without_lock()])
+    return read_lock(folder / project.lock)
 
 
 def _builder(named: str, folder: Path) -> Builder:
@@ -162,7 +173,7 @@ def _other_platforms(context: StepContext, project: Project) -> list[str]:
 
 def _elsewhere(context: StepContext, project: Project, folder: Path, platform: str) -> EnvironmentRef:
     """Have the packages of the same lock for another platform; nothing of them is run here."""
-    return ensure(find_lock(folder, project.lock), context.images, context.home, context.log, platform)
+    return ensure(lock_of(project, folder), context.images, context.home, context.log, platform)
 
 
 def _image(context: StepContext, environment: EnvironmentRef) -> str | None:
