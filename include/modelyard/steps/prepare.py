@@ -46,9 +46,13 @@ def run(context: StepContext) -> Prepared:
             f"model.yaml names '{project.name}', this pipeline is of '{context.run.model}'",
             "give the project its own DAG: run `modelyard lock` on it",
         )
-    if candidate is None and (stale := project_lock.check_lock(project, folder)):
+    config: list[dict[str, Any]] = []
+    if candidate is not None:
+        _refuse_config(candidate, params)
+    elif stale := project_lock.check_lock(project, folder):
         raise ProjectError(stale)
-    config = project_lock.read_lock(folder)["config"]
+    else:
+        config = project_lock.read_lock(folder)["config"]
     _refuse_unknown(context.run, [entry["path"] for entry in config], project)
     uris = _data_uris(params, project)
     _refuse_unprotected(context, code, candidate)
@@ -207,6 +211,16 @@ def _refuse_unknown(run: PipelineRun, config: list[str], project: Project) -> No
         raise RequestError(
             f"The run's conf has keys that this model does not know: {', '.join(unknown)}",
             " ".join(f"{key}: {nearest(key, known)}" for key in unknown),
+        )
+
+
+def _refuse_config(candidate: ModelVersion, params: dict[str, Any]) -> None:
+    """Refuse to configure what is trained. What its tree says of its config is not asked: it may say nothing."""
+    given = [key for key in params if key.startswith("config.")]
+    if given:
+        raise RequestError(
+            f"{candidate.name}:{candidate.version} is trained already, and the run gives it {', '.join(given)}",
+            "leave these out to release it as it is, or leave `version` out to train with them",
         )
 
 
