@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ class Query:
     def selective(self) -> bool:
         """Whether an index finds few enough documents by the clauses alone: no window of time is needed."""
         return not self.clauses.keys().isdisjoint({"_id", "commit"}) or (
-            "name" in self.clauses and len(self.clauses) > 1
+            isinstance(self.clauses.get("name"), str) and len(self.clauses) > 1
         )
 
 
@@ -90,7 +90,7 @@ def cursor(after: str) -> str:
 
 
 def clauses(
-    name: str | None,
+    name: str | Collection[str] | None,
     tag: str | None,
     metric: Mapping[str, tuple[float | None, float | None]],
     parameter: Mapping[str, object],
@@ -111,7 +111,8 @@ def clauses(
             raise StoreError(f"'{commit}' does not begin a commit hash", "give its first characters, of 0-9 and a-f")
         query["commit"] = {"$gte": commit, "$lt": commit + "g"}
     if name is not None:
-        query["name"] = name
+        names = [name] if isinstance(name, str) else sorted(name)
+        query["name"] = names[0] if len(names) == 1 else {"$in": names}
     facets = [_tag(tag)] if tag is not None else []
     facets += [_parameter(path, value) for path, value in parameter.items()]
     if facets:

@@ -54,15 +54,14 @@ def models(request: Request, user: User, store: OpenStore, q: str = "", page: Nu
 @router.get("/search")
 def search(request: Request, user: User, store: OpenStore, conditions: Annotated[Conditions, Query()]) -> Response:
     """Show the versions, of any model this user may see, that meet the conditions."""
-    names = store.versions.names()
-    allowed = readable(names, user)
-    found: Sequence[ModelVersion] = ()
-    after = None
-    if conditions.name is None or conditions.name in allowed:
-        result = store.versions.find(**conditions.arguments(), limit=_PAGE_SIZE)
-        found, after = [version for version in result.versions if version.name in allowed], result.after
-    next_page = None if after is None else conditions.query(after)
-    return render(request, "search.html", conditions=conditions, names=allowed, versions=found, next_page=next_page)
+    allowed = readable(store.versions.names(), user)
+    # In the query, not after it: where a page ends tells a model's name too.
+    within = allowed if conditions.name is None else [name for name in allowed if name == conditions.name]
+    found = store.versions.find(**(conditions.arguments() | {"name": within}), limit=_PAGE_SIZE)
+    next_page = None if found.after is None else conditions.query(found.after)
+    return render(
+        request, "search.html", conditions=conditions, names=allowed, versions=found.versions, next_page=next_page
+    )
 
 
 @router.get("/models/{dag_id}", dependencies=[MAY_READ_RUNS])

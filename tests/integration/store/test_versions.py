@@ -62,6 +62,10 @@ def test_an_image_is_set_once_a_report_is_the_last_one(store: Store, a_version: 
     [
         ({}, [6, 5, 4, 3, 2, 1]),
         ({"name": "beer"}, []),
+        ({"name": []}, []),
+        ({"name": ["beer", "cider"]}, []),
+        ({"name": ["beer", "wine"]}, [6, 5, 4, 3, 2, 1]),
+        ({"name": ["beer", "wine"], "tag": "even"}, [6, 4, 2]),
         ({"tag": "even"}, [6, 4, 2]),
         ({"metric": {"accuracy": (3 / 8, None)}}, [6, 5, 4, 3]),
         ({"metric": {"accuracy": (2 / 8, 4 / 8), "val.loss": (None, 0.5)}}, [4, 3, 2]),
