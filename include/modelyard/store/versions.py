@@ -111,7 +111,7 @@ class Versions:
             after: the previous page's ``after``.
 
         Raises:
-            StoreError: a condition can't be one.
+            RequestError: a condition can't be one.
         """
         live = None
         if state == "live":

@@ -17,7 +17,7 @@ from model_store.pages.render import render
 from model_store.pages.search import Conditions
 from model_store.pages.store import SharedStore
 from model_store.pages.trust import trust
-from modelyard.errors import NotFound
+from modelyard.errors import NotFound, RequestError
 from modelyard.provider_info import CONNECTION_ID
 from modelyard.store import Deployment, ModelVersion, Store
 
@@ -89,9 +89,19 @@ def model(request: Request, dag_id: str, store: OpenStore, after: str | None = N
 
 
 @router.get("/models/{dag_id}/compare", dependencies=[MAY_READ_RUNS])
-def comparison(request: Request, dag_id: str, store: OpenStore, version: Annotated[list[int], Query()]) -> Response:
+def comparison(
+    request: Request, dag_id: str, store: OpenStore, version: Annotated[list[int] | None, Query()] = None
+) -> Response:
     """Show versions of a model side by side."""
-    versions = [store.versions.get(dag_id, number) for number in sorted(set(version))[:_MOST_COMPARED]]
+    numbers = sorted(set(version or ()))
+    if not numbers:
+        raise RequestError("No version is marked", "Go back and mark the versions to compare.")
+    if len(numbers) > _MOST_COMPARED:
+        raise RequestError(
+            f"{len(numbers)} versions are marked, and a page has room for {_MOST_COMPARED}",
+            f"Go back and mark {_MOST_COMPARED} at most.",
+        )
+    versions = [store.versions.get(dag_id, number) for number in numbers]
     sections = compare.sections(versions)
     return render(request, "compare.html", name=dag_id, versions=versions, sections=sections)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.errors import Conflict, NotFound, StoreError
+from modelyard.errors import Conflict, NotFound, RequestError
 from modelyard.store import ArtifactFile, ModelVersion, Store
 
 Make = Callable[..., ModelVersion]
@@ -140,7 +140,7 @@ def test_pages_hold_everything_once_even_while_versions_are_registered(store: St
 
 @pytest.mark.parametrize("conditions", [{"commit": "xyz"}, {"after": "x"}, {"state": "dead"}])
 def test_an_impossible_condition_is_refused(store: Store, conditions: dict[str, Any]):
-    with pytest.raises(StoreError):
+    with pytest.raises(RequestError):
         store.versions.find(**conditions)
 
 
