@@ -31,7 +31,11 @@ def main(fd: int, project: Path, address: StoreAddress) -> int:
         Store.open(address) as store,
         tempfile.TemporaryDirectory(prefix="modelyard-relay-") as folder,
         Recorder(
-            store, _say, listener=socket.socket(fileno=fd), witness=Laptop(store, project, Path(folder))
+            store,
+            _say,
+            Path(folder),
+            listener=socket.socket(fileno=fd),
+            witness=Laptop(store, project, Path(folder)),
         ) as recorder,
     ):
         sys.stdin.buffer.read()
@@ -109,11 +113,11 @@ class Laptop:
         if project.lock is None:
             _say("the packages are not compared with a lock: the project has none that counts")
             return None
+        return read_lock(self._project / project.lock)
 
     def _declared_data(self, run: RecordedRun, project: Project) -> list[DataFingerprint]:
         """Keep the files that the run's config names for the data that model.yaml declares."""
         paths = run.config.get("data")
-        return read_lock(self._project / project.lock)
         found = []
         for name, declared in project.data.items():
             # A relative path is the experiment's own, and so is this process's folder.
