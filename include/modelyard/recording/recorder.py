@@ -148,16 +148,23 @@ class Recorder:
                             run, answer = self._start(message)
                         else:
                             answer = self._answer(message, file, run)
-                    except (ModelyardError, KeyError, TypeError, ValueError) as error:
-                        answer = {
-                            "error": str(error) if isinstance(error, ModelyardError | ValueError) else repr(error)
-                        }
+                    except (ModelyardError, KeyError, TypeError, ValueError, OSError) as error:
+                        answer = {"error": self._told(error)}
                     finally:
                         if file is not None:
                             os.close(file)
                     frames.send(connection, answer)
             except OSError as error:
                 self._log(f"the connection of the experiment broke: {error}")
+
+    def _told(self, error: Exception) -> str:
+        """Return what the client is told. What the disk or a file has refused, whoever reads the log is told too."""
+        if isinstance(error, OSError):
+            where = error.filename or self._spool
+            remedy = "make room there, or make it readable and writable, and train again"
+            error = ModelyardError(f"The run cannot be recorded: {error.strerror or error}: {where}", remedy)
+            self._log(str(error))
+        return str(error) if isinstance(error, ModelyardError | ValueError) else repr(error)
 
     def _start(self, message: JSON) -> tuple[RecordedRun, JSON]:
         journal = Journal(self._spool / f"journal-{len(self.runs)}-{threading.get_ident()}")
