@@ -11,7 +11,8 @@ from modelyard.project.entry import check_entry
 from modelyard.project.load import MODEL_FILE, load_document, without_lock
 from modelyard.project.lock import check_lock
 from modelyard.project.model import Project
-from modelyard.project.suites import check_critical, check_suites
+from modelyard.project.suites import check_suites
+from modelyard.validation import predictions
 
 
 def check(folder: Path) -> Project:
@@ -106,4 +107,8 @@ def _check_critical_file(project: Project, document: Document, folder: Path) -> 
         return []
     if not (folder / name).is_file():
         return [document.problem(["validation", "critical"], f"There is no {name}.", "Add it, or drop the key.")]
-    return check_critical(folder / name, name)
+    try:
+        predictions.read(folder / name, name)
+    except ProjectError as error:
+        return error.problems
+    return []
