@@ -22,15 +22,16 @@ _NO_CONNECTION = (
 
 
 def facts(names: list[str]) -> JSON:
-    """Return these settings, the store's address and the fields of the connection to the cluster.
+    """Return these settings, the modes of steps, the store's address and the fields of the connection to the cluster.
 
     Of Airflow's own keys only whether there is one.
     """
     from airflow.configuration import conf as own
     from airflow.sdk import BaseHook, conf
-    from airflow.sdk.exceptions import AirflowNotFoundException
+    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
     from model_store.hook import ModelStoreHook
+    from model_store.mode import executions
     from modelyard.errors import ModelyardError
 
     address, registry_conn_id, error = None, None, None
@@ -41,6 +42,11 @@ def facts(names: list[str]) -> JSON:
         error = (refusal.message, refusal.remedy)
     except AirflowNotFoundException as missing:
         error = (str(missing), _NO_CONNECTION)
+    modes, modes_error = list[str](), None
+    try:
+        modes = executions()
+    except AirflowException as refusal:
+        modes_error = str(refusal)
     cluster_id = conf.get("modelyard", "kubernetes_conn_id", fallback="kubernetes_default")
     try:
         cluster = BaseHook.get_connection(cluster_id).extra_dejson
@@ -50,6 +56,8 @@ def facts(names: list[str]) -> JSON:
     settings = {name: conf.get(*name.split(".", 1), fallback=None) for name in names}
     return {
         "settings": settings,
+        "modes": modes,
+        "modes_error": modes_error,
         "keys": keys,
         "address": address,
         "address_error": error,

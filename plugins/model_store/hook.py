@@ -11,6 +11,7 @@ from urllib.parse import quote
 from airflow.sdk import BaseHook
 
 from modelyard.errors import ModelyardError, StoreError
+from modelyard.flag import flag
 from modelyard.provider_info import CONNECTION_ID, CONNECTION_TYPE
 from modelyard.store.address import StoreAddress, home_folder
 
@@ -69,7 +70,7 @@ class ModelStoreHook(BaseHook):
             "artifacts": extra.get("artifacts") or (home / "artifacts").as_uri(),
             "registry": extra.get("registry") or f"oci:{home / 'images'}",
             "database": connection.schema,
-            "registry_insecure": bool(extra.get("registry_insecure")),
+            "registry_insecure": _flag(connection, "registry_insecure"),
         }
         as_they_are = ("s3_ca_bundle", "s3_encryption", "registry_ca_bundle", "base_image", "layer_compression")
         for name in (*as_they_are, "verification_key", "installation"):
@@ -131,11 +132,15 @@ class ModelStoreHook(BaseHook):
         self.close()
 
 
+def _flag(connection: Connection, key: str) -> bool:
+    return flag(connection.extra_dejson.get(key), f"{key} of the connection '{connection.conn_id}'", StoreError)
+
+
 def _mongo_uri(connection: Connection) -> str:
-    extra = connection.extra_dejson
+    extra, srv = connection.extra_dejson, _flag(connection, "srv")
     credentials = ""
     if connection.login:
         credentials = f"{quote(connection.login, safe='')}:{quote(connection.password or '', safe='')}@"
-    port = f":{connection.port}" if connection.port and not extra.get("srv") else ""
-    scheme = "mongodb+srv" if extra.get("srv") else "mongodb"
+    port = f":{connection.port}" if connection.port and not srv else ""
+    scheme = "mongodb+srv" if srv else "mongodb"
     return f"{scheme}://{credentials}{connection.host or ''}{port}/?{extra.get('mongo_options') or ''}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelyard import sources
 from modelyard.client.loaded import FACTS
-from modelyard.environments import differences, find_lock
+from modelyard.environments import differences, read_lock
 from modelyard.errors import RequestError
 from modelyard.project import load
 from modelyard.recording.candidate import register
@@ -35,17 +35,12 @@ def register_run(store: Store, run_id: int, folder: Path, project: Path, by: str
             f"{folder} is no model directory: it has no {FACTS}", "save the model by modelyard.log_model"
         )
     model_yaml, source = load(project), sources.resolve({"folder": str(project)})
-    has_lock = model_yaml.lock is not None or model_yaml.dockerfile is None
-    lock = find_lock(project, model_yaml.lock) if has_lock else None
+    lock = None if model_yaml.lock is None else read_lock(project / model_yaml.lock)
     model = store.artifacts.put_tree(folder)
     facts = store.artifacts.read_json(next(file.digest for file in model if file.path == FACTS))
     with tempfile.TemporaryDirectory(prefix="modelyard-register-") as workdir:
-        tree = Path(workdir) / "project.tar"
-        sources.checkout(source, Path(workdir) / "project")
-        with tree.open("wb") as stream:
-            sources.tree_tar(Path(workdir) / "project", stream)
-        tree_digest = store.artifacts.put_file(tree).digest
-    diff = source.diff and store.artifacts.put_bytes(source.diff.encode(errors="surrogateescape"), "uncommitted.diff")
+        files = Path(workdir) / "project"
+        code = sources.keep(sources.checkout(source, files), files, store.artifacts)
     return register(
         store,
         name=model_yaml.name,
@@ -53,11 +48,11 @@ def register_run(store: Store, run_id: int, folder: Path, project: Path, by: str
         model=model,
         data=(),
         artifacts={},
-        commit=source.commit,
-        committed_at=source.committed_at,
-        dirty=source.dirty,
-        diff_digest=diff.digest if diff else None,
-        project_digest=tree_digest,
+        commit=code.commit,
+        committed_at=code.committed_at,
+        dirty=code.dirty,
+        diff_digest=code.diff_digest,
+        project_digest=code.tree_digest,
         lock_digest=None if lock is None else lock.digest,
         environment=None,
         package_differences=[] if lock is None else differences(lock, facts["packages"]),

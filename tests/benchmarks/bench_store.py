@@ -84,6 +84,8 @@ def questions(store: Store) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "newest 50", find
     yield "the 50 after those", lambda: find(after=second)
     yield "of one model", lambda: find(name="model-07")
+    yield "of 25 models of 50", lambda: find(name=[f"model-{number:02d}" for number in range(25)])
+    yield "of 2 models, by tag", lambda: find(name=["model-07", "model-08"], tag="nightly")
     yield "by tag", lambda: find(tag="nightly")
     yield "by parameter", lambda: find(parameter={"model.C": 0.5})
     yield "by metric, half match", lambda: find(metric={"accuracy": (0.5, None)})

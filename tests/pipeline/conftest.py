@@ -14,7 +14,7 @@ from tests.pipeline.tiny import make_tiny
 from tests.yard import EXAMPLES, Yard, commit
 
 from modelyard.deployment.local import stop_all
-from modelyard.environments import ensure, find_lock
+from modelyard.environments import ensure, read_lock
 from modelyard.images.layout import Layout
 from modelyard.store import StoreAddress
 
@@ -24,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a session builds once: images of environments, their unpacked folders, uv's cache."""
     home = tmp_path_factory.mktemp("built")
     images = Layout(home / "images")
-    ensure(find_lock(EXAMPLES / "wine"), images, home, print)  # the houses' too
+    ensure(read_lock(EXAMPLES / "wine" / "Pipfile.lock"), images, home, print)  # the houses' too
     return home
 
 

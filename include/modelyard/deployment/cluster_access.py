@@ -11,6 +11,7 @@ import yaml
 
 from modelyard.deployment.target import JSON
 from modelyard.errors import RequestError
+from modelyard.flag import flag
 
 # What a kubeconfig may have as a file of the machine it was written for, and what holds the same as a value.
 _FILES = {
@@ -43,7 +44,11 @@ class ClusterAccess:
         Raises:
             RequestError: the connection cannot be right; what it holds is not shown.
         """
-        text, path, in_cluster = (extra.get(key) or None for key in ("kube_config", "kube_config_path", "in_cluster"))
+        text, path = (extra.get(key) or None for key in ("kube_config", "kube_config_path"))
+        in_cluster, unverified = (
+            flag(extra.get(key), f"{key} of the connection '{conn_id}'", RequestError)
+            for key in ("in_cluster", "disable_verify_ssl")
+        )
         if sum(map(bool, (text, path, in_cluster))) > 1:
             raise _wrong(conn_id, "more than one of kube_config, kube_config_path and in_cluster", "choose one of them")
         namespace = str(extra["namespace"]) if extra.get("namespace") else None
@@ -60,7 +65,7 @@ class ClusterAccess:
                 raise _wrong(conn_id, why, "give the path of a file on the worker") from error
         context = str(extra["cluster_context"]) if extra.get("cluster_context") else None
         kubeconfig = _complete(_parsed(conn_id, text), context, folder, conn_id)
-        if str(extra.get("disable_verify_ssl", "")).lower() == "true":
+        if unverified:
             cluster = kubeconfig["clusters"][0]["cluster"]
             cluster.pop("certificate-authority-data", None)
             cluster["insecure-skip-tls-verify"] = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +26,7 @@ SUBJECT = "Airflow"
 PROCESSES = "Airflow's processes"
 _SECONDS = 60
 _OLDEST = (3, 3)
+_MODES = ("local", "docker", "kubernetes")
 # Airflow puts its plugins folder onto the path when it is imported. What it prints meanwhile is kept from the answer.
 _CODE = """
 import os, sys
@@ -40,8 +41,6 @@ _OTHERS = (
     "core.executor",
     "core.execution_api_server_url",
     "api.base_url",
-    "modelyard.execution",
-    "modelyard.execution_of",
     "modelyard.kubernetes_conn_id",
     "modelyard.namespace",
     "modelyard.builder_image",
@@ -58,6 +57,8 @@ class Airflow:
 
     Attributes:
         settings: by ``section.key``.
+        modes: that models' steps run in, that of most models first; none where the setting cannot be read.
+        modes_error: what is wrong with that setting then.
         address: of the store that its connection names.
         address_error: message and remedy, where that connection is no good.
         cluster: the extra fields of its connection to the cluster.
@@ -66,6 +67,8 @@ class Airflow:
     """
 
     settings: Mapping[str, str | None]
+    modes: Sequence[str]
+    modes_error: str | None
     address: StoreAddress | None
     address_error: tuple[str, str | None] | None
     cluster: Mapping[str, Any]
@@ -75,12 +78,12 @@ class Airflow:
     @property
     def runs_pods(self) -> bool:
         """Whether steps are pods."""
-        return "kubernetes" in f"{self.settings['modelyard.execution']} {self.settings['modelyard.execution_of']}"
+        return "kubernetes" in self.modes
 
     @property
     def runs_containers(self) -> bool:
         """Whether steps are containers of a Docker engine."""
-        return "docker" in f"{self.settings['modelyard.execution']} {self.settings['modelyard.execution_of']}"
+        return "docker" in self.modes
 
     @property
     def cluster_conn_id(self) -> str:
@@ -126,6 +129,8 @@ def ask() -> Airflow | Finding:
     error = facts["address_error"]
     return Airflow(
         facts["settings"],
+        tuple(facts["modes"]),
+        facts["modes_error"],
         None if address is None else StoreAddress.from_json(address),
         None if error is None else (error[0], error[1]),
         facts["cluster"],
@@ -157,13 +162,7 @@ def _provider() -> str | None:
 
 def settings(airflow: Airflow, found_version: str) -> Iterator[Finding]:
     """Tell what is set, and what of it is not right."""
-    execution = airflow.settings["modelyard.execution"] or "local"
-    executor = airflow.settings["core.executor"]
-    if execution not in ("local", "docker", "kubernetes"):
-        remedy = "set it to local, docker or kubernetes"
-        yield Finding("failed", "[modelyard] execution", f"'{execution}' is no way to run steps", remedy)
-    else:
-        yield Finding("ok", SUBJECT, f"{found_version}, {executor}, steps run by execution = {execution}")
+    yield from _modes(airflow, found_version)
     if tuple(map(int, found_version.split(".")[:2])) < _OLDEST:
         remedy = f"use Airflow {_OLDEST[0]}.{_OLDEST[1]} or newer"
         yield Finding("failed", SUBJECT, f"{found_version} is older than Modelyard's plugin", remedy)
@@ -182,6 +181,21 @@ def settings(airflow: Airflow, found_version: str) -> Iterator[Finding]:
     yield from _missing_keys(airflow.keys)
     if airflow.address_error is not None:
         yield Finding("failed", f"Connection {CONNECTION_ID}", *airflow.address_error)
+
+
+def _modes(airflow: Airflow, found_version: str) -> Iterator[Finding]:
+    if airflow.modes_error is not None:
+        yield Finding("failed", "[modelyard] execution_of", *airflow.modes_error.split("\n  → ", 1))
+        return
+    executor, execution, *others = airflow.settings["core.executor"], *airflow.modes
+    remedy = f"set it to {', '.join(_MODES[:-1])} or {_MODES[-1]}"
+    if execution not in _MODES:
+        yield Finding("failed", "[modelyard] execution", f"'{execution}' is no way to run steps", remedy)
+    else:
+        yield Finding("ok", SUBJECT, f"{found_version}, {executor}, steps run by execution = {execution}")
+    for mode in others:
+        if mode not in _MODES:
+            yield Finding("failed", "[modelyard] execution_of", f"'{mode}' is no way to run steps", remedy)
 
 
 def _missing_keys(keys: Mapping[str, bool]) -> Iterator[Finding]:

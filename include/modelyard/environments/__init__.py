@@ -8,7 +8,7 @@ from modelyard.environments.ensure import (
     python_of,
     server_lock,
 )
-from modelyard.environments.lock import Lock, Pin, differences, find_lock, read_lock
+from modelyard.environments.lock import Lock, Pin, differences, read_lock
 from modelyard.environments.reference import EnvironmentRef, layer_of
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "ensure_converters",
     "ensure_runner",
     "ensure_server",
-    "find_lock",
     "layer_of",
     "python_of",
     "read_lock",

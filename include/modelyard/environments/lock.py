@@ -72,52 +72,11 @@ class Lock:
         return "".join(f"{pin}\n" for pin in self.requirements)
 
 
-def find_lock(folder: Path, name: str | None = None) -> Lock:
-    """Read the lock file of a project.
-
-    Args:
-        folder: the project's.
-        name: of the file, where there are several.
-
-    Raises:
-        ProjectError: there is none, more than one, or it can't be installed as it is.
-    """
-    if name is not None:
-        return read_lock(folder / name)
-    found = sorted(path for path in folder.iterdir() if path.is_file() and _kind(path.name) is not None)
-    if len(found) == 1:
-        return read_lock(found[0])
-    if not found:
-        raise ProjectError(
-            [
-                Problem(
-                    "Pipfile.lock",
-                    None,
-                    "",
-                    "the project has no lock file: Pipfile.lock, pylock.toml, uv.lock or requirements.txt",
-                    "lock the packages, for example by `pipenv lock`, `uv lock` or `uv pip compile --generate-hashes`",
-                )
-            ]
-        )
-    names = ", ".join(path.name for path in found)
-    raise ProjectError(
-        [
-            Problem(
-                "model.yaml",
-                None,
-                "lock",
-                f"the project has several lock files: {names}",
-                f"name the one that counts: `lock: {found[0].name}`",
-            )
-        ]
-    )
-
-
 def read_lock(path: Path) -> Lock:
-    """Read one lock file.
+    """Read one lock file. Which of a project's files that is, ``modelyard.project.load`` says.
 
     Raises:
-        ProjectError: with every line that can't be installed as it is.
+        ProjectError: it is no lock file, is not there, or with every line that can't be installed as it is.
     """
     kind = _kind(path.name)
     if kind is None:

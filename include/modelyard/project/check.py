@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 from modelyard.errors import Problem, ProjectError
 from modelyard.project.document import Document, read_document
 from modelyard.project.entry import check_entry
-from modelyard.project.load import LOCK_FILES, MODEL_FILE, load_document
+from modelyard.project.load import MODEL_FILE, load_document, without_lock
 from modelyard.project.lock import check_lock
 from modelyard.project.model import Project
-from modelyard.project.suites import check_critical, check_suites
+from modelyard.project.suites import check_suites
+from modelyard.validation import predictions
 
 
 def check(folder: Path) -> Project:
@@ -59,8 +60,7 @@ def _check_packages(project: Project, document: Document, folder: Path) -> list[
     if project.dockerfile is not None:
         return _check_dockerfile(project, project.dockerfile, document, folder)
     if project.lock is None:
-        remedy = "Pin every package, e.g.: uv pip compile --generate-hashes requirements.in -o requirements.txt"
-        return [document.problem(["lock"], f"There is no lock file: none of {', '.join(LOCK_FILES)}.", remedy)]
+        return [without_lock()]
     return _check_pins(project, project.lock, folder)
 
 
@@ -107,4 +107,8 @@ def _check_critical_file(project: Project, document: Document, folder: Path) -> 
         return []
     if not (folder / name).is_file():
         return [document.problem(["validation", "critical"], f"There is no {name}.", "Add it, or drop the key.")]
-    return check_critical(folder / name, name)
+    try:
+        predictions.read(folder / name, name)
+    except ProjectError as error:
+        return error.problems
+    return []

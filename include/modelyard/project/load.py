@@ -62,6 +62,15 @@ def load_document(document: Document, folder: Path) -> Project:
     return _resolve(project, folder, locks)
 
 
+def without_lock() -> Problem:
+    """Return what is said of a project that needs a lock file and has none."""
+    remedy = (
+        "Pin every package, e.g.: uv pip compile --generate-hashes requirements.in -o requirements.txt; "
+        "or name the file that does: lock: requirements-all.txt"
+    )
+    return Problem(MODEL_FILE, None, "lock", f"There is no lock file: none of {', '.join(LOCK_FILES)}.", remedy)
+
+
 def _resolve(project: Project, folder: Path, locks: Sequence[str]) -> Project:
     found: dict[str, Any] = {}
     if project.lock is None and locks:

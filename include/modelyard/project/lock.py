@@ -64,13 +64,17 @@ def locked(project: Project, folder: Path, config: list[JSON]) -> JSON:
     }
 
 
-def read_lock(folder: Path) -> JSON:
+def read_lock(folder: Path, name: str | None = None) -> JSON:
     """Return the content of a project's model.lock.json.
+
+    Args:
+        folder: the project.
+        name: of its folder, as a person has it: a step has the project in a folder of its own.
 
     Raises:
         ProjectError: it is missing, no JSON, or of another format.
     """
-    remedy = f"Write it with: modelyard lock {folder.name}"
+    remedy = f"Write it with: modelyard lock {name or folder.name}"
     try:
         content = json.loads((folder / LOCKED_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -87,7 +91,8 @@ def read_lock(folder: Path) -> JSON:
 def check_lock(project: Project, folder: Path) -> list[Problem]:
     """Return the problem of a lock that is missing or stale; none when it says what the project says."""
     try:
-        content = read_lock(folder)
+        # By the model's name, as its folder is mostly called.
+        content = read_lock(folder, project.name)
         current = source_hash(project, folder)
     except ProjectError as error:
         return error.problems
@@ -96,7 +101,6 @@ def check_lock(project: Project, folder: Path) -> list[Problem]:
     files = [MODEL_FILE, project.entry, *([] if project.lock is None else [project.lock])]
     changed = f"{', '.join(files[:-1])} or {files[-1]}"
     message = f"It is stale: {changed} changed after it was written."
-    # By the model's name, as its folder is mostly called: a step has the project in a folder of its own.
     return [Problem(LOCKED_FILE, None, "", message, f"Write it anew with: modelyard lock {project.name}")]
 
 

@@ -1,4 +1,4 @@
-"""Expectation suites and critical predictions, as far as a file alone can be judged.
+"""Expectation suites, as far as a file alone can be judged.
 
 Great Expectations takes seconds to import, so its own reading of a suite is left to the `validate` step; the names of
 its expectations are taken from its files.
@@ -41,22 +41,6 @@ def check_suites(folder: Path, data: Iterable[str] | None) -> list[Problem]:
     return problems
 
 
-def check_critical(path: Path, name: str) -> list[Problem]:
-    """Return the problems of a file of critical predictions, a JSON object a line."""
-    form = 'A line is: {"inputs": {"age": 3}, "expected": 41.5, "tolerance": 0.1}'
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return [Problem(name, None, "", f"It cannot be read: {error}", form)]
-    problems = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip() and (message := _wrong_prediction(line)):
-            problems.append(Problem(name, number, "", message, form))
-    if not text.strip():
-        problems.append(Problem(name, None, "", "It holds no prediction.", f"Delete it, or fill it. {form}"))
-    return problems
-
-
 def _check_suite(path: Path, name: str) -> list[Problem]:
     remedy = 'A suite is {"name": …, "expectations": [{"type": "expect_…", "kwargs": {…}}]}.'
     try:
@@ -95,19 +79,3 @@ def _expectation_types() -> frozenset[str]:
         return frozenset()
     core = Path(spec.submodule_search_locations[0]) / "expectations" / "core"
     return frozenset({path.stem for path in core.glob("*expect*.py")})
-
-
-def _wrong_prediction(line: str) -> str | None:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        return f"This is no JSON: {error.msg}."
-    if not isinstance(value, dict) or not isinstance(value.get("inputs"), dict | list):
-        return "It has no `inputs`."
-    if "expected" not in value:
-        return "It has no `expected`."
-    tolerance = value.get("tolerance", 0)
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance >= 0:
-        return f"`tolerance` is {tolerance!r}, and should be a number from 0 on."
-    unknown = sorted(set(value) - {"inputs", "expected", "tolerance"})
-    return f"It has the unknown key '{unknown[0]}'." if unknown else None

@@ -35,6 +35,7 @@ class Recorder:
     """Listens on a Unix socket and records what comes; a context manager, whose end waits for nothing: see ``finish``.
 
     Args:
+        workdir: what waits to be written is kept in a folder in it meanwhile: as much as the experiment leaves.
         stamp: kept in each run's ``meta.modelyard``.
         repository: url, commit and dirty state of the code, where Sacred can't find them itself.
         expected: config entries, by dotted path, that a run must have: else it did not hear what it was asked for.
@@ -46,6 +47,7 @@ class Recorder:
         self,
         store: Store,
         log: Callable[[str], None],
+        workdir: Path,
         *,
         stamp: JSON | None = None,
         repository: JSON | None = None,
@@ -59,10 +61,12 @@ class Recorder:
         self._repository = repository
         self._expected = expected or {}
         self._witness = witness
-        # Short: the path of a Unix socket has room for 107 bytes. Private: mkdtemp makes it so.
+        # Private: mkdtemp makes them so. The socket's path has room for 107 bytes, so its folder is a short one.
+        # It stays when this process is killed: all that is large is in the workdir, which its owner clears up.
         self._folder = Path(tempfile.mkdtemp(prefix="modelyard-"))
+        self._spool = Path(tempfile.mkdtemp(prefix="spool-", dir=workdir))
         self.address = str(self._folder / "relay")
-        self._files = FileSpool(self._folder)
+        self._files = FileSpool(self._spool)
         self._listener = listener or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         if listener is None:
             self._listener.bind(self.address)
@@ -88,6 +92,7 @@ class Recorder:
                     run.wait(patience=_SHORT_PATIENCE_SECONDS)
         finally:
             shutil.rmtree(self._folder)
+            shutil.rmtree(self._spool, ignore_errors=True)
 
     def finish(self, status: Literal["INTERRUPTED", "FAILED"], reason: str) -> list[RecordedRun]:
         """Wait until everything that was sent is in the store; return the runs.
@@ -143,10 +148,8 @@ class Recorder:
                             run, answer = self._start(message)
                         else:
                             answer = self._answer(message, file, run)
-                    except (ModelyardError, KeyError, TypeError, ValueError) as error:
-                        answer = {
-                            "error": str(error) if isinstance(error, ModelyardError | ValueError) else repr(error)
-                        }
+                    except (ModelyardError, KeyError, TypeError, ValueError, OSError) as error:
+                        answer = {"error": self._told(error)}
                     finally:
                         if file is not None:
                             os.close(file)
@@ -154,8 +157,17 @@ class Recorder:
             except OSError as error:
                 self._log(f"the connection of the experiment broke: {error}")
 
+    def _told(self, error: Exception) -> str:
+        """Return what the client is told. What the disk or a file has refused, whoever reads the log is told too."""
+        if isinstance(error, OSError):
+            where = error.filename or self._spool
+            remedy = "make room there, or make it readable and writable, and train again"
+            error = ModelyardError(f"The run cannot be recorded: {error.strerror or error}: {where}", remedy)
+            self._log(str(error))
+        return str(error) if isinstance(error, ModelyardError | ValueError) else repr(error)
+
     def _start(self, message: JSON) -> tuple[RecordedRun, JSON]:
-        journal = Journal(self._folder / f"journal-{len(self.runs)}-{threading.get_ident()}")
+        journal = Journal(self._spool / f"journal-{len(self.runs)}-{threading.get_ident()}")
         run = RecordedRun(self._store, self._files, journal, self._log)
         try:
             self._refuse_deaf(message["config"])

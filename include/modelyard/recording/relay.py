@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard import data, sources
-from modelyard.environments import Lock, differences, find_lock
-from modelyard.errors import EnvironmentBuildError, ModelyardError, ProjectError
+from modelyard.environments import Lock, differences, read_lock
+from modelyard.errors import ModelyardError, ProjectError
 from modelyard.project import Project, load
 from modelyard.recording.candidate import register
 from modelyard.recording.recorder import Recorder
@@ -31,7 +31,11 @@ def main(fd: int, project: Path, address: StoreAddress) -> int:
         Store.open(address) as store,
         tempfile.TemporaryDirectory(prefix="modelyard-relay-") as folder,
         Recorder(
-            store, _say, listener=socket.socket(fileno=fd), witness=Laptop(store, project, Path(folder))
+            store,
+            _say,
+            Path(folder),
+            listener=socket.socket(fileno=fd),
+            witness=Laptop(store, project, Path(folder)),
         ) as recorder,
     ):
         sys.stdin.buffer.read()
@@ -77,18 +81,14 @@ class Laptop:
             try:
                 version = self._register(run, load(self._project))
             except ProjectError as error:
-                _say(f"recorded as run {run.run_id}; no candidate, because model.yaml is not sound:\n{error}")
+                _say(f"recorded as run {run.run_id}; no candidate, because the project is not sound:\n{error}")
             else:
                 _say(f"recorded as run {run.run_id}, candidate {version.name}:{version.version}")
 
     def _register(self, run: RecordedRun, project: Project) -> ModelVersion:
         snapshot = self._snapshots[run.run_id]
-        source = snapshot.source
         lock = self._lock(project)
-        tree = self._folder / f"{run.run_id}.tar"
-        with tree.open("wb") as file:
-            sources.tree_tar(snapshot.files, file)
-        diff = source.diff and self._store.artifacts.put_bytes(source.diff.encode(), "working-tree.diff").digest
+        code = sources.keep(snapshot.source, snapshot.files, self._store.artifacts)
         return register(
             self._store,
             name=project.name,
@@ -96,11 +96,11 @@ class Laptop:
             model=run.model or (),
             data=[*self._declared_data(run, project), *run.data],
             artifacts=run.artifacts,
-            commit=source.commit,
-            committed_at=source.committed_at,
-            dirty=source.dirty,
-            diff_digest=diff or None,
-            project_digest=self._store.artifacts.put_file(tree).digest,
+            commit=code.commit,
+            committed_at=code.committed_at,
+            dirty=code.dirty,
+            diff_digest=code.diff_digest,
+            project_digest=code.tree_digest,
             lock_digest=None if lock is None else lock.digest,
             environment=None,
             package_differences=[] if lock is None else differences(lock, run.packages),
@@ -110,13 +110,10 @@ class Laptop:
         )
 
     def _lock(self, project: Project) -> Lock | None:
-        if project.dockerfile is not None and project.lock is None:
+        if project.lock is None:
+            _say("the packages are not compared with a lock: the project has none that counts")
             return None
-        try:
-            return find_lock(self._project, project.lock)
-        except EnvironmentBuildError as error:
-            _say(f"the packages are not compared with a lock: {error}")
-            return None
+        return read_lock(self._project / project.lock)
 
     def _declared_data(self, run: RecordedRun, project: Project) -> list[DataFingerprint]:
         """Keep the files that the run's config names for the data that model.yaml declares."""

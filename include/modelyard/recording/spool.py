@@ -33,7 +33,7 @@ class FileSpool:
             name: what the file was called: its suffix is kept.
 
         Raises:
-            ValueError: it is not a regular file.
+            ValueError: it is not a regular file; OSError: it cannot be copied.
         """
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise ValueError(f"'{name}' is not a regular file")
@@ -72,13 +72,27 @@ class Journal:
         self._closed = False
 
     def append(self, event: JSON) -> None:
-        """Add an event; waits while too much is waiting."""
+        """Add an event, or nothing of it; waits while too much is waiting.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         line = json.dumps(event).encode() + b"\n"
         with self._changed:
             self._changed.wait_for(lambda: self._waiting < _MOST_BYTES or self._closed)
-            self._write.write(line)
+            self._put(line)
             self._waiting += len(line)
             self._changed.notify_all()
+
+    def _put(self, line: bytes) -> None:
+        start, rest = self._write.tell(), memoryview(line)
+        try:
+            while rest:  # a disk that is nearly full takes a part of it
+                rest = rest[self._write.write(rest) :]
+        except OSError:
+            self._write.truncate(start)
+            self._write.seek(start)
+            raise
 
     def close(self) -> None:
         """Say that no more will come. The same again is no error."""
@@ -94,7 +108,7 @@ class Journal:
                     self._changed.wait_for(lambda: self._waiting > 0 or self._closed)
                     if not self._waiting:
                         return
-                line = self._read.readline()
+                    line = self._read.readline()  # in turn with the writer: what it has to take back is never read
                 yield json.loads(line)
                 with self._changed:
                     self._waiting -= len(line)

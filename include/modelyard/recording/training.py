@@ -103,7 +103,7 @@ def train(
     client = lay_client(private / "client")
     home = private / "home"
     home.mkdir()
-    with Recorder(store, log, stamp=stamp, repository=repository, expected=updates) as recorder:
+    with Recorder(store, log, private, stamp=stamp, repository=repository, expected=updates) as recorder:
         variables = environment(python, home, code=[client], **{VARIABLE: recorder.address})
         notebook = entry.endswith(".ipynb")
         if notebook:

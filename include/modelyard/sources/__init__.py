@@ -2,7 +2,8 @@
 
     source = resolve(project, ref, credentials)     the commit, once, at the start of a run
     checkout(source, folder) -> source              its files, and when they were committed
-    tree_tar(folder, file) -> digest                those as one deterministic tar
+    keep(source, folder, artifacts) -> KeptCode     those, and their difference to the commit, into the store
+    tree_tar(folder, file) -> digest                the files as one deterministic tar
     unpack_tree(file, folder)                       and back
 
 Git is read by dulwich: no git binary is needed.
@@ -16,12 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from modelyard.sources.keep import KeptCode, keep
 from modelyard.sources.remote import Credentials, Repository
 from modelyard.sources.source import Source
 from modelyard.sources.tree import project_files, tree_hash, tree_tar, unpack_tree
 from modelyard.sources.working_tree import read_folder
 
-__all__ = ["Credentials", "Source", "checkout", "resolve", "tree_hash", "tree_tar", "unpack_tree"]
+__all__ = ["Credentials", "KeptCode", "Source", "checkout", "keep", "resolve", "tree_hash", "tree_tar", "unpack_tree"]
 
 
 def resolve(project: Mapping[str, Any], ref: str | None = None, credentials: Credentials | None = None) -> Source:

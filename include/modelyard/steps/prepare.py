@@ -6,18 +6,16 @@ that a protected environment does not take.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelyard import sources
-from modelyard.environments import EnvironmentRef, ensure, find_lock
+from modelyard.environments import EnvironmentRef, Lock, ensure, read_lock
 from modelyard.errors import ImageError, ProjectError, RequestError
 from modelyard.images.interpreter import Interpreter
 from modelyard.project import Project, load
-from modelyard.project.load import nearest
-from modelyard.project.lock import check_lock, read_lock
+from modelyard.project import lock as project_lock
+from modelyard.project.load import nearest, without_lock
 from modelyard.project.values import check_uri
 from modelyard.steps import plan
 from modelyard.steps.context import StepContext
@@ -48,9 +46,13 @@ def run(context: StepContext) -> Prepared:
             f"model.yaml names '{project.name}', this pipeline is of '{context.run.model}'",
             "give the project its own DAG: run `modelyard lock` on it",
         )
-    if candidate is None and (stale := check_lock(project, folder)):
+    config: list[dict[str, Any]] = []
+    if candidate is not None:
+        _refuse_config(candidate, params)
+    elif stale := project_lock.check_lock(project, folder):
         raise ProjectError(stale)
-    config = read_lock(folder)["config"]
+    else:
+        config = project_lock.read_lock(folder)["config"]
     _refuse_unknown(context.run, [entry["path"] for entry in config], project)
     _check_data_uris(context, project)
     _refuse_unprotected(context, code, candidate)
@@ -75,44 +77,27 @@ def run(context: StepContext) -> Prepared:
     )
 
 
-@dataclass(frozen=True)
-class _Code:
-    tree_digest: str
-    commit: str | None
-    committed_at: datetime | None
-    dirty: bool
-    diff_digest: str | None
-
-
-def _fetch(context: StepContext) -> _Code:
+def _fetch(context: StepContext) -> sources.KeptCode:
     """Put the project's files and the difference to their commit into the store: the same ones for every step."""
     credentials = None if context.git is None else sources.Credentials(*context.git)
     source = sources.resolve(context.run.project, context.run.params.get("ref"), credentials)
     context.log(f"Project at {source.commit or 'no commit'}{' with uncommitted changes' if source.dirty else ''}")
-    folder, file = context.workdir / "checkout", context.workdir / "project.tar"
+    folder = context.workdir / "checkout"
     source = sources.checkout(source, folder)
-    with file.open("wb") as stream:
-        sources.tree_tar(folder, stream)
     context.claim.check()
-    diff = None
-    if source.diff:
-        diff = context.store.artifacts.put_bytes(
-            source.diff.encode(errors="surrogateescape"), "uncommitted.diff"
-        ).digest
-    tree = context.store.artifacts.put_file(file).digest
-    return _Code(tree, source.commit, source.committed_at, source.dirty, diff)
+    return sources.keep(source, folder, context.store.artifacts)
 
 
-def _of_candidate(context: StepContext, candidate: ModelVersion) -> _Code:
+def _of_candidate(context: StepContext, candidate: ModelVersion) -> sources.KeptCode:
     context.log(f"Candidate {candidate.name}:{candidate.version} of Sacred run {candidate.run_id}")
-    return _Code(
+    return sources.KeptCode(
         candidate.project_digest, candidate.commit, candidate.committed_at, candidate.dirty, candidate.diff_digest
     )
 
 
 def _environment(context: StepContext, project: Project, folder: Path) -> EnvironmentRef:
     if project.dockerfile is None:
-        lock = find_lock(folder, project.lock)
+        lock = lock_of(project, folder)
         context.log(f"Environment of {lock.path.name} ({lock.digest[7:19]})")
         return ensure(lock, context.images, context.home, context.log)
     if context.builder is None:
@@ -133,6 +118,17 @@ def _environment(context: StepContext, project: Project, folder: Path) -> Enviro
         workdir=context.workdir,
         log=context.log,
     )
+
+
+def lock_of(project: Project, folder: Path) -> Lock:
+    """Return the locked packages of a project without a Dockerfile.
+
+    Raises:
+        ProjectError: it has no lock file that counts, or that can't be installed as it is.
+    """
+    if project.lock is None:
+        raise ProjectError([without_lock()])
+    return read_lock(folder / project.lock)
 
 
 def _builder(named: str, folder: Path) -> Builder:
@@ -180,7 +176,7 @@ def _other_platforms(context: StepContext, project: Project) -> list[str]:
 
 def _elsewhere(context: StepContext, project: Project, folder: Path, platform: str) -> EnvironmentRef:
     """Have the packages of the same lock for another platform; nothing of them is run here."""
-    return ensure(find_lock(folder, project.lock), context.images, context.home, context.log, platform)
+    return ensure(lock_of(project, folder), context.images, context.home, context.log, platform)
 
 
 def _image(context: StepContext, environment: EnvironmentRef) -> str | None:
@@ -217,6 +213,16 @@ def _refuse_unknown(run: PipelineRun, config: list[str], project: Project) -> No
         )
 
 
+def _refuse_config(candidate: ModelVersion, params: dict[str, Any]) -> None:
+    """Refuse to configure what is trained. What its tree says of its config is not asked: it may say nothing."""
+    given = [key for key in params if key.startswith("config.")]
+    if given:
+        raise RequestError(
+            f"{candidate.name}:{candidate.version} is trained already, and the run gives it {', '.join(given)}",
+            "leave these out to release it as it is, or leave `version` out to train with them",
+        )
+
+
 def _check_data_uris(context: StepContext, project: Project) -> None:
     """Hold the address of each data set to what model.yaml's is held to, a Param's too."""
     for name, data in project.data.items():
@@ -229,7 +235,7 @@ def _check_data_uris(context: StepContext, project: Project) -> None:
             ) from error
 
 
-def _refuse_unprotected(context: StepContext, code: _Code, candidate: ModelVersion | None) -> None:
+def _refuse_unprotected(context: StepContext, code: sources.KeptCode, candidate: ModelVersion | None) -> None:
     """Refuse what a protected environment does not take, with everything it lacks at once."""
     settings = context.run.settings
     if not settings["protected"] or context.run.params.get("release") is False:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime
 
-from modelyard.environments import Pin, find_lock, server_lock
+from modelyard.environments import Pin, read_lock, server_lock
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Containerised, ImageTested, Prepared, Pushed, Validated
 from modelyard.supply_chain.release import attach
@@ -61,7 +61,7 @@ def _pins(context: StepContext) -> list[Pin]:
     """Return the pins of all packages that the image's own layers may have: the server's, and the project's."""
     prepared = context.result(Prepared)
     lock = prepared.project.get("lock")
-    if lock is None and prepared.project.get("dockerfile"):  # what it has installed lies in the image's own layers
+    if lock is None:  # what its Dockerfile has installed lies in the image's own layers
         return list(server_lock().requirements)
     project = context.unpack_project(prepared.tree_digest)
-    return [*server_lock().requirements, *find_lock(project, lock).requirements]
+    return [*server_lock().requirements, *read_lock(project / lock).requirements]

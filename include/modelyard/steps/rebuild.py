@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import modelyard
-from modelyard.environments import EnvironmentRef, ensure, ensure_server, find_lock
+from modelyard.environments import EnvironmentRef, Lock, ensure, ensure_server
 from modelyard.environments.workspace import workspace
 from modelyard.errors import EnvironmentBuildError, NotFound
 from modelyard.images import Image, ImageStore, Index
@@ -210,7 +210,7 @@ def _environment(
     if released.executable is not None:
         log(f"The image of the project's Dockerfile is not built again, but taken by its digest: {recipe.base}")
         return released
-    lock = find_lock(project, _lock_name(project))
+    lock = _lock(project)
     if recipe.compiled is not None:  # it is in no layer
         return replace(released, lock_digest=lock.digest)
     return ensure(lock, images, home, log, released.platform)
@@ -226,10 +226,11 @@ def _check_machine(version: ModelVersion, environment: EnvironmentRef) -> None:
         )
 
 
-def _lock_name(project: Path) -> str | None:
+def _lock(project: Path) -> Lock:
     from modelyard.project import load
+    from modelyard.steps.prepare import lock_of
 
-    return load(project).lock
+    return lock_of(load(project), project)
 
 
 def _base(name: str | None, images: ImageStore, address: StoreAddress, home: Path) -> Base | None:

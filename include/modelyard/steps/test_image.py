@@ -11,7 +11,7 @@ from modelyard.images.interpreter import Interpreter
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Containerised, ImageTested, Prepared
 from modelyard.store import ModelVersion
-from modelyard.validation import critical
+from modelyard.validation import critical, predictions
 from modelyard.validation.production import Production
 from modelyard.validation.scoring import ModelError
 
@@ -60,8 +60,8 @@ def _critical(context: StepContext, version: ModelVersion, address: str) -> int:
     name = context.result(Prepared).project["validation"]["critical"]
     if name is None:
         return 0
-    predictions = critical.read(context.unpack_project(version.project_digest) / name, name)
-    results = critical.replay(predictions, Production(address, version.version).ask)
+    lines = predictions.read(context.unpack_project(version.project_digest) / name, name)
+    results = critical.replay(lines, Production(address, version.version).ask)
     gate = critical.gate(results, name)
     if not gate.passed:
         raise GateFailed(

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 
 from modelyard import data
-from modelyard.environments import find_lock
+from modelyard.environments import read_lock
 from modelyard.project import Project
 from modelyard.recording.training import train
 from modelyard.steps.context import StepContext
@@ -23,7 +23,7 @@ def run(context: StepContext) -> Trained:
     prepared = context.result(Prepared)
     project = Project.model_validate(prepared.project)
     folder = context.unpack_project(prepared.tree_digest)
-    lock = find_lock(folder, project.lock) if project.lock or not project.dockerfile else None
+    lock = None if project.lock is None else read_lock(folder / project.lock)
     python = context.python(prepared.environment)
 
     files = context.workdir / "data"

@@ -16,7 +16,7 @@ from modelyard.project import Project
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Prepared, Validated
 from modelyard.store import DataFingerprint, ModelVersion
-from modelyard.validation import critical, gates, report, suites
+from modelyard.validation import critical, gates, predictions, report, suites
 from modelyard.validation.candidate import loaded
 from modelyard.validation.gates import Gate, InProduction
 from modelyard.validation.production import Production
@@ -50,8 +50,8 @@ def run(context: StepContext) -> Validated:
         with loaded(python, model, folder, context.hidden, context.workdir) as model_itself:
             candidate = replace(model_itself, ask=transcript.of(model_itself.ask))
             scored = [score_on(data, files[data.name], candidate, list(wanted), context.log) for data in evaluation]
-            name, predictions = _critical(project, folder)
-            replayed = critical.replay(predictions, candidate.ask)
+            name, lines = _critical(project, folder)
+            replayed = critical.replay(lines, candidate.ask)
             ask_golden(candidate, json.loads((model / _FACTS).read_bytes())["golden"])
         production = _in_production(context, version, evaluation, files, list(wanted))
         checked = running.results()
@@ -109,9 +109,9 @@ def _compiled_files(context: StepContext, compiled: Compilation | None) -> list[
     return [asdict(context.store.artifacts.put_file(path)) for path in files]
 
 
-def _critical(project: Project, folder: Path) -> tuple[str, list[critical.CriticalPrediction]]:
+def _critical(project: Project, folder: Path) -> tuple[str, list[predictions.CriticalPrediction]]:
     name = project.validation.critical
-    return ("", []) if name is None else (name, critical.read(folder / name, name))
+    return ("", []) if name is None else (name, predictions.read(folder / name, name))
 
 
 def _in_production(

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from modelyard.errors import StoreError
+from modelyard.flag import flag
 
 _DEFAULT_HOME = "~/.modelyard"
 
@@ -91,7 +92,7 @@ class StoreAddress:
         a folder of artifacts, images in a layout on disk.
 
         Raises:
-            StoreError: no database is named, and none was started here.
+            StoreError: no database is named, and none was started here; or a flag is neither yes nor no.
         """
         given = {
             item.name: environment[variable]
@@ -105,7 +106,7 @@ class StoreAddress:
                 f"No model store is named, and none is kept in {home}",
                 "run a project, which makes one: modelyard run FOLDER; or set MODELYARD_MONGO_URI",
             )
-        insecure = given.pop("registry_insecure", "").lower() in ("1", "true", "yes")
+        insecure = flag(given.pop("registry_insecure", None), "MODELYARD_REGISTRY_INSECURE", StoreError)
         given.setdefault("artifacts", (home / "artifacts").as_uri())
         given.setdefault("registry", f"oci:{home / 'images'}")
         return cls(mongo_uri=uri, registry_insecure=insecure, **given)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from modelyard.errors import StoreError
+from modelyard.errors import RequestError
 from modelyard.store.codec import Document
 from modelyard.store.records import ModelVersion
 
@@ -51,7 +51,7 @@ class Query:
     def selective(self) -> bool:
         """Whether an index finds few enough documents by the clauses alone: no window of time is needed."""
         return not self.clauses.keys().isdisjoint({"_id", "commit"}) or (
-            "name" in self.clauses and len(self.clauses) > 1
+            isinstance(self.clauses.get("name"), str) and len(self.clauses) > 1
         )
 
 
@@ -82,15 +82,15 @@ def cursor(after: str) -> str:
     """Return the place that a page's ``after`` stands for.
 
     Raises:
-        StoreError: it is no such text.
+        RequestError: it is no such text.
     """
     if not re.fullmatch(r"\d{20}:[^:]+:\d{10}", after):
-        raise StoreError("The page asked for does not exist", "start again at the first page")
+        raise RequestError("The page asked for does not exist", "start again at the first page")
     return after
 
 
 def clauses(
-    name: str | None,
+    name: str | Collection[str] | None,
     tag: str | None,
     metric: Mapping[str, tuple[float | None, float | None]],
     parameter: Mapping[str, object],
@@ -101,17 +101,18 @@ def clauses(
     """Return the conditions of ``Versions.find`` as a query.
 
     Raises:
-        StoreError: the commit is no hexadecimal prefix, or there is no such state.
+        RequestError: the commit is no hexadecimal prefix, or there is no such state.
     """
     query: Document = {}
     if live is not None:
         query["_id"] = {"$in": live}
     if commit is not None:
         if not re.fullmatch(r"[0-9a-f]{1,64}", commit):
-            raise StoreError(f"'{commit}' does not begin a commit hash", "give its first characters, of 0-9 and a-f")
+            raise RequestError(f"'{commit}' does not begin a commit hash", "give its first characters, of 0-9 and a-f")
         query["commit"] = {"$gte": commit, "$lt": commit + "g"}
     if name is not None:
-        query["name"] = name
+        names = [name] if isinstance(name, str) else sorted(name)
+        query["name"] = names[0] if len(names) == 1 else {"$in": names}
     facets = [_tag(tag)] if tag is not None else []
     facets += [_parameter(path, value) for path, value in parameter.items()]
     if facets:
@@ -122,7 +123,7 @@ def clauses(
     if state in {"candidate", "released"}:
         query["image_digest"] = None if state == "candidate" else {"$ne": None}
     elif state not in {None, "live"}:
-        raise StoreError(f"There is no state '{state}'", "ask for candidate, released or live")
+        raise RequestError(f"There is no state '{state}'", "ask for candidate, released or live")
     return query
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -83,7 +83,7 @@ class Versions:
     def find(
         self,
         *,
-        name: str | None = None,
+        name: str | Collection[str] | None = None,
         tag: str | None = None,
         metric: Mapping[str, tuple[float | None, float | None]] | None = None,
         parameter: Mapping[str, object] | None = None,
@@ -99,7 +99,7 @@ class Versions:
         A page does not shift when versions are registered meanwhile.
 
         Args:
-            name: the model's.
+            name: the model's; of several, any one of them.
             tag: one of the version's tags.
             metric: lowest and highest value accepted of each metric, None for no bound.
             parameter: value of each parameter of the config, by dotted path: ``{"model.C": 0.5}``.
@@ -111,7 +111,7 @@ class Versions:
             after: the previous page's ``after``.
 
         Raises:
-            StoreError: a condition can't be one.
+            RequestError: a condition can't be one.
         """
         live = None
         if state == "live":

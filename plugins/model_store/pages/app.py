@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk.exceptions import AirflowNotFoundException
 from fastapi import FastAPI, Request
-from fastapi.exception_handlers import http_exception_handler
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -16,7 +19,7 @@ from starlette.exceptions import HTTPException
 from model_store.pages import routes
 from model_store.pages.access import to_login
 from model_store.pages.render import render
-from modelyard.errors import ModelyardError, NotFound
+from modelyard.errors import ModelyardError, NotFound, RequestError
 from modelyard.provider_info import CONNECTION_ID
 
 # Nothing from elsewhere, no inline script or style; Airflow's own page may frame ours.
@@ -24,6 +27,10 @@ _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
+
+
+_NOT_ASKABLE = "This can't be asked"
+_WANTED = {"float_parsing": "should be a number", "int_parsing": "should be a whole number"}
 
 
 def create_app() -> FastAPI:
@@ -39,6 +46,7 @@ def create_app() -> FastAPI:
     app.include_router(routes.router)
     app.middleware("http")(_add_headers)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(ModelyardError, _failed)
     app.add_exception_handler(AirflowNotFoundException, _without_connection)
     return app
@@ -64,10 +72,25 @@ async def _refused(request: Request, error: Exception) -> Response:
     return _page(request, error.status_code, "No such page", str(error.detail))
 
 
+async def _not_understood(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (it is registered for these)
+    if "text/html" not in request.headers.get("accept", ""):
+        return await request_validation_exception_handler(request, error)
+    return _page(request, 400, _NOT_ASKABLE, " ".join(map(_in_words, error.errors())), "Correct it and ask again.")
+
+
+def _in_words(problem: Mapping[str, Any]) -> str:
+    """Return what is wrong with one part of an address, without the words of a program."""
+    wanted = _WANTED.get(problem["type"]) or re.sub(r"^(Input|String) ", "", problem["msg"])
+    return f"'{problem['loc'][1]}' is '{problem['input']}', and {wanted}."
+
+
 def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, ModelyardError)  # noqa: S101  (it is registered for these)
     if isinstance(error, NotFound):
         return _page(request, 404, "Not found", error.message, error.remedy)
+    if isinstance(error, RequestError):
+        return _page(request, 400, _NOT_ASKABLE, error.message, error.remedy)
     if error.transient:
         return _page(request, 503, "The model store does not answer", error.message, error.remedy)
     return _page(request, 500, "The model store refuses", error.message, error.remedy)

@@ -17,7 +17,7 @@ from model_store.pages.render import render
 from model_store.pages.search import Conditions
 from model_store.pages.store import SharedStore
 from model_store.pages.trust import trust
-from modelyard.errors import NotFound
+from modelyard.errors import NotFound, RequestError
 from modelyard.provider_info import CONNECTION_ID
 from modelyard.store import Deployment, ModelVersion, Store
 
@@ -54,15 +54,14 @@ def models(request: Request, user: User, store: OpenStore, q: str = "", page: Nu
 @router.get("/search")
 def search(request: Request, user: User, store: OpenStore, conditions: Annotated[Conditions, Query()]) -> Response:
     """Show the versions, of any model this user may see, that meet the conditions."""
-    names = store.versions.names()
-    allowed = readable(names, user)
-    found: Sequence[ModelVersion] = ()
-    after = None
-    if conditions.name is None or conditions.name in allowed:
-        result = store.versions.find(**conditions.arguments(), limit=_PAGE_SIZE)
-        found, after = [version for version in result.versions if version.name in allowed], result.after
-    next_page = None if after is None else conditions.query(after)
-    return render(request, "search.html", conditions=conditions, names=allowed, versions=found, next_page=next_page)
+    allowed = readable(store.versions.names(), user)
+    # In the query, not after it: where a page ends tells a model's name too.
+    within = allowed if conditions.name is None else [name for name in allowed if name == conditions.name]
+    found = store.versions.find(**(conditions.arguments() | {"name": within}), limit=_PAGE_SIZE)
+    next_page = None if found.after is None else conditions.query(found.after)
+    return render(
+        request, "search.html", conditions=conditions, names=allowed, versions=found.versions, next_page=next_page
+    )
 
 
 @router.get("/models/{dag_id}", dependencies=[MAY_READ_RUNS])
@@ -90,9 +89,19 @@ def model(request: Request, dag_id: str, store: OpenStore, after: str | None = N
 
 
 @router.get("/models/{dag_id}/compare", dependencies=[MAY_READ_RUNS])
-def comparison(request: Request, dag_id: str, store: OpenStore, version: Annotated[list[int], Query()]) -> Response:
+def comparison(
+    request: Request, dag_id: str, store: OpenStore, version: Annotated[list[int] | None, Query()] = None
+) -> Response:
     """Show versions of a model side by side."""
-    versions = [store.versions.get(dag_id, number) for number in sorted(set(version))[:_MOST_COMPARED]]
+    numbers = sorted(set(version or ()))
+    if not numbers:
+        raise RequestError("No version is marked", "Go back and mark the versions to compare.")
+    if len(numbers) > _MOST_COMPARED:
+        raise RequestError(
+            f"{len(numbers)} versions are marked, and a page has room for {_MOST_COMPARED}",
+            f"Go back and mark {_MOST_COMPARED} at most.",
+        )
+    versions = [store.versions.get(dag_id, number) for number in numbers]
     sections = compare.sections(versions)
     return render(request, "compare.html", name=dag_id, versions=versions, sections=sections)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import requests
 from tests.benchmarks.images.measured import Measured
 
-from modelyard.environments import ensure, ensure_server, find_lock, python_of
+from modelyard.environments import ensure, ensure_server, python_of, read_lock
 from modelyard.images import Image, ImageStore, Layer, open_images
 from modelyard.images.compression import Compression
 from modelyard.images.interpreter import Interpreter
@@ -21,7 +21,7 @@ from modelyard.images.unpack import unpack_model_image
 from modelyard.store import StoreAddress
 
 WINE = Path(__file__).parents[3] / "include" / "examples" / "wine"
-LOCK = find_lock(WINE, "Pipfile.lock")
+LOCK = read_lock(WINE / "Pipfile.lock")
 PYTHON = Interpreter.of_this_machine().python
 MODEL_BYTES = 1_000_000
 FIRST, CHANGED, OWN = (

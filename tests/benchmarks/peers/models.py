@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.fixtures_compilation import Workshop
 
-from modelyard.environments import ensure, ensure_converters, ensure_server, find_lock, python_of
+from modelyard.environments import ensure, ensure_converters, ensure_server, python_of, read_lock
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layout import Layout
 
@@ -86,7 +86,7 @@ NAMES = ("pipeline", "boosting", "uncompiled")
 def prepare(folder: Path, home: Path, names: list[str]) -> list[Subject]:
     """Train those of ``NAMES`` and lay them out in ``folder``; ``home`` keeps their environments from run to run."""
     images, version = Layout(home / "images"), Interpreter.of_this_machine().python
-    project = python_of(ensure(find_lock(PROJECT), images, home, print), images, home)
+    project = python_of(ensure(read_lock(PROJECT / "requirements.txt"), images, home, print), images, home)
     server = python_of(ensure_server(images, home, print, version), images, home)
     converters = python_of(ensure_converters(images, home, print), images, home).parents[1]
     workshop = Workshop(home, converters / "lib" / f"python{version}" / "site-packages", server)

@@ -101,6 +101,18 @@ def test_another_way_to_run_steps(home: Path, monkeypatch: pytest.MonkeyPatch) -
     assert settings(told())["[modelyard] execution"].state == "failed"
 
 
+def test_a_models_own_way_to_run_steps(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__MODELYARD__EXECUTION_OF", "docker-prices: kubernetes, wine: cluster")
+    found = told()
+    assert (found.runs_pods, found.runs_containers) == (True, False)
+    finding = settings(found)["[modelyard] execution_of"]
+    assert (finding.state, finding.found) == ("failed", "'cluster' is no way to run steps")
+    monkeypatch.setenv("AIRFLOW__MODELYARD__EXECUTION_OF", "wine")
+    finding = settings(told())["[modelyard] execution_of"]
+    assert (finding.state, finding.found) == ("failed", "[modelyard] execution_of has 'wine' without a mode")
+    assert finding.remedy == "write it as `wine: local, houses: kubernetes`"
+
+
 def test_a_connection_that_cannot_be_right(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = {"conn_type": "model_store", "host": "db", "password": SECRET, "extra": {"artifacts": "ftp://x"}}
     monkeypatch.setenv("AIRFLOW_CONN_MODEL_STORE_DEFAULT", json.dumps(connection))
@@ -167,7 +179,7 @@ def answering(status: int, health: object) -> Iterator[str]:
 
 
 def health_at(url: str) -> list[Finding]:
-    found = Airflow({"core.execution_api_server_url": url, "api.base_url": None}, None, None, {})
+    found = Airflow({"core.execution_api_server_url": url, "api.base_url": None}, ("local",), None, None, None, {})
     return list(airflow.health(found))
 
 

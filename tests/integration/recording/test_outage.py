@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -113,10 +114,12 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def test_an_outage_loses_nothing(shaky: Store, store: Store, line: Line, monkeypatch: pytest.MonkeyPatch):
+def test_an_outage_loses_nothing(
+    tmp_path: Path, shaky: Store, store: Store, line: Line, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(runs, "_LONGEST_PAUSE", 1.0)
     log: list[str] = []
-    with Recorder(shaky, log.append) as recorder:
+    with Recorder(shaky, log.append, tmp_path) as recorder:
         observer = started(recorder)
         observer.log_metrics(points(0, 2), {})
         while not store.runs.metrics(1):
@@ -154,19 +157,19 @@ def test_what_was_written_without_an_answer_is_not_written_again(store: Store):
     assert store.runs.metrics(1)["loss"]["steps"] == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_run_does_not_start_without_the_store(shaky: Store, line: Line):
+def test_a_run_does_not_start_without_the_store(tmp_path: Path, shaky: Store, line: Line):
     line.cut()
-    with Recorder(shaky, lambda _: None) as recorder:
+    with Recorder(shaky, lambda _: None, tmp_path) as recorder:
         with pytest.raises(RelayError, match="cannot be reached"):
             started(recorder)
         with pytest.raises(Unavailable):
             recorder.finish("FAILED", "its process ended")
 
 
-def test_a_store_that_stays_away_is_told(shaky: Store, line: Line, monkeypatch: pytest.MonkeyPatch):
+def test_a_store_that_stays_away_is_told(tmp_path: Path, shaky: Store, line: Line, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(runs, "_PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(runs.RecordedRun.wait, "__defaults__", (0.0,))
-    with Recorder(shaky, lambda _: None) as recorder:
+    with Recorder(shaky, lambda _: None, tmp_path) as recorder:
         observer = started(recorder)
         line.cut()
         observer.completed_event(now(), None)
@@ -174,8 +177,8 @@ def test_a_store_that_stays_away_is_told(shaky: Store, line: Line, monkeypatch: 
             recorder.finish("FAILED", "not reached")
 
 
-def test_a_run_that_another_has_closed_is_left_alone(store: Store):
-    with Recorder(store, lambda _: None) as recorder:
+def test_a_run_that_another_has_closed_is_left_alone(tmp_path: Path, store: Store):
+    with Recorder(store, lambda _: None, tmp_path) as recorder:
         observer = started(recorder)
         store.runs.interrupt(1, "a newer try takes its place")
         observer.heartbeat_event({}, "too late", now(), None)
@@ -189,8 +192,26 @@ def test_a_run_that_another_has_closed_is_left_alone(store: Store):
     assert store.runs.get(1)["captured_out"] == ""
 
 
-def test_times_arrive_as_times(store: Store):
-    with Recorder(store, lambda _: None) as recorder:
+class Unreadable:
+    """A witness that finds a file of the project that it may not read."""
+
+    def started(self, run: runs.RecordedRun) -> None:
+        raise PermissionError(13, "Permission denied", "/projects/wine/secret.csv")
+
+    def ended(self, run: runs.RecordedRun) -> None:
+        raise AssertionError("it has not started")
+
+
+def test_a_file_that_cannot_be_read_is_told_to_the_experiment(tmp_path: Path, store: Store):
+    with Recorder(store, lambda _: None, tmp_path, witness=Unreadable()) as recorder:
+        with pytest.raises(RelayError, match=r"cannot be recorded: Permission denied: /projects/wine/secret\.csv"):
+            started(recorder)
+        recorder.finish("FAILED", "its process ended")
+    assert store.runs.get(1)["status"] == "FAILED"
+
+
+def test_times_arrive_as_times(tmp_path: Path, store: Store):
+    with Recorder(store, lambda _: None, tmp_path) as recorder:
         observer = started(recorder)
         moment = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 - Sacred's are naive
         observer.heartbeat_event({"at": moment}, "", moment, None)

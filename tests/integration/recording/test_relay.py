@@ -118,6 +118,15 @@ def test_each_finished_run_is_a_candidate(start: Start, store: Store, project: P
     assert "+    slope = 3.0" in store.artifacts.read(second.diff_digest or "").decode()
 
 
+def test_without_a_lock_the_packages_are_not_compared(start: Start, store: Store, project: Path):
+    (project / "requirements.txt").rename(project / "requirements-dev.txt")
+    said = start().communicate(timeout=120)[1]
+    assert "modelyard: the packages are not compared with a lock: the project has none that counts" in said
+    assert said.rstrip().endswith("modelyard: recorded as run 1, candidate line:1")
+    version = store.versions.get("line", 1)
+    assert (version.lock_digest, version.package_differences) == (None, ())
+
+
 def test_ctrl_c_is_an_interrupted_run(start: Start, store: Store):
     process = start("with", "wait=True")
     assert process.stdout is not None

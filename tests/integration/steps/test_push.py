@@ -91,7 +91,7 @@ def ready(store_address: StoreAddress, registry: RegistryServer, tmp_path: Path)
         made = version(store, project_digest=tree)
         params = {"environment": "production", "config.C": 0.5, "data.wine": f"https://example.com/wine.csv?{PASSWORD}"}
         run = pipeline_run(store, "wine", "release__1", project=GIT, params=params)
-        _finish(store, run, "prepare", Prepared, {"tree_digest": tree, "project": {"lock": None}})
+        _finish(store, run, "prepare", Prepared, {"tree_digest": tree, "project": {"lock": "requirements.txt"}})
         _finish(store, run, "validate", Validated, {"version": made.version, "report": {"json": DIGEST}})
         built = {"version": made.version, "repository": "staging/wine", "image_digest": image.digest, "layers": []}
         _finish(store, run, "containerise", Containerised, built)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.errors import Conflict, NotFound, StoreError
+from modelyard.errors import Conflict, NotFound, RequestError
 from modelyard.store import ArtifactFile, ModelVersion, Store
 
 Make = Callable[..., ModelVersion]
@@ -62,6 +62,10 @@ def test_an_image_is_set_once_a_report_is_the_last_one(store: Store, a_version: 
     [
         ({}, [6, 5, 4, 3, 2, 1]),
         ({"name": "beer"}, []),
+        ({"name": []}, []),
+        ({"name": ["beer", "cider"]}, []),
+        ({"name": ["beer", "wine"]}, [6, 5, 4, 3, 2, 1]),
+        ({"name": ["beer", "wine"], "tag": "even"}, [6, 4, 2]),
         ({"tag": "even"}, [6, 4, 2]),
         ({"metric": {"accuracy": (3 / 8, None)}}, [6, 5, 4, 3]),
         ({"metric": {"accuracy": (2 / 8, 4 / 8), "val.loss": (None, 0.5)}}, [4, 3, 2]),
@@ -136,7 +140,7 @@ def test_pages_hold_everything_once_even_while_versions_are_registered(store: St
 
 @pytest.mark.parametrize("conditions", [{"commit": "xyz"}, {"after": "x"}, {"state": "dead"}])
 def test_an_impossible_condition_is_refused(store: Store, conditions: dict[str, Any]):
-    with pytest.raises(StoreError):
+    with pytest.raises(RequestError):
         store.versions.find(**conditions)
 
 

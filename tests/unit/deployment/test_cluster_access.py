@@ -78,6 +78,18 @@ def test_the_cluster_of_the_step_itself_needs_no_kubeconfig(extra: dict[str, Any
     assert access(**extra).kubeconfig is None
 
 
+def test_what_a_connection_by_uri_switches_off_is_off() -> None:
+    given = access(kube_config=json.dumps(KUBECONFIG), in_cluster="false", disable_verify_ssl="False")
+    assert given.kubeconfig is not None
+    assert "insecure-skip-tls-verify" not in given.kubeconfig["clusters"][0]["cluster"]
+
+
+@pytest.mark.parametrize("key", ["in_cluster", "disable_verify_ssl"])
+def test_a_flag_that_is_neither_yes_nor_no_is_refused_by_its_name(key: str) -> None:
+    with pytest.raises(RequestError, match=f"{key} of the connection 'production_cluster' is 'maybe'"):
+        access(**{key: "maybe"})
+
+
 @pytest.mark.parametrize(
     ("extra", "why"),
     [

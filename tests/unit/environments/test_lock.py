@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.environments import Lock, differences, find_lock, read_lock
+from modelyard.environments import Lock, differences, read_lock
 from modelyard.errors import Problem, ProjectError
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -184,19 +184,11 @@ def test_the_same_pins_in_another_kind_of_file_are_the_same_environment(tmp_path
     assert pip.digest == pipenv.digest
 
 
-def test_one_lock_file_is_found_and_several_must_be_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match="no lock file"):
-        find_lock(tmp_path)
-    written(tmp_path, "requirements.txt", "numpy==2.0.0\n")
-    assert find_lock(tmp_path).path.name == "requirements.txt"
-    written(tmp_path, "Pipfile.lock", pipfile())
-    with pytest.raises(ProjectError, match=r"several lock files: Pipfile\.lock, requirements\.txt"):
-        find_lock(tmp_path)
-    assert find_lock(tmp_path, "Pipfile.lock").kind == "Pipfile.lock"
+def test_what_is_not_there_or_no_lock_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="the file is not there"):
-        find_lock(tmp_path, "pylock.toml")
+        read_lock(tmp_path / "pylock.toml")
     with pytest.raises(ProjectError, match="no lock file"):
-        find_lock(tmp_path, "poetry.lock")
+        read_lock(tmp_path / "poetry.lock")
 
 
 @pytest.fixture

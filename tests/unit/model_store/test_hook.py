@@ -67,6 +67,22 @@ def test_a_connection_without_a_host_or_without_its_helper_is_refused(monkeypatc
         ModelStoreHook().address()
 
 
+@pytest.mark.parametrize(("word", "on"), [("false", False), ("No", False), ("0", False), ("True", True), ("1", True)])
+def test_a_flag_of_a_connection_by_uri_is_what_its_word_says(monkeypatch: pytest.MonkeyPatch, word: str, on: bool):
+    uri = f"model-store://ada:x@db.example.com/models?registry=host%2Fx&registry_insecure={word}&srv={word}"
+    monkeypatch.setenv("AIRFLOW_CONN_MODEL_STORE_DEFAULT", uri)
+    address = ModelStoreHook().address()
+    assert address.registry_insecure is on
+    assert address.mongo_uri.startswith("mongodb+srv://" if on else "mongodb://")
+
+
+@pytest.mark.parametrize("key", ["registry_insecure", "srv"])
+def test_a_flag_that_is_neither_yes_nor_no_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, key: str):
+    monkeypatch.setenv("AIRFLOW_CONN_MODEL_STORE_DEFAULT", f"model-store://db.example.com/models?{key}=maybe")
+    with pytest.raises(StoreError, match=f"{key} of the connection 'model_store_default' is 'maybe'"):
+        ModelStoreHook().address()
+
+
 def test_the_connection_test_asks_all_three(monkeypatch: pytest.MonkeyPatch, store_address: StoreAddress):
     connect(monkeypatch, store_address)
     assert ModelStoreHook().test_connection() == (True, "Database, artifacts and registry answer.")

@@ -10,7 +10,7 @@ from tests.released_models import sacred_run
 from tests.unit.model_store.contexts import context
 
 from model_store.operators import RegisterVersionOperator
-from modelyard.environments import find_lock
+from modelyard.environments import read_lock
 from modelyard.provider_info import connections
 from modelyard.store import Store
 
@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def model(tmp_path: Path, project: Path) -> Path:
     """A model directory, as log_model leaves it, of an environment where one package is newer than locked."""
-    packages = {pin.name: pin.version for pin in find_lock(project).requirements} | {"numpy": "99"}
+    packages = {pin.name: pin.version for pin in read_lock(project / "Pipfile.lock").requirements} | {"numpy": "99"}
     facts: dict[str, Any] = {"format": 1, "packages": packages, "signature": {"kind": "columns", "inputs": []}}
     folder = tmp_path / "model"
     folder.mkdir()

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.unit.recording.full_disk import disk_for
 
 from modelyard.recording import spool
 from modelyard.recording.spool import FileSpool, Journal
@@ -44,6 +45,17 @@ def test_events_come_in_order_and_end(tmp_path: Path):
     journal.close()
     reader.join(10)
     assert taken == list(range(100))
+
+
+def test_an_event_that_the_disk_does_not_take_leaves_no_part_of_itself(tmp_path: Path):
+    journal = Journal(tmp_path / "journal")
+    events = iter(journal)
+    journal.append({"number": 1})
+    with disk_for(2**20), pytest.raises(OSError, match="File too large"):
+        journal.append({"text": "x" * 2**21})
+    journal.append({"number": 2})
+    journal.close()
+    assert list(events) == [{"number": 1}, {"number": 2}]
 
 
 def test_a_full_journal_makes_the_sender_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

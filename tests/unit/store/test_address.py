@@ -52,6 +52,11 @@ def test_what_is_not_named_is_below_home(tmp_path: Path):
     assert (address.s3_region, address.database, address.registry_insecure) == (None, "modelyard", False)
 
 
+def test_a_flag_that_is_neither_yes_nor_no_is_refused():
+    with pytest.raises(StoreError, match="MODELYARD_REGISTRY_INSECURE is 'off', which is neither yes nor no"):
+        StoreAddress.from_environment({"MODELYARD_MONGO_URI": "mongodb://h/", "MODELYARD_REGISTRY_INSECURE": "off"})
+
+
 def test_without_a_database_the_remedy_is_named(tmp_path: Path):
     with pytest.raises(StoreError, match=r"modelyard run FOLDER; or set MODELYARD_MONGO_URI"):
         StoreAddress.from_environment({"MODELYARD_HOME": str(tmp_path)})

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from modelyard.errors import ProjectError
-from modelyard.validation import critical
+from modelyard.validation import critical, predictions
 from modelyard.validation.scoring import ModelError
 
 
-def written(tmp_path: Path, text: str) -> list[critical.CriticalPrediction]:
+def written(tmp_path: Path, text: str) -> list[predictions.CriticalPrediction]:
     path = tmp_path / "critical.jsonl"
     path.write_text(text)
-    return critical.read(path, "critical.jsonl")
+    return predictions.read(path, "critical.jsonl")
 
 
 def answering(**outputs: Any) -> Any:
@@ -56,10 +56,10 @@ def test_each_row_is_asked_by_itself(tmp_path: Path) -> None:
 
 
 def test_the_gate_names_line_expected_and_found(tmp_path: Path) -> None:
-    predictions = written(
+    lines = written(
         tmp_path, '{"inputs": {"a": 1}, "expected": 1}\n\n{"inputs": {"a": 2}, "expected": 5, "tolerance": 2}'
     )
-    gate = critical.gate(critical.replay(predictions, answering(prediction=1)), "critical.jsonl")
+    gate = critical.gate(critical.replay(lines, answering(prediction=1)), "critical.jsonl")
     assert not gate.passed
     assert (gate.expected, gate.found) == ("2 as expected", "1 as expected")
     assert gate.why == "critical.jsonl:3: expected 5 within 2, found 1"
@@ -79,8 +79,8 @@ def test_inputs_that_the_model_refuses_fail_their_line_alone(tmp_path: Path) -> 
 
 
 def test_many_failures_are_cut_short(tmp_path: Path) -> None:
-    predictions = written(tmp_path, '{"inputs": {"a": 1}, "expected": 1}\n' * 30)
-    why = critical.gate(critical.replay(predictions, answering(prediction=2)), "critical.jsonl").why.splitlines()
+    lines = written(tmp_path, '{"inputs": {"a": 1}, "expected": 1}\n' * 30)
+    why = critical.gate(critical.replay(lines, answering(prediction=2)), "critical.jsonl").why.splitlines()
     assert len(why) == 11
     assert why[-1].startswith("… and 20 more")
 
@@ -88,13 +88,15 @@ def test_many_failures_are_cut_short(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "critical.jsonl:1: It is no prediction"),
-        ('{"expected": 1}', "has no 'inputs'"),
-        ('\n{"inputs": {"a": 1}}', "critical.jsonl:2: It has no 'expected'"),
-        ('{"inputs": 3, "expected": 1}', "`inputs` is a row"),
-        ('{"inputs": {}, "expected": 1, "tolerance": -1}', "`tolerance` a number"),
-        ('{"inputs": {}, "expected": 1, "tolerance": "x"}', "It is no prediction"),
-        ("[]", "It is no prediction"),
+        ("{", "critical.jsonl:1: This is no JSON"),
+        ('{"expected": 1}', "has no `inputs`"),
+        ('\n{"inputs": {"a": 1}}', "critical.jsonl:2: It has no `expected`"),
+        ('{"inputs": 3, "expected": 1}', "has no `inputs`"),
+        ('{"inputs": {}, "expected": 1, "tolerance": -1}', "`tolerance` is -1, and should be a number"),
+        ('{"inputs": {}, "expected": 1, "tolerance": "x"}', "`tolerance` is 'x'"),
+        ('{"inputs": {}, "expected": 1, "tolerance": NaN}', "`tolerance` is nan"),
+        ('{"inputs": {}, "expected": 1, "tolerence": 0.1}', "It has the unknown key 'tolerence'"),
+        ("[]", "has no `inputs`"),
         ("\n", "holds no prediction"),
     ],
 )
@@ -105,4 +107,4 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, text: str, told: str) ->
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="cannot be read"):
-        critical.read(tmp_path / "nowhere.jsonl", "nowhere.jsonl")
+        predictions.read(tmp_path / "nowhere.jsonl", "nowhere.jsonl")
