@@ -38,7 +38,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Server, *, private: bool) -> None:
         self._server = server
         self._private = private
-        self._most_body_bytes = server.application.limits.body_bytes
+        limits = server.application.limits
+        self._most_body_bytes, self._most_held_bytes = limits.body_bytes, limits.held_bytes
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._waiting: deque[tuple[Request, bool, Response | None]] = deque()
@@ -67,7 +68,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002, D102
         self._server.closed(self)
         self._last = True
-        self._waiting.clear()
+        self._drop()
+        del self._parser  # each holds the other: the connection would stay until somebody looks for garbage
         if self._cut is not None:
             self._cut.cancel()
 
@@ -114,11 +116,23 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:  # noqa: D102
-        self._body_bytes += len(body)
-        if self._body_bytes > self._most_body_bytes:
+        if self._last:
+            return
+        size = len(body)
+        if self._body_bytes + size > self._most_body_bytes:
             self._refuse(413, f"the body is larger than the {self._most_body_bytes} bytes that are taken")
-        elif not self._last:
-            self._body.append(body)
+        elif self._server.held_bytes + size > self._most_held_bytes:
+            text = f"{self._most_held_bytes} bytes of requests are on their way to this server; send it again later"
+            self._refuse(503, text, (("retry-after", "1"),))
+        else:
+            self._server.held_bytes += size
+            if not self._body_bytes:
+                self._body = body
+            elif isinstance(self._body, bytearray):
+                self._body += body  # not kept as pieces, of which there may be one for each byte
+            else:
+                self._body = bytearray(self._body) + body
+            self._body_bytes += size
 
     def on_message_complete(self) -> None:  # noqa: D102
         if self._last:
@@ -126,9 +140,10 @@ class Connection(asyncio.Protocol):
         # A proxy keeps its own connection to us, whatever its client wants; who asks once by way of one says so here.
         asks_once = self._headers.get(_ASKS_ONCE) == "close"
         keep = self._parser.should_keep_alive() and not self._parser.should_upgrade() and not asks_once
-        self._enqueue(self._request(), keep, None)
+        request = self._request()
         self._reading = False
         self._new_message()
+        self._enqueue(request, keep, None)
 
     def refuse_slow(self) -> None:
         """End a request that does not come to its end."""
@@ -142,7 +157,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[str, str] = {}
         self._header_bytes = 0
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._body_bytes = 0
 
     def _count_header(self, size: int) -> None:
@@ -160,15 +175,23 @@ class Connection(asyncio.Protocol):
             path=unquote(path) if "%" in path else path,
             query=query,
             headers=self._headers,
-            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            body=bytes(self._body),
             id=given if sane else self._server.new_id(),
             private=self._private,
         )
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _drop(self) -> None:
+        """Let go of what will not be answered."""
+        self._server.held_bytes -= self._body_bytes + sum(len(request.body) for request, _, _ in self._waiting)
+        self._waiting.clear()
+        self._new_message()
+
+    def _refuse(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Answer what is not even a request, in its turn, and read no more."""
         if not self._last:
-            self._enqueue(self._request(), False, refusal(Refused(status, message)))
+            request = self._request()
+            self._new_message()
+            self._enqueue(request, False, refusal(Refused(status, message, headers=headers)))
 
     def _enqueue(self, request: Request, keep: bool, response: Response | None) -> None:
         self._last = not keep
@@ -187,6 +210,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         if response is not None:
             self._server.application.note(request, response, time.monotonic() - self.since)
+            self._server.held_bytes -= len(request.body)
             self._send(request, keep, response)
             return
         self._answering = True
@@ -194,6 +218,7 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request, keep: bool) -> None:
         response = await self._server.application.answer(request)
+        self._server.held_bytes -= len(request.body)
         self._answering = False
         self._send(request, keep, response)
         self._next()
@@ -217,7 +242,7 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """Close so that the client gets the last answer: first our side, the whole when it has closed its own."""
         self._last = True
-        self._waiting.clear()
+        self._drop()
         self._transport.resume_reading()  # unread bytes would make the kernel reset the connection, and lose the answer
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -31,10 +31,12 @@ class Server:
 
     Attributes:
         headers: the same as bytes, with the date.
+        held_bytes: of the bodies of requests that are not answered yet, as its connections count them.
     """
 
     def __init__(self, application: Application, headers: tuple[tuple[str, str], ...], board: Board) -> None:
         self.application = application
+        self.held_bytes = 0
         self._board = board
         self._id, self._numbers = secrets.token_hex(4), count(1)  # not at import: processes are forked later
         self._connections: set[Connection] = set()

@@ -75,6 +75,12 @@ class Running:
         pytest.fail(f"the server did not get ready:\n{self.log.read_text()}")
 
 
+def resident(running: Running) -> float:
+    """Return the MiB that the server has in memory."""
+    rollup = Path(f"/proc/{running.process.pid}/smaps_rollup").read_text()
+    return int(next(line.split()[1] for line in rollup.splitlines() if line.startswith("Rss:"))) / 1024
+
+
 Start = Callable[..., Running]
 
 
