@@ -87,14 +87,15 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; it calls the ``on_…`` methods below."""
-        if self._last:
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._last = True  # what would follow is another protocol, which the answer declines
-        except httptools.HttpParserError as error:
-            self._refuse(400, f"this is no HTTP/1.1 request: {error}")
+        pieces: list[bytes | memoryview] = [data]
+        while pieces and not self._last:
+            piece = pieces.pop()
+            try:
+                self._parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as offer:
+                pieces += (memoryview(piece)[offer.args[0] :], self._head_without_offer())
+            except httptools.HttpParserError as error:
+                self._refuse(400, f"this is no HTTP/1.1 request: {error}")
 
     def on_message_begin(self) -> None:  # noqa: D102
         self._reading, self.since = True, time.monotonic()
@@ -109,6 +110,9 @@ class Connection(asyncio.Protocol):
         self._count_header(len(name) + len(value))
 
     def on_headers_complete(self) -> None:  # noqa: D102
+        self._offers = self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
+        if self._offers:
+            return  # the same head comes again, without the offer
         length = self._headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._most_body_bytes:
             self._refuse(413, f"the body has {length} bytes, at most {self._most_body_bytes} are taken")
@@ -135,7 +139,7 @@ class Connection(asyncio.Protocol):
             self._body_bytes += size
 
     def on_message_complete(self) -> None:  # noqa: D102
-        if self._last:
+        if self._last or self._offers:
             return
         # A proxy keeps its own connection to us, whatever its client wants; who asks once by way of one says so here.
         asks_once = self._headers.get(_ASKS_ONCE) == "close"
@@ -155,10 +159,23 @@ class Connection(asyncio.Protocol):
 
     def _new_message(self) -> None:
         self._url = b""
+        self._offers = False  # another protocol
         self._headers: dict[str, str] = {}
         self._header_bytes = 0
         self._body: bytes | bytearray = b""
         self._body_bytes = 0
+
+    def _head_without_offer(self) -> bytes:
+        """Return the head of a request that offers another protocol without its offer, and be ready to parse it.
+
+        Nobody has to take up the offer (RFC 9110, 7.8); but what follows, a body too, is that protocol for the parser.
+        """
+        headers = "".join(f"{name}: {value}\r\n" for name, value in self._headers.items() if name != "upgrade")
+        method, version = self._parser.get_method() or b"", self._parser.get_http_version().encode()
+        head = b"%s %s HTTP/%s\r\n%s\r\n" % (method, self._url, version, headers.encode("latin-1"))
+        self._parser = httptools.HttpRequestParser(self)
+        self._new_message()
+        return head
 
     def _count_header(self, size: int) -> None:
         self._header_bytes += size

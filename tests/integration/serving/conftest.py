@@ -23,6 +23,9 @@ FACTS = {
 }
 
 
+BODY = json.dumps([{"a": 1, "b": 2.0, "word": "x"}]).encode()
+
+
 @dataclass
 class Answer:
     status: int
@@ -73,6 +76,28 @@ class Running:
                     break
             time.sleep(0.02)
         pytest.fail(f"the server did not get ready:\n{self.log.read_text()}")
+
+
+def post(*headers: str, body: bytes = BODY, path: str = "/predict") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "host: x", *headers]
+    if not any(header.lower().startswith("transfer-encoding") for header in headers):
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def read_all(connection: socket.socket) -> bytes:
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def exchange(server: Running, data: bytes) -> bytes:
+    """Send bytes, end our side, return all that comes back."""
+    with server.connect() as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return read_all(connection)
 
 
 def resident(running: Running) -> float:
