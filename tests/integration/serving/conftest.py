@@ -113,7 +113,7 @@ Start = Callable[..., Running]
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Start servers: ``start(root, *arguments, ready=True, environment=FACTS)``; all are gone afterwards.
 
-    ``hand_on`` is a listening socket that ``--fd`` in ``arguments`` names.
+    ``hand_on`` is a listening socket that ``--fd`` in ``arguments`` names; ``output`` a descriptor for standard output.
     """
     processes = []
 
@@ -123,6 +123,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         ready: bool = True,
         environment: dict[str, str] = FACTS,
         hand_on: socket.socket | None = None,
+        output: int | None = None,
     ) -> Running:
         folder = tmp_path_factory.mktemp("server")
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -135,7 +136,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             with (folder / "err").open("wb") as err, (folder / "out").open("wb") as out:
                 process = subprocess.Popen(
                     command,
-                    stdout=out,
+                    stdout=out if output is None else output,
                     stderr=err,
                     pass_fds=[(hand_on or listening).fileno()],
                     env={"PATH": os.environ["PATH"], **environment},
