@@ -143,6 +143,8 @@ class Application:
             return handler
         allowed = sorted(verb for verb, path in self._routes if path == request.path)
         if allowed:
+            if "GET" in allowed:
+                allowed.insert(allowed.index("GET") + 1, "HEAD")
             text = f"{request.path} takes {' and '.join(allowed)}, not {request.method}"
             raise Refused(405, text, headers=(("allow", ", ".join(allowed)),))
         raise Refused(404, f"there is no {request.path} here; this is model {self._model.name!r}, see /docs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
 from http import HTTPStatus
@@ -20,6 +21,7 @@ MOST_HEADER_BYTES = 64 * 1024
 _ASKS_ONCE = "modelyard-connection"
 _LINGER = 2.0  # seconds that a client has to read the last answer before the connection is cut
 
+_WHOLE_ADDRESS = re.compile("https?://[^/]*", re.IGNORECASE)
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 # As nearly every client writes them.
 _NAMES = {
@@ -50,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._half_closed = False  # the client has said that it sends no more
         self._blocked = False  # the client does not read its answers
         self.since = time.monotonic()  # of what `waits_for` says
+        self._began = self._arrived = self.since  # the request that arrives, and the last of it so far
         self._new_message()
 
     @property
@@ -96,28 +99,42 @@ class Connection(asyncio.Protocol):
                 pieces += (memoryview(piece)[offer.args[0] :], self._head_without_offer())
             except httptools.HttpParserError as error:
                 self._refuse(400, f"this is no HTTP/1.1 request: {error}")
+        if self._reading:
+            self._arrived = time.monotonic()
 
     def on_message_begin(self) -> None:  # noqa: D102
-        self._reading, self.since = True, time.monotonic()
+        self._reading = True
+        self.since = self._began = time.monotonic()
 
     def on_url(self, url: bytes) -> None:  # noqa: D102
         self._url += url
         self._count_header(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
-        known = _NAMES.get(name)
-        self._headers[known or name.decode("latin-1").lower()] = value.decode("latin-1")
         self._count_header(len(name) + len(value))
+        if self._has_head:
+            return  # a trailer, which is no header: nobody else has looked at it as one (RFC 9110, 6.5.1)
+        known, text = _NAMES.get(name) or name.decode("latin-1").lower(), value.decode("latin-1")
+        if known in self._headers:
+            text = self._repeated(known, text)
+        self._headers[known] = text
 
     def on_headers_complete(self) -> None:  # noqa: D102
         self._offers = self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
         if self._offers:
-            return  # the same head comes again, without the offer
-        length = self._headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._most_body_bytes:
+            return  # of another protocol; the same head comes again without that
+        self._has_head = True
+        headers = self._headers
+        length = headers.get("content-length", "0")
+        if "host" not in headers and self._parser.get_http_version() == "1.1":
+            self._refuse(400, "this is no HTTP/1.1 request: it has no Host header (RFC 9112, 3.2)")
+        elif (coding := headers.get("transfer-encoding", "chunked").lower()) != "chunked":
+            self._refuse(501, f"the body is sent as {coding[:60]!r}; only chunked is taken: send it uncompressed")
+        elif length.isdigit() and int(length) > self._most_body_bytes:
             self._refuse(413, f"the body has {length} bytes, at most {self._most_body_bytes} are taken")
-        elif self._headers.get("expect", "").lower() == "100-continue" and not self._last:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif headers.get("expect", "").lower() == "100-continue" and self._parser.get_http_version() != "1.0":
+            self._expects = not self._last
+            self._next()
 
     def on_body(self, body: bytes) -> None:  # noqa: D102
         if self._last:
@@ -149,9 +166,11 @@ class Connection(asyncio.Protocol):
         self._new_message()
         self._enqueue(request, keep, None)
 
-    def refuse_slow(self) -> None:
-        """End a request that does not come to its end."""
-        self._refuse(408, "the request did not arrive in time")
+    def refuse_slow(self, pause: float, rate: int) -> None:
+        """End a request that pauses for longer (seconds), or takes that and a second more for each ``rate`` bytes."""
+        now, received = time.monotonic(), self._header_bytes + self._body_bytes
+        if now - self._arrived > pause or now - self._began > pause + received / rate:
+            self._refuse(408, f"the request did not arrive in time: {received} bytes in {now - self._began:.0f} s")
 
     def close(self) -> None:
         """End the connection without an answer."""
@@ -159,11 +178,18 @@ class Connection(asyncio.Protocol):
 
     def _new_message(self) -> None:
         self._url = b""
-        self._offers = False  # another protocol
         self._headers: dict[str, str] = {}
+        self._has_head = False  # what else comes of headers are trailers
+        self._expects = False  # the client sends the body when it is told to
         self._header_bytes = 0
         self._body: bytes | bytearray = b""
         self._body_bytes = 0
+
+    def _repeated(self, name: str, value: str) -> str:
+        """Return what counts of a header that comes again."""
+        if name == "host":
+            self._refuse(400, "this is no HTTP/1.1 request: it has two Host headers (RFC 9112, 3.2)")
+        return f"{self._headers[name]}, {value}" if name == "transfer-encoding" else value
 
     def _head_without_offer(self) -> bytes:
         """Return the head of a request that offers another protocol without its offer, and be ready to parse it.
@@ -184,6 +210,8 @@ class Connection(asyncio.Protocol):
 
     def _request(self) -> Request:
         path, _, query = self._url.decode("latin-1").partition("?")
+        if not path.startswith("/") and (whole := _WHOLE_ADDRESS.match(path)):
+            path = path[whole.end() :] or "/"  # RFC 9112, 3.2.2
         given = self._headers.get("x-request-id", "")
         sane = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
         method = (self._parser.get_method() or b"").decode("latin-1")
@@ -220,7 +248,12 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Take up the next request, if there is one and nothing is in its way."""
-        if self._answering or self._blocked or not self._waiting:
+        if self._answering or self._blocked:
+            return
+        if not self._waiting:
+            if self._expects:
+                self._expects = False
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return
         request, keep, response = self._waiting.popleft()
         if not self._waiting:
@@ -252,7 +285,7 @@ class Connection(asyncio.Protocol):
         ) + "".join(f"{name}: {value}\r\n" for name, value in response.headers)
         body = b"" if request.method == "HEAD" else response.body
         self._transport.write(head.encode("latin-1") + self._server.headers + b"\r\n" + body)
-        self.since = time.monotonic()
+        self.since = self._began = self._arrived = time.monotonic()  # of the next request nothing was read meanwhile
         if not keep:
             self._end()
 
