@@ -59,12 +59,13 @@ def serving(environment: dict[str, str], *arguments: str) -> Iterator[tuple[subp
         process.wait()
 
 
-def ask(address: str, token: str | None = None) -> Any:
+def ask(address: str, token: str | None = None, path: str = "/predict") -> Any:
     """Wait for the answer of a server that may be starting still."""
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    body: Any = [{"x": 4}] if path == "/predict" else {"instances": [{"x": 4}]}
     deadline = time.monotonic() + 30
     while True:
-        request = urllib.request.Request(f"{address}/predict", json.dumps([{"x": 4}]).encode(), headers)
+        request = urllib.request.Request(f"{address}{path}", json.dumps(body).encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.headers, json.load(answer)
@@ -98,6 +99,17 @@ def test_who_asks_needs_a_token_when_a_file_says_so(environment: dict[str, str],
             ask(address)
         assert refused.value.code == 401
         assert token not in said.read_text()
+
+
+def test_it_is_told_what_a_container_would_be(environment: dict[str, str]) -> None:
+    told = {
+        "AIP_PREDICT_ROUTE": "/here",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+    }
+    with serving(environment | told, "triple") as (_, address, said):
+        assert ask(address, path="/here")[1]["predictions"] == [12]
+        assert "OTEL_EXPORTER_OTLP_PROTOCOL is grpc" in said.read_text()
 
 
 def test_its_end_is_its_servers_end(environment: dict[str, str]) -> None:

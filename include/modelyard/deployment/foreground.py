@@ -15,27 +15,10 @@ from modelyard.credential_places import credential_places
 from modelyard.deployment.server_process import server_environment
 from modelyard.deployment.state import Release
 from modelyard.errors import DeploymentFailed
+from modelyard.serving.settings import SETTINGS
 
 if TYPE_CHECKING:
     from modelyard.store import ModelVersion
-
-# What the image's server is told by its environment, beside what it is.
-SETTINGS = (
-    "MODELYARD_ANSWER_SECONDS",
-    "MODELYARD_MOST_BODY_BYTES",
-    "MODELYARD_OPEN_METRICS",
-    "MODELYARD_TOKENS",
-    "MODELYARD_TOKENS_FILE",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-    "OTEL_RESOURCE_ATTRIBUTES",
-    "OTEL_SDK_DISABLED",
-    "OTEL_SERVICE_NAME",
-    "OTEL_TRACES_SAMPLER",
-    "OTEL_TRACES_SAMPLER_ARG",
-)
 
 
 def serve_image(

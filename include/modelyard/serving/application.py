@@ -127,7 +127,7 @@ class Application:
                 self._log.write(request, response, seconds)
 
     def _admit(self, request: Request) -> None:
-        if request.path in self._open or request.private:
+        if (request.method, request.path) in self._open or request.private:
             return
         if not (given := request.headers.get("authorization", "")):
             challenge = 'Bearer realm="modelyard"'
@@ -143,6 +143,8 @@ class Application:
             return handler
         allowed = sorted(verb for verb, path in self._routes if path == request.path)
         if allowed:
+            if "GET" in allowed:
+                allowed.insert(allowed.index("GET") + 1, "HEAD")
             text = f"{request.path} takes {' and '.join(allowed)}, not {request.method}"
             raise Refused(405, text, headers=(("allow", ", ".join(allowed)),))
         raise Refused(404, f"there is no {request.path} here; this is model {self._model.name!r}, see /docs")
@@ -230,17 +232,19 @@ class Application:
         return Response(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
 
-def _open_routes(model: Model, environment: Mapping[str, str]) -> frozenset[str]:
-    """Return what is answered without a token: what platforms ask to learn whether the server lives, and no more."""
-    return frozenset(
-        {
-            *("/", *_PROBES),
-            f"/v2/models/{model.name}/ready",
-            f"/v2/models/{model.name}/versions/{model.version}/ready",
-            *filter(None, [environment.get("AIP_HEALTH_ROUTE")]),
-            *(["/metrics"] if environment.get("MODELYARD_OPEN_METRICS", "").lower() in {"1", "true"} else []),
-        }
+def _open_routes(model: Model, environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """Return what is answered without a token: what platforms ask to learn whether the server lives, and no more.
+
+    By method too, as Vertex AI may ask for predictions where it, or another platform, looks for life.
+    """
+    paths = (
+        *("/", *_PROBES),
+        f"/v2/models/{model.name}/ready",
+        f"/v2/models/{model.name}/versions/{model.version}/ready",
+        *filter(None, [environment.get("AIP_HEALTH_ROUTE")]),
+        *(["/metrics"] if environment.get("MODELYARD_OPEN_METRICS", "").lower() in {"1", "true"} else []),
     )
+    return frozenset((method, path) for method in ("GET", "HEAD") for path in paths)
 
 
 def _page_or_healthy(request: Request, page: bytes | None) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
 from http import HTTPStatus
@@ -20,6 +21,7 @@ MOST_HEADER_BYTES = 64 * 1024
 _ASKS_ONCE = "modelyard-connection"
 _LINGER = 2.0  # seconds that a client has to read the last answer before the connection is cut
 
+_WHOLE_ADDRESS = re.compile("https?://[^/]*", re.IGNORECASE)
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 # As nearly every client writes them.
 _NAMES = {
@@ -38,7 +40,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Server, *, private: bool) -> None:
         self._server = server
         self._private = private
-        self._most_body_bytes = server.application.limits.body_bytes
+        limits = server.application.limits
+        self._most_body_bytes, self._most_held_bytes = limits.body_bytes, limits.held_bytes
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._waiting: deque[tuple[Request, bool, Response | None]] = deque()
@@ -49,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._half_closed = False  # the client has said that it sends no more
         self._blocked = False  # the client does not read its answers
         self.since = time.monotonic()  # of what `waits_for` says
+        self._began = self._arrived = self.since  # the request that arrives, and the last of it so far
         self._new_message()
 
     @property
@@ -67,7 +71,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002, D102
         self._server.closed(self)
         self._last = True
-        self._waiting.clear()
+        self._drop()
+        del self._parser  # each holds the other: the connection would stay until somebody looks for garbage
         if self._cut is not None:
             self._cut.cancel()
 
@@ -85,54 +90,87 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; it calls the ``on_…`` methods below."""
-        if self._last:
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._last = True  # what would follow is another protocol, which the answer declines
-        except httptools.HttpParserError as error:
-            self._refuse(400, f"this is no HTTP/1.1 request: {error}")
+        pieces: list[bytes | memoryview] = [data]
+        while pieces and not self._last:
+            piece = pieces.pop()
+            try:
+                self._parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as offer:
+                pieces += (memoryview(piece)[offer.args[0] :], self._head_without_offer())
+            except httptools.HttpParserError as error:
+                self._refuse(400, f"this is no HTTP/1.1 request: {error}")
+        if self._reading:
+            self._arrived = time.monotonic()
 
     def on_message_begin(self) -> None:  # noqa: D102
-        self._reading, self.since = True, time.monotonic()
+        self._reading = True
+        self.since = self._began = time.monotonic()
 
     def on_url(self, url: bytes) -> None:  # noqa: D102
         self._url += url
         self._count_header(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
-        known = _NAMES.get(name)
-        self._headers[known or name.decode("latin-1").lower()] = value.decode("latin-1")
         self._count_header(len(name) + len(value))
+        if self._has_head:
+            return  # a trailer, which is no header: nobody else has looked at it as one (RFC 9110, 6.5.1)
+        known, text = _NAMES.get(name) or name.decode("latin-1").lower(), value.decode("latin-1")
+        if known in self._headers:
+            text = self._repeated(known, text)
+        self._headers[known] = text
 
     def on_headers_complete(self) -> None:  # noqa: D102
-        length = self._headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._most_body_bytes:
+        self._offers = self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
+        if self._offers:
+            return  # of another protocol; the same head comes again without that
+        self._has_head = True
+        headers = self._headers
+        length = headers.get("content-length", "0")
+        if "host" not in headers and self._parser.get_http_version() == "1.1":
+            self._refuse(400, "this is no HTTP/1.1 request: it has no Host header (RFC 9112, 3.2)")
+        elif (coding := headers.get("transfer-encoding", "chunked").lower()) != "chunked":
+            self._refuse(501, f"the body is sent as {coding[:60]!r}; only chunked is taken: send it uncompressed")
+        elif length.isdigit() and int(length) > self._most_body_bytes:
             self._refuse(413, f"the body has {length} bytes, at most {self._most_body_bytes} are taken")
-        elif self._headers.get("expect", "").lower() == "100-continue" and not self._last:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif headers.get("expect", "").lower() == "100-continue" and self._parser.get_http_version() != "1.0":
+            self._expects = not self._last
+            self._next()
 
     def on_body(self, body: bytes) -> None:  # noqa: D102
-        self._body_bytes += len(body)
-        if self._body_bytes > self._most_body_bytes:
+        if self._last:
+            return
+        size = len(body)
+        if self._body_bytes + size > self._most_body_bytes:
             self._refuse(413, f"the body is larger than the {self._most_body_bytes} bytes that are taken")
-        elif not self._last:
-            self._body.append(body)
+        elif self._server.held_bytes + size > self._most_held_bytes:
+            text = f"{self._most_held_bytes} bytes of requests are on their way to this server; send it again later"
+            self._refuse(503, text, (("retry-after", "1"),))
+        else:
+            self._server.held_bytes += size
+            if not self._body_bytes:
+                self._body = body
+            elif isinstance(self._body, bytearray):
+                self._body += body  # not kept as pieces, of which there may be one for each byte
+            else:
+                self._body = bytearray(self._body) + body
+            self._body_bytes += size
 
     def on_message_complete(self) -> None:  # noqa: D102
-        if self._last:
+        if self._last or self._offers:
             return
         # A proxy keeps its own connection to us, whatever its client wants; who asks once by way of one says so here.
         asks_once = self._headers.get(_ASKS_ONCE) == "close"
         keep = self._parser.should_keep_alive() and not self._parser.should_upgrade() and not asks_once
-        self._enqueue(self._request(), keep, None)
+        request = self._request()
         self._reading = False
         self._new_message()
+        self._enqueue(request, keep, None)
 
-    def refuse_slow(self) -> None:
-        """End a request that does not come to its end."""
-        self._refuse(408, "the request did not arrive in time")
+    def refuse_slow(self, pause: float, rate: int) -> None:
+        """End a request that pauses for longer (seconds), or takes that and a second more for each ``rate`` bytes."""
+        now, received = time.monotonic(), self._header_bytes + self._body_bytes
+        if now - self._arrived > pause or now - self._began > pause + received / rate:
+            self._refuse(408, f"the request did not arrive in time: {received} bytes in {now - self._began:.0f} s")
 
     def close(self) -> None:
         """End the connection without an answer."""
@@ -141,9 +179,29 @@ class Connection(asyncio.Protocol):
     def _new_message(self) -> None:
         self._url = b""
         self._headers: dict[str, str] = {}
+        self._has_head = False  # what else comes of headers are trailers
+        self._expects = False  # the client sends the body when it is told to
         self._header_bytes = 0
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._body_bytes = 0
+
+    def _repeated(self, name: str, value: str) -> str:
+        """Return what counts of a header that comes again."""
+        if name == "host":
+            self._refuse(400, "this is no HTTP/1.1 request: it has two Host headers (RFC 9112, 3.2)")
+        return f"{self._headers[name]}, {value}" if name == "transfer-encoding" else value
+
+    def _head_without_offer(self) -> bytes:
+        """Return the head of a request that offers another protocol without its offer, and be ready to parse it.
+
+        Nobody has to take up the offer (RFC 9110, 7.8); but what follows, a body too, is that protocol for the parser.
+        """
+        headers = "".join(f"{name}: {value}\r\n" for name, value in self._headers.items() if name != "upgrade")
+        method, version = self._parser.get_method() or b"", self._parser.get_http_version().encode()
+        head = b"%s %s HTTP/%s\r\n%s\r\n" % (method, self._url, version, headers.encode("latin-1"))
+        self._parser = httptools.HttpRequestParser(self)
+        self._new_message()
+        return head
 
     def _count_header(self, size: int) -> None:
         self._header_bytes += size
@@ -152,6 +210,8 @@ class Connection(asyncio.Protocol):
 
     def _request(self) -> Request:
         path, _, query = self._url.decode("latin-1").partition("?")
+        if not path.startswith("/") and (whole := _WHOLE_ADDRESS.match(path)):
+            path = path[whole.end() :] or "/"  # RFC 9112, 3.2.2
         given = self._headers.get("x-request-id", "")
         sane = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
         method = (self._parser.get_method() or b"").decode("latin-1")
@@ -160,15 +220,23 @@ class Connection(asyncio.Protocol):
             path=unquote(path) if "%" in path else path,
             query=query,
             headers=self._headers,
-            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            body=bytes(self._body),
             id=given if sane else self._server.new_id(),
             private=self._private,
         )
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _drop(self) -> None:
+        """Let go of what will not be answered."""
+        self._server.held_bytes -= self._body_bytes + sum(len(request.body) for request, _, _ in self._waiting)
+        self._waiting.clear()
+        self._new_message()
+
+    def _refuse(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Answer what is not even a request, in its turn, and read no more."""
         if not self._last:
-            self._enqueue(self._request(), False, refusal(Refused(status, message)))
+            request = self._request()
+            self._new_message()
+            self._enqueue(request, False, refusal(Refused(status, message, headers=headers)))
 
     def _enqueue(self, request: Request, keep: bool, response: Response | None) -> None:
         self._last = not keep
@@ -180,13 +248,19 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Take up the next request, if there is one and nothing is in its way."""
-        if self._answering or self._blocked or not self._waiting:
+        if self._answering or self._blocked:
+            return
+        if not self._waiting:
+            if self._expects:
+                self._expects = False
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return
         request, keep, response = self._waiting.popleft()
         if not self._waiting:
             self._transport.resume_reading()
         if response is not None:
             self._server.application.note(request, response, time.monotonic() - self.since)
+            self._server.held_bytes -= len(request.body)
             self._send(request, keep, response)
             return
         self._answering = True
@@ -194,6 +268,7 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request, keep: bool) -> None:
         response = await self._server.application.answer(request)
+        self._server.held_bytes -= len(request.body)
         self._answering = False
         self._send(request, keep, response)
         self._next()
@@ -210,14 +285,14 @@ class Connection(asyncio.Protocol):
         ) + "".join(f"{name}: {value}\r\n" for name, value in response.headers)
         body = b"" if request.method == "HEAD" else response.body
         self._transport.write(head.encode("latin-1") + self._server.headers + b"\r\n" + body)
-        self.since = time.monotonic()
+        self.since = self._began = self._arrived = time.monotonic()  # of the next request nothing was read meanwhile
         if not keep:
             self._end()
 
     def _end(self) -> None:
         """Close so that the client gets the last answer: first our side, the whole when it has closed its own."""
         self._last = True
-        self._waiting.clear()
+        self._drop()
         self._transport.resume_reading()  # unread bytes would make the kernel reset the connection, and lose the answer
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -24,6 +24,11 @@ class Limits:
     body_bytes: int = 16 * 1024 * 1024
     answer_seconds: float = 60.0
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the bodies of all requests that a process has not answered yet; who sends more gets 503."""
+        return 8 * self.body_bytes
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Limits:
         """Read ``MODELYARD_MOST_BODY_BYTES`` and ``MODELYARD_ANSWER_SECONDS``.

@@ -20,7 +20,7 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _STATUSES = {status.value: place for place, status in enumerate(HTTPStatus)}
 _NANOSECONDS = 1_000_000_000
-_IN_FLIGHT, _WAITING, _PREDICTED, _BUSY = range(4)
+_IN_FLIGHT, _WAITING, _PREDICTED, _BUSY, _UNLOGGED = range(5)
 
 
 class _Histogram:
@@ -55,7 +55,7 @@ class Metrics:
     def __init__(self, model: Model, board: Board) -> None:
         self._model = model
         self._board = board
-        self._gauges = board.take(4)
+        self._gauges = board.take(5)
         self._gauges.mine[_IN_FLIGHT] = self._gauges.mine[_WAITING] = 0  # one that was killed has left its own
         self._batches = _Histogram(board, _ROWS)
         self._drift = drift.Drift(model.profile, board)
@@ -101,6 +101,10 @@ class Metrics:
         """Count a request that was told to come back, since too many wait."""
         self._gauges.mine[_BUSY] += 1
 
+    def unlogged(self, lines: int) -> None:
+        """Count lines of the access log that were dropped."""
+        self._gauges.mine[_UNLOGGED] += lines
+
     def text(self, *, ready: bool, restarts: int) -> str:
         """Return everything in Prometheus' text format."""
         model, gauges = self._model, self._gauges
@@ -114,6 +118,7 @@ class Metrics:
             ("modelyard_requests_waiting", "gauge", gauges.total(_WAITING), "requests in the model's queue"),
             ("modelyard_rows_predicted_total", "counter", gauges.total(_PREDICTED), "rows answered by the model"),
             ("modelyard_requests_refused_busy_total", "counter", gauges.total(_BUSY), "told to come back: 429 or 503"),
+            ("modelyard_access_log_dropped_total", "counter", gauges.total(_UNLOGGED), "lines that nobody has read"),
             ("modelyard_worker_restarts_total", "counter", restarts, "processes started again after they had ended"),
         ):
             lines += [f"# HELP {name} {what}", f"# TYPE {name} {kind}", f"{name} {value}"]

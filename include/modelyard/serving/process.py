@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,12 +68,13 @@ async def serve(start: Start, *, again: bool) -> int:
         again: one before this was killed.
     """
     model, board = start.model, start.board
-    access_log = AccessLog(sys.stdout.buffer, model.version, board)
     metrics = Metrics(model, board)
+    output = FileIO(sys.stdout.fileno(), "wb", closefd=False)
+    access_log = AccessLog(output, model.version, board, metrics.unlogged)
     predictor = _predictor(start, metrics, again=again)
     try:
         async with AsyncExitStack() as stack:
-            stack.callback(access_log.flush)
+            stack.callback(access_log.close)
             predictions = await stack.enter_async_context(_logging(start))
             tracer = await stack.enter_async_context(_tracing(start))
             stack.push_async_callback(predictor.stop)

@@ -18,7 +18,8 @@ from modelyard.serving.connection import Connection
 BACKLOG = 1024  # connections that wait to be taken
 _IDLE = 620.0  # seconds a connection may rest; load balancers keep theirs up to 600 and must be the first to let go
 _IDLE_DRAINING = 15.0  # the same while draining, so that a client's next request still finds an answer
-_REST = 30.0  # seconds for the rest of a request that has begun to arrive
+_REST = 30.0  # seconds in which a request that has begun to arrive must go on, and end unless it is large:
+_LEAST_RATE = 10_000  # bytes that it must bring for every second more
 _CLIENT = 60.0  # seconds for a client to read what it asked for
 
 
@@ -31,10 +32,12 @@ class Server:
 
     Attributes:
         headers: the same as bytes, with the date.
+        held_bytes: of the bodies of requests that are not answered yet, as its connections count them.
     """
 
     def __init__(self, application: Application, headers: tuple[tuple[str, str], ...], board: Board) -> None:
         self.application = application
+        self.held_bytes = 0
         self._board = board
         self._id, self._numbers = secrets.token_hex(4), count(1)  # not at import: processes are forked later
         self._connections: set[Connection] = set()
@@ -140,16 +143,14 @@ class Server:
         while True:
             await asyncio.sleep(1)
             self._set_date()
-            limits = {"request": _IDLE_DRAINING if self.draining else _IDLE, "rest": _REST, "client": _CLIENT}
+            limits = {"request": _IDLE_DRAINING if self.draining else _IDLE, "client": _CLIENT}
             for connection in list(self._connections):
                 state = connection.waits_for
+                if state == "rest":
+                    connection.refuse_slow(_REST, _LEAST_RATE)
                 # Who has rested for long may be about to ask again: it gets the whole time from the drain's start.
                 since = max(connection.since, self._draining_since or 0)
-                if time.monotonic() - since <= limits.get(state, float("inf")):
-                    continue
-                if state == "rest":
-                    connection.refuse_slow()
-                else:
+                if time.monotonic() - since > limits.get(state, float("inf")):
                     connection.close()
 
     def _set_date(self) -> None:

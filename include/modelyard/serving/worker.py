@@ -34,7 +34,13 @@ spec.loader.exec_module(sys.modules["modelyard"])
 runpy.run_module("modelyard.client.worker", run_name="__main__", alter_sys=True)
 """
 # Without them each library takes all of the machine's processors, whatever the limit, and they stall each other.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LONGEST_WAIT = 10.0  # seconds between two starts of a worker that keeps ending
 _PATIENCE = 20.0  # seconds that requests wait for a model whose process has ended, before they are refused

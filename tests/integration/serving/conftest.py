@@ -23,6 +23,9 @@ FACTS = {
 }
 
 
+BODY = json.dumps([{"a": 1, "b": 2.0, "word": "x"}]).encode()
+
+
 @dataclass
 class Answer:
     status: int
@@ -75,6 +78,34 @@ class Running:
         pytest.fail(f"the server did not get ready:\n{self.log.read_text()}")
 
 
+def post(*headers: str, body: bytes = BODY, path: str = "/predict") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "host: x", *headers]
+    if not any(header.lower().startswith("transfer-encoding") for header in headers):
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def read_all(connection: socket.socket) -> bytes:
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def exchange(server: Running, data: bytes) -> bytes:
+    """Send bytes, end our side, return all that comes back."""
+    with server.connect() as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return read_all(connection)
+
+
+def resident(running: Running) -> float:
+    """Return the MiB that the server has in memory."""
+    rollup = Path(f"/proc/{running.process.pid}/smaps_rollup").read_text()
+    return int(next(line.split()[1] for line in rollup.splitlines() if line.startswith("Rss:"))) / 1024
+
+
 Start = Callable[..., Running]
 
 
@@ -82,7 +113,7 @@ Start = Callable[..., Running]
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Start servers: ``start(root, *arguments, ready=True, environment=FACTS)``; all are gone afterwards.
 
-    ``hand_on`` is a listening socket that ``--fd`` in ``arguments`` names.
+    ``hand_on`` is a listening socket that ``--fd`` in ``arguments`` names; ``output`` a descriptor for standard output.
     """
     processes = []
 
@@ -92,6 +123,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         ready: bool = True,
         environment: dict[str, str] = FACTS,
         hand_on: socket.socket | None = None,
+        output: int | None = None,
     ) -> Running:
         folder = tmp_path_factory.mktemp("server")
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -104,7 +136,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             with (folder / "err").open("wb") as err, (folder / "out").open("wb") as out:
                 process = subprocess.Popen(
                     command,
-                    stdout=out,
+                    stdout=out if output is None else output,
                     stderr=err,
                     pass_fds=[(hand_on or listening).fileno()],
                     env={"PATH": os.environ["PATH"], **environment},

@@ -213,7 +213,7 @@ def test_all_processes_do_what_the_supervisor_says(start: Start, root: Path, tmp
         assert tell("POST", "/control/pause") == b"200"
         with server.connect() as waiting:
             waiting.settimeout(0.05)
-            waiting.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+            waiting.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
             with pytest.raises(TimeoutError):
                 waiting.recv(1)
             assert tell("POST", "/control/accept") == b"200"

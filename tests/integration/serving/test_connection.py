@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
-import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -13,31 +13,7 @@ from pathlib import Path
 import pytest
 from tests.image_roots import make_root
 
-from .conftest import FACTS, Running, Start
-
-BODY = json.dumps([{"a": 1, "b": 2.0, "word": "x"}]).encode()
-
-
-def post(*headers: str, body: bytes = BODY, path: str = "/predict") -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "host: x", *headers]
-    if not any(header.lower().startswith("transfer-encoding") for header in headers):
-        lines.append(f"content-length: {len(body)}")
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def read_all(connection: socket.socket) -> bytes:
-    parts = []
-    while part := connection.recv(65536):
-        parts.append(part)
-    return b"".join(parts)
-
-
-def exchange(server: Running, data: bytes) -> bytes:
-    """Send bytes, end our side, return all that comes back."""
-    with server.connect() as connection:
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-        return read_all(connection)
+from .conftest import BODY, FACTS, Running, Start, exchange, post, read_all
 
 
 def test_pipelined_requests_are_answered_in_order(server: Running) -> None:
@@ -94,9 +70,33 @@ def test_head_has_the_length_and_no_body(server: Running) -> None:
 
 
 def test_another_protocol_is_declined(server: Running) -> None:
-    answer = exchange(server, b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\nPRI *")
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    offer = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    answer = exchange(server, offer + preface)
     assert answer.startswith(b"HTTP/1.1 200")
-    assert b"connection: close" in answer
+    assert answer.count(b"HTTP/1.1 400") == 1
+
+
+def test_who_offers_another_protocol_is_answered_in_this_one(server: Running) -> None:
+    offer = ("connection: upgrade, http2-settings", "upgrade: h2c", "http2-settings: AAMAAABk")
+    whole = post(*offer, "x-request-id: one") + post(*offer, "x-request-id: two") + post("connection: close")
+    answers = exchange(server, whole)
+    assert answers.count(b"HTTP/1.1 200 OK") == 3
+    assert answers.index(b"x-request-id: one") < answers.index(b"x-request-id: two")
+    with server.connect() as connection:  # however it comes
+        for byte in post(*offer, "transfer-encoding: chunked", body=b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)):
+            connection.sendall(bytes([byte]))
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    assert exchange(server, post(*offer) * 2000).count(b"HTTP/1.1 200 OK") == 2000
+    assert b"HTTP/1.1 431" in exchange(server, post(*offer, f"x: {'x' * 70000}"))
+    assert exchange(server, b"CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\nGET").startswith(b"HTTP/1.1 404")
+
+
+def test_curl_offers_http_2(server: Running) -> None:
+    address = f"http://127.0.0.1:{server.port}/predict"
+    command = ["curl", "--silent", "--show-error", "--max-time", "20", "--write-out", " %{http_version}"]
+    answer = subprocess.run([*command, "--http2", "--data", BODY.decode(), address], capture_output=True, check=True)
+    assert json.loads(answer.stdout.removesuffix(b" 1.1"))["predictions"][0]["prediction"] == 3.0
 
 
 @pytest.mark.parametrize("given", ["", "a" * 200, "zwölf", "a\tb"])

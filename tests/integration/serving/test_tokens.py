@@ -73,6 +73,20 @@ def test_probes_need_none(closed: Running) -> None:
     assert page.body == b"Healthy", "not the page with the model's facts"
 
 
+@pytest.mark.parametrize(
+    "routes",
+    [{"AIP_PREDICT_ROUTE": "/"}, {"AIP_PREDICT_ROUTE": "/same", "AIP_HEALTH_ROUTE": "/same"}],
+    ids=["where a probe of Azure's asks", "where its own probe asks"],
+)
+def test_vertex_s_routes_open_no_prediction(start: Start, tmp_path: Path, routes: dict[str, str]) -> None:
+    running = start(make_root(tmp_path / "root"), environment={"MODELYARD_TOKENS": OURS, **routes})
+    path = routes["AIP_PREDICT_ROUTE"]
+    assert running.get(path).status == running.request("HEAD", path).status == 200
+    assert running.post(path, {"instances": [ROW]}).status == 401
+    token = {"authorization": f"Bearer {OURS}"}
+    assert running.request("POST", path, {"instances": [ROW]}, token).status == 200
+
+
 def test_a_token_may_be_changed_while_it_serves(start: Start, tmp_path: Path) -> None:
     file, before, after = tmp_path / "tokens", made_up(), made_up()
     file.write_text(before)

@@ -18,7 +18,7 @@ def noted() -> str:
     async def answer() -> None:
         log = AccessLog(stream, "3")
         log.write(Request("POST", "/predict", "", {}, b"{}", "a1"), Response(200, b"{}"), 0.001)
-        log.flush()
+        log.close()
 
     asyncio.run(answer())
     return stream.getvalue().decode()

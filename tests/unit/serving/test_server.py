@@ -50,10 +50,14 @@ async def exchange(listening: socket.socket, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("limit", "data", "answer"),
     [
-        ("_REST", b"POST /predict HTTP/1.1\r\ncontent-length: 10\r\n\r\nhalf", b"HTTP/1.1 408 Request Timeout"),
+        (
+            "_REST",
+            b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf",
+            b"HTTP/1.1 408 Request Timeout",
+        ),
         ("_REST", b"GET / HT", b"HTTP/1.1 408 Request Timeout"),
         ("_IDLE", b"", b""),
-        ("_IDLE", b"GET /healthz HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK"),
+        ("_IDLE", b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n", b"HTTP/1.1 200 OK"),
     ],
 )
 def test_connections_that_wait_too_long_end(
@@ -68,6 +72,34 @@ def test_connections_that_wait_too_long_end(
             found = await exchange(listening, data)
             assert found == b"reset" or found.startswith(answer)
             assert found != b"reset" or answer == b""
+            await server.pause()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("piece", "status"), [(50, b"200"), (1, b"408")])
+def test_a_long_upload_is_let_go_on_while_it_is_no_trickle(
+    monkeypatch: pytest.MonkeyPatch, piece: int, status: bytes
+) -> None:
+    monkeypatch.setattr(module, "_REST", 1.0)
+    monkeypatch.setattr(module, "_LEAST_RATE", 100)
+    row = b'[{"x": 1}]'
+
+    async def scenario() -> None:
+        server = make_server()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            await server.accept(listening)
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            writer.write(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (40 * piece + len(row)))
+            answer = asyncio.create_task(reader.readline())
+            for _ in range(40):
+                writer.write(b" " * piece)
+                await asyncio.wait({answer}, timeout=0.1)
+                if answer.done():
+                    break
+            writer.write(row)
+            assert (await asyncio.wait_for(answer, 10)).split()[1] == status
+            writer.close()
             await server.pause()
 
     asyncio.run(scenario())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import Any
 
 import msgspec
@@ -48,6 +49,7 @@ def said_json(request: Request) -> None:
 
 def decode(body: bytes) -> Any:
     """Return the JSON value of ``body``; raises Refused: 400 when it is none."""
+    body = body.removeprefix(BOM_UTF8)  # RFC 8259, 8.1
     try:
         return _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

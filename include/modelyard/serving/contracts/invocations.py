@@ -107,12 +107,25 @@ def _frame(model: Model, body: dict[str, Any]) -> Call:
 
 def _wants_csv(accept: str) -> bool:
     """Return whether the answer is to be CSV; raises Refused: 406, it is to be neither that nor JSON."""
-    kinds = {kind.partition(";")[0].strip().lower() for kind in accept.split(",")}
-    if kinds & {"*/*", "application/*", "application/json", ""}:
-        return False
-    if kinds & {"text/*", "text/csv"}:
-        return True
+    weights: dict[str, float] = {}
+    for kind in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in kind.split(";"))
+        weights[name] = next((_weight(one[2:]) for one in parameters if one.startswith("q=")), 1.0)
+    # What is named counts before what a star stands for (RFC 9110, 12.5.1). Of equals JSON is the usual one.
+    as_json, as_csv = (
+        next((weights[kind] for kind in kinds if kind in weights), 0.0)
+        for kinds in (("application/json", "application/*", "*/*", ""), ("text/csv", "text/*", "*/*"))
+    )
+    if as_json or as_csv:
+        return as_csv > as_json
     raise Refused(406, f"Accept is {accept[:60]!r}; the answer can be application/json or text/csv")
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0
 
 
 def _attributes(text: str) -> str:
