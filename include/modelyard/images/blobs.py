@@ -12,8 +12,9 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from modelyard.errors import ImageError, Unavailable
+from modelyard.images.attempts import TRANSIENT
 from modelyard.images.layer import Layer
-from modelyard.images.transport import TRANSIENT, Transport
+from modelyard.images.transport import Transport
 
 _CHUNK = 16 << 20
 _TRIES = 4

@@ -191,7 +191,7 @@ def test_the_account_of_dockers_credential_helper_is_used(
 
 
 def test_a_registry_that_is_away_is_worth_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelyard.images.transport._PAUSE", 0.001)
+    monkeypatch.setattr("modelyard.images.attempts._PAUSE", 0.001)
     images = Registry(Transport("127.0.0.1:9", insecure=True), "", tmp_path)
 
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9 cannot be reached: .*refused"):
