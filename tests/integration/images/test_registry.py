@@ -215,3 +215,12 @@ def test_the_registry_serves_the_bytes_that_were_digested(images: ImageStore, re
     with urllib.request.urlopen(asked) as answer:
         body = answer.read()
     assert f"sha256:{hashlib.sha256(body).hexdigest()}" == image.digest
+
+
+def test_tags_are_listed_page_by_page(images: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelyard.images.registry._PAGE", 2)
+    digest = images.push("wine", image_of(images, b"one"))
+    for tag in "12345":
+        images.tag("wine", digest, tag)
+
+    assert sorted(images.names("wine")) == ["1", "2", "3", "4", "5"]
