@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from typing import Literal
 
 # Before: the server never sees the request. After: it does, and the answer is lost. Half: half a body gets through.
@@ -22,8 +23,10 @@ class FaultyProxy(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, behind: str) -> None:
+    def __init__(self, behind: str, tls: SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.behind = behind
         self.faults: list[tuple[str, str, Fault]] = []
         self.seen: list[str] = []
@@ -98,8 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def faulty_proxy(behind: str) -> Iterator[FaultyProxy]:
-    with FaultyProxy(behind) as proxy:
+def faulty_proxy(behind: str, tls: SSLContext | None = None) -> Iterator[FaultyProxy]:
+    with FaultyProxy(behind, tls) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

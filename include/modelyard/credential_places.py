@@ -14,7 +14,7 @@ _TOKENS = Path("/var/run/secrets")
 # Below MODELYARD_HOME: the embedded database's password; the demo's Airflow, with its keys, passwords and connections;
 # the keys of clusters, which TLS takes from files alone; those of the users who may add to the object store.
 _OF_MODELYARD = ("mongo", "airflow", CLUSTERS, SHIPPERS)
-# The sources from which S3 and registry clients take what the store's address leaves out.
+# Where S3 clients take from what the store's address leaves out, and registry clients unless DOCKER_CONFIG is set.
 _OF_THE_USER = (".aws", ".docker")
 # Files, since projects and environments may lie in folders beside them.
 _OF_AIRFLOW = (
@@ -24,6 +24,12 @@ _OF_AIRFLOW = (
     "airflow.db-wal",
     "simple_auth_manager_passwords.json.generated",
 )
+
+
+def docker_config() -> Path:
+    """Return the file of Docker's configuration, where ``docker login`` leaves accounts; there may be none."""
+    folder = os.environ.get("DOCKER_CONFIG") or "~/.docker"
+    return Path(os.path.expanduser(folder)) / "config.json"  # noqa: PTH111 - a user without a folder has none
 
 
 def credential_places(home: Path) -> tuple[Path, ...]:
@@ -40,6 +46,7 @@ def credential_places(home: Path) -> tuple[Path, ...]:
         *(home / name for name in _OF_MODELYARD),
         *(Path("~", name) for name in _OF_THE_USER),
         *(airflow / name for name in _OF_AIRFLOW),
+        docker_config(),
     ]
     expanded = (Path(os.path.expanduser(place)) for place in places)  # noqa: PTH111 - a user without a folder is none
     return tuple(place for place in expanded if place.is_absolute())

@@ -102,7 +102,7 @@ def test_the_runner_image_runs_with_no_rights(
         set -e
         USER=tester modelyard new /modelyard/own-model
         modelyard check /modelyard/own-model
-        python -c 'import boto3, great_expectations, oras, papermill, pymongo, sacred; from uv import find_uv_bin
+        python -c 'import boto3, great_expectations, papermill, pymongo, requests, sacred; from uv import find_uv_bin
         print("uv is", find_uv_bin())'
         grep CapEff /proc/self/status
     """

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin
 
 from modelyard.errors import ImageError
@@ -32,8 +32,6 @@ from modelyard.images.transport import Transport
 
 if TYPE_CHECKING:
     import requests
-
-JSON = dict[str, Any]
 
 _PAGE = 1000  # tags that are asked for at once
 _ACCEPT = {"Accept": f"{MANIFEST}, {INDEX}, {DOCKER_MANIFEST}, {DOCKER_INDEX}"}
@@ -334,11 +332,11 @@ class Registry:
         opener = partial(self._open, repository)
         return Image(manifest, config, read_layers(parsed, json.loads(config), opener, origin))
 
-    def _put_manifest(self, repository: str, reference: str, manifest: bytes, media_type: str) -> JSON:
+    def _put_manifest(self, repository: str, reference: str, manifest: bytes, media_type: str) -> Mapping[str, str]:
         url = f"/v2/{self._name(repository)}/manifests/{reference}"
         answer = self._transport.request("PUT", url, (201,), data=manifest, headers={"Content-Type": media_type})
         self._checked(manifest, answer.headers.get("Docker-Content-Digest"), repository)
-        return dict(answer.headers)
+        return answer.headers
 
     def _checked(self, data: bytes, digest: str | None, repository: str) -> bytes:
         if digest is not None and digest_of(data) != digest:

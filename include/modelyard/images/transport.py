@@ -1,40 +1,29 @@
-"""Requests to one registry: credentials, limits and retries, and every answer that is not wanted turned into an error.
-
-oras sends them; its own uploads and downloads are not used (they read whole blobs into memory and check no digest).
-"""
+"""Requests to one registry: over TLS unless told otherwise, and its account goes to no other server."""
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+from typing import TYPE_CHECKING, Self
+from urllib.parse import SplitResult, urljoin, urlsplit
 
-import oras.auth
-import oras.container
-import oras.provider
 import requests
-from oras.auth.token import TokenAuth
-from oras.auth.utils import parse_auth_header
-from requests.adapters import HTTPAdapter
-from requests.exceptions import ChunkedEncodingError, ConnectionError, InvalidURL, SSLError, Timeout  # noqa: A004
+from requests.exceptions import InvalidURL
 
-from modelyard.errors import ImageError, ModelyardError, Unavailable
+from modelyard.errors import ImageError
+from modelyard.images.account import Account, token_in, token_request
+from modelyard.images.attempts import answered, said
+from modelyard.images.challenge import Challenge, challenges_in
 
 if TYPE_CHECKING:
     from modelyard.store.address import StoreAddress
 
-TRANSIENT = (ConnectionError, Timeout, ChunkedEncodingError)
-# Without oras' retries: they sleep for two minutes on any exception, a refused connection too, and miss 429 and 503.
-_do_request = oras.provider.Registry.do_request.__wrapped__
-_BUSY = frozenset({408, 429, 500, 502, 503, 504})
-_TRIES = 4
-_PAUSE = 0.3  # seconds before the second try; four times as long before each one after it
-_LONGEST_PAUSE = 15.0
 _CONNECT, _READ = 10.0, 30.0  # seconds
 _COMMIT = 300.0  # a registry that commits a large blob is silent for long
+_REDIRECTS = 10
 
 
 class Transport:
@@ -62,8 +51,8 @@ class Transport:
         insecure: bool = False,
         ca_bundle: str | None = None,
     ) -> None:
-        if ca_bundle is not None and not Path(ca_bundle).is_file():
-            raise ImageError(f"There is no file {ca_bundle}", "name the file of the registry's certificate authority")
+        if ca_bundle is not None:
+            _check_bundle(ca_bundle)
         self.host = host
         self.url = f"{'http' if insecure else 'https'}://{host}"
         self.credentials = None if username is None else (username, password or "")
@@ -99,7 +88,7 @@ class Transport:
 
         Args:
             method: of HTTP.
-            url: whole, or a path at this registry.
+            url: whole, as the registry has named it, or a path at this registry.
             expected: statuses that the caller understands.
             data: the body.
             headers: beside those for credentials.
@@ -108,147 +97,159 @@ class Transport:
                 first be asked how far it got.
 
         Raises:
-            ImageError: the registry refuses, or cannot be trusted; Unavailable: it is busy or gone, even after retries.
+            ImageError: the registry refuses, cannot be trusted, or names an address that is not safe; Unavailable: it
+                is busy or gone, even after retries.
         """
         url = url if "://" in url else self.url + url
-        tries = _TRIES if retry else 1
-        while True:
-            tries -= 1
-            answer: requests.Response | None = None
-            try:
-                answer = self._send(method, url, data, dict(headers or {}), stream)
-            except SSLError as error:
-                raise self._untrusted(error) from error
-            except TRANSIENT as error:
-                if not tries:
-                    raise Unavailable(
-                        f"The registry {self.host} cannot be reached: {_reason(error)}",
-                        "check its address and that it runs; the same try works again later",
-                    ) from error
-            else:
-                if answer.status_code in expected:
-                    return answer
-                with answer:
-                    if answer.status_code not in _BUSY:
-                        raise self._refused(method, url, answer)
-                    if not tries:
-                        message = f"The registry {self.host} answers {method} {_path(url)} with {_said(answer)}"
-                        raise Unavailable(message, "check the registry's log; the same try works again later")
-            time.sleep(_pause(_TRIES - tries, answer))
 
-    def _send(
-        self, method: str, url: str, data: bytes | None, headers: dict[str, str], stream: bool
+        def send() -> requests.Response:
+            return self._authorized(method, url, data, headers or {}, stream)
+
+        return answered("registry", self.host, send, expected, retry=retry)
+
+    def _authorized(
+        self, method: str, url: str, data: bytes | None, headers: Mapping[str, str], stream: bool
     ) -> requests.Response:
-        try:
-            answer: requests.Response = _do_request(
-                self._client(), url, method, data=data, headers=headers, stream=stream
-            )
-        except oras.auth.AuthenticationException as error:
-            raise ImageError(
-                f"The registry {self.host} lets nobody in without an account, or not this one: {error}",
-                "set user name and password of the registry in the connection, or in Docker's configuration",
-            ) from error
-        except (InvalidURL, UnicodeError) as error:
-            raise ImageError(f"'{self.host}' is no registry: {error}", "write host[:port]/prefix") from error
-        return answer
+        """Send a request, and once more with what the registry asks for. Other servers get no account."""
+        if not self._is_own(self._allowed(url)):
+            return self._sent(method, url, data, headers, stream)
+        known: str | None = getattr(self._local, "authorization", None)
+        answer = self._sent(method, url, data, headers, stream, known)
+        # 403 where the token is not for this repository: RFC 6750, section 3.1.
+        if answer.status_code not in (401, 403) or not self._is_own(urlsplit(answer.url)):
+            return answer
+        authorization = self._authorization(challenges_in(answer.headers.get("WWW-Authenticate", "")))
+        if authorization is None or authorization == known:
+            return answer
+        answer.close()
+        self._local.authorization = authorization
+        return self._sent(method, url, data, headers, stream, authorization)
 
-    def _client(self) -> Any:
-        client = getattr(self._local, "client", None)
-        if client is None:
-            client = oras.provider.Registry(self.host, insecure=self._insecure, tls_verify=self._ca_bundle or True)
-            adapter = _Adapter(max_retries=0)
-            client.session.mount("https://", adapter)
-            client.session.mount("http://", adapter)
-            auth = _Challenged()
-            auth.session, auth.prefix, auth._tls_verify = client.session, client.prefix, self._ca_bundle or True
-            client.auth = auth
-            if self.credentials is not None:
-                auth.set_basic_auth(*self.credentials)
-            else:
-                auth.load_configs(oras.container.Container(f"{self.host}/any"))
-            self._local.client = client
-        return client
-
-    def _refused(self, method: str, url: str, answer: requests.Response) -> ModelyardError:
-        message = f"The registry {self.host} refuses {method} {_path(url)}: {_said(answer)}"
-        if answer.status_code in (401, 403):
-            return ImageError(message, "check user name, password and rights on this repository in the registry")
-        if answer.status_code == 413:
-            return ImageError(message, "let the registry, or the proxy before it, take larger requests")
-        if answer.status_code == 404:
-            return ImageError(message, "check the name; it may have been deleted from the registry")
-        return ImageError(message, "see the registry's own log for the reason")
-
-    def _untrusted(self, error: SSLError) -> ImageError:
-        return ImageError(
-            f"The registry {self.host} cannot be trusted: {_reason(error)}",
-            "name its certificate authority's file (registry CA bundle), or say that it speaks plain HTTP (insecure)",
+    def _sent(
+        self,
+        method: str,
+        url: str,
+        data: bytes | None,
+        headers: Mapping[str, str],
+        stream: bool,
+        authorization: str | None = None,
+    ) -> requests.Response:
+        """Send a request to where the answer is; ``authorization`` stays with the server it is for."""
+        first = self._allowed(url)
+        parts = first
+        for _ in range(_REDIRECTS):
+            account = {"Authorization": authorization} if authorization and parts[:2] == first[:2] else {}
+            answer = self._sent_once(method, parts.geturl(), data, {**headers, **account}, stream)
+            if not answer.is_redirect or (method not in ("GET", "HEAD") and answer.status_code not in (307, 308)):
+                return answer
+            answer.close()
+            parts = self._allowed(urljoin(parts.geturl(), answer.headers["Location"]))
+        raise ImageError(
+            f"The registry {self.host} sends {method} {first.path} from one place to the next, without end",
+            "check the registry's address, and the proxy before it",
         )
 
+    def _sent_once(
+        self, method: str, url: str, data: bytes | None, headers: Mapping[str, str], stream: bool
+    ) -> requests.Response:
+        try:
+            return self._session().request(
+                method,
+                url,
+                data=data,
+                headers=dict(headers),
+                stream=stream,
+                timeout=(_CONNECT, _COMMIT if method in {"PATCH", "PUT"} else _READ),
+                verify=self._ca_bundle or True,
+                allow_redirects=False,
+            )
+        except (InvalidURL, UnicodeError) as error:
+            raise ImageError(f"'{self.host}' is no registry: {error}", "write host[:port]/prefix") from error
 
-class _Challenged(TokenAuth):  # type: ignore[misc]
-    """Answers what a registry asks for: Basic by the password, Bearer by a token for just the scope it names.
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            # Else an entry for this host in a netrc file, as of a package index, would take the account's place.
+            session.auth = _unchanged
+        return session
 
-    oras' own asks a realm for a token even where the challenge is Basic, and offers one token for every repository.
-    """
+    def _allowed(self, url: str) -> SplitResult:
+        """Return where a request may go: plain HTTP is another scheme's mistake at the own host, and else refused.
 
-    def get_auth_header(self) -> dict[str, str]:
-        return {"Authorization": str(self.token)}
+        A registry behind a proxy that ends TLS may not know that it is reached by HTTPS.
+        """
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ImageError(f"'{self.host}' is no registry: {error}", "write host[:port]/prefix") from error
+        if parts.scheme == "https" or (parts.scheme == "http" and self._insecure):
+            return parts
+        if parts.scheme == "http" and self._is_own(parts):
+            return parts._replace(scheme="https")
+        raise ImageError(
+            f"The registry {self.host} sends to {parts.scheme}://{parts.netloc}, which is not safe",
+            "have the registry, or the proxy before it, name addresses of HTTPS, or say that it speaks plain HTTP "
+            "(insecure)",
+        )
 
-    def authenticate_request(
-        self, original: requests.Response, headers: dict[str, str], refresh: bool = False
-    ) -> tuple[dict[str, str], bool]:
-        challenge = original.headers.get("Www-Authenticate", "")
-        scheme = challenge.partition(" ")[0].lower()
-        password = getattr(self, "_basic_auth", None)
-        said = f"{original.status_code} {original.reason}"
-        if scheme == "basic" and password is not None and not refresh:
-            self.token = f"Basic {password}"
-        elif scheme == "bearer" and not refresh:
-            asked = parse_auth_header(challenge)
-            asked.scope = asked.scope.split(" ") if asked.scope else None
-            token = self.request_anonymous_token(asked) if password is None else self.request_token(asked)
-            if not token:
-                raise oras.auth.AuthenticationException(f"{asked.realm} gives no token")
-            self.token = f"Bearer {token}"
-        else:
-            raise oras.auth.AuthenticationException(said)
-        return {**headers, **self.get_auth_header()}, True
+    def _is_own(self, parts: SplitResult) -> bool:
+        usual = ":80" if self._insecure else ":443"
+        return parts.netloc.lower().removesuffix(usual) == self.host.lower().removesuffix(usual)
+
+    @cached_property
+    def _account(self) -> Account | None:
+        if self.credentials is not None:
+            return Account(*self.credentials)
+        from modelyard.images.docker_config import account_of
+
+        return account_of(self.host)
+
+    def _authorization(self, challenges: list[Challenge]) -> str | None:
+        """Return the header that answers one of these; Bearer first, as a token is for one repository and a while."""
+        for challenge in challenges:
+            if challenge.scheme == "bearer":
+                return f"Bearer {self._token(challenge)}"
+        if self._account is not None and not self._account.identity_token:
+            return next((self._account.basic for challenge in challenges if challenge.scheme == "basic"), None)
+        return None
+
+    def _token(self, challenge: Challenge) -> str:
+        asked = token_request(challenge, self._account)
+        host = self._allowed(asked.url).netloc
+
+        def send() -> requests.Response:
+            headers = dict(asked.headers)
+            return self._sent(asked.method, asked.url, asked.data, headers, False, headers.pop("Authorization", None))
+
+        answer = answered("token server", host, send, (200, 401, 403))
+        if answer.status_code != 200:
+            raise ImageError(
+                f"The registry {self.host} lets nobody in without an account, or not this one: its token server {host} "
+                f"gives no token: {said(answer)}",
+                "set user name and password of the registry in the connection, or in Docker's configuration",
+            )
+        try:
+            token = token_in(answer.json())
+        except ValueError:
+            token = None
+        if token is None:
+            raise ImageError(
+                f"The token server {host} of the registry {self.host} gives no token: there is none in its answer",
+                "see that server's own log, and check the realm that the registry is configured with",
+            )
+        return token
 
 
-class _Adapter(HTTPAdapter):
-    """Ends a request that nobody answers: oras gives none a limit."""
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        longest = _COMMIT if request.method in {"PATCH", "PUT"} else _READ
-        kwargs["timeout"] = kwargs.get("timeout") or (_CONNECT, longest)
-        return super().send(request, *args, **kwargs)
-
-
-def _pause(tried: int, answer: requests.Response | None) -> float:
-    """Seconds until the next try: what the registry asks for, else longer each time."""
-    asked = "" if answer is None else answer.headers.get("Retry-After", "")
-    if asked.isdigit():
-        return min(float(asked), _LONGEST_PAUSE)
-    return _PAUSE * 4.0 ** (tried - 1) * random.uniform(0.7, 1.3)  # noqa: S311 - spreads clients, hides nothing
-
-
-def _path(url: str) -> str:
-    return "/" + url.partition("://")[2].partition("/")[2].partition("?")[0]
-
-
-def _reason(error: BaseException | None) -> str:
-    """The innermost words of a chain of exceptions: they name the cause, as ``Connection refused``."""
-    while error is not None and (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return str(error)
-
-
-def _said(answer: requests.Response) -> str:
-    """Status, and the registry's own words if it has any."""
+def _check_bundle(file: str) -> None:
+    remedy = "name the file of the registry's certificate authority"
+    if not Path(file).is_file():
+        raise ImageError(f"There is no file {file}", remedy)
     try:
-        errors = answer.json()["errors"]
-        words = "; ".join(f"{found.get('code')}: {found.get('message')}" for found in errors)
-    except (ValueError, KeyError, TypeError, AttributeError, *TRANSIENT):
-        words = answer.reason or ""
-    return f"{answer.status_code} {words}"
+        SSLContext(PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except OSError as error:
+        raise ImageError(f"{file} holds no certificates (PEM): {error}", remedy) from error
+
+
+def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request

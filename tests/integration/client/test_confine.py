@@ -183,8 +183,10 @@ def test_a_command_that_is_not_there_is_named(folders: Folders):
 def test_the_places_of_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.delenv("AIRFLOW_HOME", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", "/etc/docker-accounts")
     places = set(map(os.fspath, credential_places(tmp_path)))
     assert {f"{tmp_path}/mongo", f"{tmp_path}/airflow", "/home/me/.aws", "/home/me/airflow/airflow.cfg"} <= places
+    assert {"/home/me/.docker", "/etc/docker-accounts/config.json"} <= places
     monkeypatch.setenv("AIRFLOW_HOME", "~/other")
     assert Path("/home/me/other/airflow.db") in credential_places(tmp_path)
 

@@ -191,7 +191,7 @@ def test_the_account_of_dockers_credential_helper_is_used(
 
 
 def test_a_registry_that_is_away_is_worth_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelyard.images.transport._PAUSE", 0.001)
+    monkeypatch.setattr("modelyard.images.attempts._PAUSE", 0.001)
     images = Registry(Transport("127.0.0.1:9", insecure=True), "", tmp_path)
 
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9 cannot be reached: .*refused"):
@@ -215,3 +215,12 @@ def test_the_registry_serves_the_bytes_that_were_digested(images: ImageStore, re
     with urllib.request.urlopen(asked) as answer:
         body = answer.read()
     assert f"sha256:{hashlib.sha256(body).hexdigest()}" == image.digest
+
+
+def test_tags_are_listed_page_by_page(images: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelyard.images.registry._PAGE", 2)
+    digest = images.push("wine", image_of(images, b"one"))
+    for tag in "12345":
+        images.tag("wine", digest, tag)
+
+    assert sorted(images.names("wine")) == ["1", "2", "3", "4", "5"]

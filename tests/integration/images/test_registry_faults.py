@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from tests.authority import Authority
 from tests.faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from tests.fixtures_registry import running_registry
 
@@ -24,17 +25,27 @@ from modelyard.images.transport import Transport
 CONTENT = random.Random(7).randbytes(500_000)
 
 
+@pytest.fixture(params=["http", "https"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def proxy(registry: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    monkeypatch.setattr("modelyard.images.transport._PAUSE", 0.01)
+def proxy(scheme: str, registry: Any, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """Before a registry of plain HTTP, which does not know when it is reached by TLS."""
+    monkeypatch.setattr("modelyard.images.attempts._PAUSE", 0.01)
     monkeypatch.setattr(blobs, "_CHUNK", 100_000)
-    with faulty_proxy(registry.host) as proxy:
+    with faulty_proxy(registry.host, authority.tls if scheme == "https" else None) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def images(proxy: FaultyProxy, registry: Any, tmp_path: Path) -> Registry:
-    return Registry(Transport(proxy.host, insecure=True), registry.prefix, tmp_path / "packed")
+def images(scheme: str, proxy: FaultyProxy, registry: Any, authority: Authority, tmp_path: Path) -> Registry:
+    if scheme == "http":
+        transport = Transport(proxy.host, insecure=True)
+    else:
+        transport = Transport(proxy.host, ca_bundle=str(authority.certificate_file))
+    return Registry(transport, registry.prefix, tmp_path / "packed")
 
 
 @pytest.fixture
@@ -156,7 +167,7 @@ def test_a_tag_that_is_taken_while_an_image_is_sent_stays_what_it_is(images: Reg
 def test_a_registry_whose_disk_is_full_has_no_tag_and_takes_the_image_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelyard.images.transport._PAUSE", 0.01)
+    monkeypatch.setattr("modelyard.images.attempts._PAUSE", 0.01)
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tests", disk], check=True)

@@ -4,136 +4,56 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import socket
 import threading
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import IPv4Address
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from tests.answering import Answer, Answering, Asked, answering
+from tests.authority import Authority
 from tests.fixtures_registry import running_registry
 
-from modelyard.errors import ImageError
+from modelyard.errors import ImageError, Unavailable
 from modelyard.images.image import empty, validate
 from modelyard.images.layer import Entry
 from modelyard.images.registry import Registry
 from modelyard.images.transport import Transport
 
-
-class Authority:
-    """A key and its certificate, for TLS and for signing tokens alike."""
-
-    def __init__(self, folder: Path) -> None:
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
-        now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(self.key.public_key())
-            .serial_number(1)
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(hours=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self.key, hashes.SHA256())
-        )
-        self.der = certificate.public_bytes(serialization.Encoding.DER)
-        self.certificate_file, self.key_file = folder / "certificate.pem", folder / "key.pem"
-        self.certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        self.key_file.write_bytes(
-            self.key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-            )
-        )
-
-    def token(self, scopes: list[str]) -> str:
-        now = int(time.time())
-        access = [
-            {"type": kind, "name": name, "actions": actions.split(",")}
-            for kind, name, actions in (scope.split(":") for scope in scopes)
-        ]
-        header = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(self.der).decode()]}
-        claims = {
-            "iss": "tests",
-            "sub": "name",
-            "aud": "tests",
-            "jti": str(now),
-            "nbf": now - 60,
-            "iat": now - 60,
-            "exp": now + 60,
-            "access": access,
-        }
-        signed = b".".join(_base64(json.dumps(part).encode()) for part in (header, claims))
-        return (signed + b"." + _base64(self.key.sign(signed, padding.PKCS1v15(), hashes.SHA256()))).decode()
-
-
-def _base64(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-
-class TokenServer(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, authority: Authority) -> None:
-        super().__init__(("127.0.0.1", 0), _TokenHandler)
-        self.authority = authority
-        self.asked: list[list[str]] = []
-
-
-class _TokenHandler(BaseHTTPRequestHandler):
-    server: TokenServer
-
-    def do_GET(self) -> None:
-        scopes = parse_qs(urlsplit(self.path).query).get("scope", [])
-        self.server.asked.append(scopes)
-        account = self.headers.get("Authorization")
-        allowed = account == f"Basic {base64.b64encode(b'name:secret').decode()}"
-        body = json.dumps({"token": self.server.authority.token(scopes)}).encode()
-        self.send_response(200 if allowed else 401)
-        self.end_headers()
-        self.wfile.write(body if allowed else b"{}")
-
-    def log_message(self, *_: object) -> None:
-        pass
+_ACCOUNT = f"Basic {base64.b64encode(b'name:secret').decode()}"
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
+def tokens(authority: Authority) -> Iterator[Answering]:
+    def answer(asked: Asked) -> Answer:
+        if asked.account != _ACCOUNT:
+            return Answer(401, body=b"{}")
+        return Answer(200, body=json.dumps({"token": authority.token(scopes_of(asked))}).encode())
 
-
-@pytest.fixture(scope="module")
-def tokens(authority: Authority) -> Iterator[TokenServer]:
-    with TokenServer(authority) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with answering(answer, authority.tls) as server:
         yield server
-        server.shutdown()
-        thread.join()
+
+
+def scopes_of(asked: Asked) -> list[str]:
+    return parse_qs(urlsplit(asked.path).query).get("scope", [])
 
 
 @pytest.fixture(scope="module")
-def host(authority: Authority, tokens: TokenServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    realm = f"http://127.0.0.1:{tokens.server_address[1]}/token"
+def host(authority: Authority, tokens: Answering, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     certificate = authority.certificate_file
     with running_registry(
         tmp_path_factory.mktemp("registry"),
-        auth=f"token: {{realm: '{realm}', service: tests, issuer: tests, rootcertbundle: '{certificate}'}}",
+        auth=f"token: {{realm: '{tokens.url}/token', service: tests, issuer: tests, rootcertbundle: '{certificate}'}}",
         tls=f"certificate: '{certificate}', key: '{authority.key_file}'",
     ) as host:
         yield host
 
 
 def test_a_token_is_asked_for_each_repository_with_the_account(
-    host: str, authority: Authority, tokens: TokenServer, tmp_path: Path
+    host: str, authority: Authority, tokens: Answering, tmp_path: Path
 ) -> None:
     transport = Transport(host, username="name", password="secret", ca_bundle=str(authority.certificate_file))
     images = Registry(transport, "team", tmp_path)
@@ -144,7 +64,7 @@ def test_a_token_is_asked_for_each_repository_with_the_account(
     images.tag("wine", image.digest, "1")
 
     validate(images.pull("wine", "1"))
-    asked = {scope for scopes in tokens.asked for scope in scopes}
+    asked = {scope for asked in tokens.asked for scope in scopes_of(asked)}
     assert "repository:team/staging/wine:pull" in asked
     assert any(scope.startswith("repository:team/wine:") and "push" in scope for scope in asked)
 
@@ -166,3 +86,53 @@ def test_an_unknown_authority_is_refused(host: str, tmp_path: Path) -> None:
 def test_an_authority_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"missing\.pem"):
         Transport("127.0.0.1", ca_bundle=str(tmp_path / "missing.pem"))
+
+
+def test_an_authority_file_without_certificates_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+
+    with pytest.raises(ImageError, match=r"empty\.pem holds no certificates"):
+        Transport("127.0.0.1", ca_bundle=str(tmp_path / "empty.pem"))
+
+
+@contextmanager
+def dropping(authority: Authority, after: str) -> Iterator[tuple[str, list[str]]]:
+    """A server that accepts connections and drops each: before the handshake, or inside of the first request."""
+    seen: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drop() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                seen.append(after)
+                if after == "connecting":
+                    connection.close()
+                    continue
+                try:
+                    secured = authority.tls.wrap_socket(connection, server_side=True)
+                    secured.recv(1000)
+                    os.close(secured.detach())
+                except OSError:
+                    pass  # its client was quicker
+
+        thread = threading.Thread(target=drop)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}", seen
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("after", ["connecting", "the first bytes"])
+@pytest.mark.parametrize(("method", "data"), [("HEAD", None), ("PATCH", bytes(4 << 20))])
+def test_a_connection_that_drops_is_no_matter_of_trust(
+    after: str, method: str, data: bytes | None, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelyard.images.attempts._PAUSE", 0.01)
+    with dropping(authority, after) as (host, seen):
+        transport = Transport(host, ca_bundle=str(authority.certificate_file))
+        with pytest.raises(Unavailable, match=f"The registry {host} cannot be reached"):
+            transport.request(method, "/v2/", (200,), data=data)
+    assert len(seen) == 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-_HEAVY = {"boto3", "great_expectations", "numpy", "oras", "pandas", "papermill", "sacred", "sklearn"}
+_HEAVY = {"boto3", "great_expectations", "numpy", "pandas", "papermill", "requests", "sacred", "sklearn"}
 _GIT = {"dulwich"}
 
 
