@@ -58,6 +58,7 @@ def test_takes_every_value_of_the_type_unchanged(datatype: str, value: object, e
         ("BOOL", 1),
         ("BYTES", 1),
         ("BYTES", ["a"]),
+        ("BYTES", "\ud800"),
     ],
 )
 def test_refuses_what_would_have_to_be_changed(datatype: str, value: object) -> None:

@@ -72,15 +72,19 @@ def read(tensor: JSON, field: Field, place: str, tail: Tail) -> list[Any]:
 def write(field: Field, values: list[Any], *, binary: bool) -> tuple[JSON, bytes]:
     """Return an output tensor, and its bytes when it is to have some and they can say what it holds.
 
+    The values are the signature's (``answers``); a missing number is NaN in bytes, where JSON has null.
+
     Raises:
         Refused: 422, its rows are of different shapes, which no tensor can be.
     """
     shape = [len(values)]
     for size in field.shape:
-        shape.append(len(values[0]) if size < 0 and values else max(size, 0))
+        if size < 0:
+            size, *others = set(map(len, values)) or {0}
+            if others:
+                raise Refused(422, f"the output {field.name!r} differs in shape from row to row: ask /predict")
+        shape.append(size)
         values = list(chain.from_iterable(values))
-    if len(values) != math.prod(shape):
-        raise Refused(422, f"the output {field.name!r} differs in shape from row to row: ask /predict, or row by row")
     tensor: JSON = {"name": field.name, "shape": shape, "datatype": field.datatype}
     if binary and (data := _packed(values, field.datatype)) is not None:
         tensor["parameters"] = {"binary_data_size": len(data)}
