@@ -64,6 +64,8 @@ def _predicting(model: Model) -> JSON:
     version_1, version_2 = f"/v1/models/{model.name}:predict", f"/v2/models/{model.name}/infer"
     tensors = {"inputs": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
     answered = {"model_name": {"type": "string"}, "outputs": {"type": "array", "items": {"type": "object"}}}
+    mlflow = _post("MLflow, SageMaker", {form: listed}, {form: rows}, _properties({"predictions": first}))
+    del mlflow["post"]["responses"]["422"]  # MLflow's status for it is 400
     return {
         "/predict": _post("Rows in, predictions out", {"rows": listed}, {"rows": rows}, _properties(whole)),
         version_2: _post("Open Inference Protocol v2", tensors, {"inputs": _tensors(model)}, _properties(answered)),
@@ -73,7 +75,7 @@ def _predicting(model: Model) -> JSON:
             {"instances": rows},
             _properties({"predictions": each}),
         ),
-        "/invocations": _post("MLflow, SageMaker", {form: listed}, {form: rows}, _properties({"predictions": first})),
+        "/invocations": mlflow,
         "/score": _post("Azure ML", {"input_data": listed}, {"input_data": rows}, first),
         "/queries.json": _post(
             "PredictionIO: one row", {name: {} for name in one}, one, {"$ref": "#/components/schemas/Prediction"}

@@ -25,7 +25,7 @@ def test_a_long_body_is_answered_and_refused_as_a_short_one(server: Running) -> 
     assert answer.json["predictions"] == [number + 2.5 for number in range(20_000)]
     rows[12_345] = "x,1.5,2.5"
     answer = server.post("/invocations", "\n".join(["word,a,b", *rows]).encode(), **{"content-type": "text/csv"})
-    assert (answer.status, answer.json["problems"][0]["row"]) == (422, 12_345)
+    assert (answer.status, answer.json["problems"][0]["row"]) == (400, 12_345)
     answer = server.post("/predict", [ROW] * 10_000)
     assert answer.json["predictions"] == server.post("/predict", [ROW]).json["predictions"] * 10_000
 
@@ -75,14 +75,14 @@ def test_tensorflow_servings_words_for_numbers_that_json_lacks(server: Running) 
         ("1,2,x\n", "text/csv; header=absent", 200, [3.0]),
         ('\ufeffa,b,word\n1,2e0,"x,\n""y"""\n\n', "TEXT/CSV", 200, [3.0]),
         ("a,b,word\n1.0,2,x\n", "text/csv", 200, [3.0]),
-        ("a,b,word\n1.5,2,x\n", "text/csv", 422, "row 0, field 'a': expected an integer"),
-        ("a,b,word\n1,2,x\n1,1_0,x\n", "text/csv", 422, "row 1, field 'b': expected a number"),
-        ("a,b,word\n1,,x\n", "text/csv", 422, "row 0, field 'b': expected a number (FP64), found null"),
-        ("a,b,word\n1,1e999,x\n", "text/csv", 422, "found inf"),
-        ("a,b,wort\n1,2,x\n", "text/csv", 422, "field 'word': expected text (BYTES) or null, found nothing"),
-        ("a,b\n1,2\n", "text/csv", 422, "row 0, field 'word'"),
-        ("a,b,word\n1,2\n", "text/csv", 422, "row 0: expected 3 values (a, b, word), found 2"),
-        ("a,b,word\n1,2,x,9\n", "text/csv", 422, "row 0: expected 3 values"),
+        ("a,b,word\n1.5,2,x\n", "text/csv", 400, "row 0, field 'a': expected an integer"),
+        ("a,b,word\n1,2,x\n1,1_0,x\n", "text/csv", 400, "row 1, field 'b': expected a number"),
+        ("a,b,word\n1,,x\n", "text/csv", 400, "row 0, field 'b': expected a number (FP64), found null"),
+        ("a,b,word\n1,1e999,x\n", "text/csv", 400, "found inf"),
+        ("a,b,wort\n1,2,x\n", "text/csv", 400, "field 'word': expected text (BYTES) or null, found nothing"),
+        ("a,b\n1,2\n", "text/csv", 400, "row 0, field 'word'"),
+        ("a,b,word\n1,2\n", "text/csv", 400, "row 0: expected 3 values (a, b, word), found 2"),
+        ("a,b,word\n1,2,x,9\n", "text/csv", 400, "row 0: expected 3 values"),
         ("a,a,word\n1,2,x\n", "text/csv", 400, "different names"),
         ("a,b,word\n", "text/csv", 400, "at least one row"),
         ("", "text/csv", 400, "at least one row"),
@@ -102,7 +102,7 @@ def test_csv(server: Running, text: str, kind: str, status: int, expected: Any) 
 
 def test_mlflow_tells_errors_in_its_own_words(server: Running) -> None:
     answer = server.post("/invocations", {"dataframe_records": [{**ROW, "a": "1"}]})
-    assert (answer.status, answer.json["error_code"]) == (422, "INVALID_PARAMETER_VALUE")
+    assert (answer.status, answer.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "row 0, field 'a'" in answer.json["message"]
     assert server.post("/invocations", {}).json["error_code"] == "BAD_REQUEST"
     assert server.get("/version").body.decode() == modelyard.__version__
