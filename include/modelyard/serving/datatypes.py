@@ -46,7 +46,8 @@ def _integer(datatype: str) -> tuple[Callable[[Any], Any], str]:
     def convert(value: Any) -> int:
         if type(value) is int and low <= value <= high:
             return value
-        if type(value) is float and value.is_integer() and low <= value <= high:
+        # A larger fraction may have been another number before somebody's parser has rounded it.
+        if type(value) is float and value.is_integer() and low <= value <= high and -EXACT < value < EXACT:
             return int(value)
         raise MismatchError(value)
 
