@@ -44,7 +44,7 @@ def document(model: Model, *, feedback: bool = False) -> JSON:
         "components": {
             "schemas": {
                 "Row": _row(model, model.signature.inputs),
-                "Prediction": _object(model.signature.outputs),
+                "Prediction": _object(_answered(model)),
                 "Error": _ERROR,
             }
         },
@@ -55,7 +55,7 @@ def _predicting(model: Model) -> JSON:
     rows = model.example()
     listed = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Row"}}
     predictions: JSON = {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}
-    outputs = model.signature.outputs
+    outputs = _answered(model)
     first = {"type": "array", "items": _schema(outputs[0]) if outputs else {}}
     each = first if len(outputs) == 1 else predictions
     whole = {"predictions": predictions, "model_version": {"type": "string"}}
@@ -81,6 +81,11 @@ def _predicting(model: Model) -> JSON:
             "PredictionIO: one row", {name: {} for name in one}, one, {"$ref": "#/components/schemas/Prediction"}
         ),
     }
+
+
+def _answered(model: Model) -> tuple[Field, ...]:
+    """Return the outputs as they are answered: what is missing is null."""
+    return tuple(field.or_missing() for field in model.signature.outputs)
 
 
 def _feedback(model: Model) -> JSON:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from openapi_spec_validator import validate
 from tests.image_roots import make_root
@@ -201,6 +202,21 @@ def test_categories_times_and_ranges(start: Start, tmp_path: Path) -> None:
     schema = running.get("/openapi.json").json["components"]["schemas"]["Row"]["properties"]
     assert schema["a"] == {"type": "integer", "minimum": -128, "maximum": 127}
     assert schema["word"] == {"type": ["string", "null"], "enum": ["x", "y", None]}
+
+
+def test_every_answer_is_what_the_openapi_document_says(server: Running) -> None:
+    document = server.get("/openapi.json").json
+    for path, body in (
+        ("/predict", {"rows": [{**ROW, "word": "nan"}]}),
+        ("/v1/models/sum:predict", {"instances": [{**ROW, "word": "nan"}]}),
+        ("/invocations", {"dataframe_records": [{**ROW, "word": "nan"}]}),
+        ("/score", {"input_data": [{**ROW, "word": "nan"}]}),
+        ("/queries.json", {**ROW, "word": "nan"}),
+    ):
+        answer = server.post(path, body)
+        assert b"null" in answer.body
+        schema = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema.Draft202012Validator({**schema, "components": document["components"]}).validate(answer.json)
 
 
 def test_the_openapi_document_is_one(server: Running) -> None:
