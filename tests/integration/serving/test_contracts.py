@@ -33,7 +33,8 @@ def test_a_long_body_is_answered_and_refused_as_a_short_one(server: Running) -> 
 
 def test_tensorflow_serving(server: Running) -> None:
     path = "/v1/models/sum:predict"
-    assert server.post(path, {"signature_name": "serving_default", "instances": [ROW]}).status == 200
+    for name in ("serving_default", ""):
+        assert server.post(path, {"signature_name": name, "instances": [ROW]}).status == 200
     for body, text in (
         ({"signature_name": "other", "instances": [ROW]}, 'there is no "other"'),
         ({"instances": [ROW], "inputs": {}}, "either 'instances'"),
@@ -53,6 +54,60 @@ def test_tensorflow_serving(server: Running) -> None:
     assert server.get("/v1/models/sum/versions/3").json["model_version_status"][0]["version"] == "3"
     assert server.get("/v1/models").json == {"models": ["sum"]}
     assert server.get("/v1/models/other").json.keys() == {"error"}
+
+
+def echo(start: Start, folder: Path, fields: list[dict[str, Any]], row: dict[str, Any]) -> Running:
+    """Start a server of a model that answers its inputs."""
+    signature = {"kind": "columns", "inputs": fields, "outputs": fields}
+    root = make_root(folder / "root", signature=signature, golden={"inputs": [row], "outputs": {}})
+    worker = root / "environment" / "worker.py"
+    code = worker.read_text()
+    branch = code.index("        columns = request"), code.index("    body = json")
+    worker.write_text(f'{code[: branch[0]]}        answer = {{"outputs": request["columns"]}}\n{code[branch[1] :]}')
+    return start(root)
+
+
+def encoded(text: str) -> dict[str, str]:
+    return {"b64": base64.b64encode(text.encode()).decode()}
+
+
+def test_tensorflow_servings_text_alone(start: Start, tmp_path: Path) -> None:
+    running = echo(start, tmp_path, [{"name": "word", "datatype": "BYTES", "shape": [-1]}], {"word": "x"})
+    path = "/v1/models/sum:predict"
+    for rows in ([encoded("zwölf"), "x"], [{"word": encoded("zwölf")}, {"word": "x"}]):
+        assert running.post(path, {"instances": rows}).json == {"predictions": ["zwölf", "x"]}
+    assert running.post(path, {"inputs": [encoded("zwölf"), "x"]}).json == {"outputs": ["zwölf", "x"]}
+    answer = running.post(path, {"instances": ["x", {"b64": "%"}]})
+    assert (answer.status, answer.json["problems"][0]["row"]) == (422, 1)
+
+
+def test_tensorflow_servings_bytes_in_tensors(start: Start, tmp_path: Path) -> None:
+    fields: list[dict[str, Any]] = [
+        {"name": "size_bytes", "datatype": "INT64", "shape": [-1]},
+        {"name": "words_bytes", "datatype": "BYTES", "shape": [-1, 2]},
+        {"name": "b64", "datatype": "BYTES", "shape": [-1], "nullable": True},
+    ]
+    row = {"size_bytes": 123, "words_bytes": ["p", "q"], "b64": None}
+    running = echo(start, tmp_path, fields, row)
+    answer = running.post("/v1/models/sum:predict", {"instances": [{**row, "words_bytes": [encoded("zwölf"), "q"]}]})
+    assert answer.json["predictions"] == [
+        {"size_bytes": 123, "words_bytes": [encoded("zwölf"), encoded("q")], "b64": None}
+    ], "only text is encoded, and what is missing stays so"
+
+
+def test_an_input_may_be_named_as_the_encoding_is(start: Start, tmp_path: Path) -> None:
+    running = echo(start, tmp_path, [{"name": "b64", "datatype": "BYTES", "shape": [-1]}], {"b64": "x"})
+    assert running.post("/v1/models/sum:predict", {"instances": [{"b64": "eA=="}]}).json == {"predictions": ["eA=="]}
+
+
+def test_of_a_name_given_twice_the_last_value_counts(server: Running) -> None:
+    twice = b'{"a": 5, "b": 2.0, "word": "x", "a": 1}'
+    for path, body in (
+        ("/predict", b"[%s]" % twice),
+        ("/predict", b'[{"a": 5, "b": 2, "word": "x", "a": 1.0}]'),  # which is read in the general way
+        ("/v1/models/sum:predict", b'{"instances": [%s]}' % twice),
+    ):
+        assert server.post(path, body).json["predictions"][0]["prediction"] == 3.0, body
 
 
 def test_tensorflow_servings_words_for_numbers_that_json_lacks(server: Running) -> None:
