@@ -194,6 +194,7 @@ def test_wrong_tensors_are_named(server: Running, changed: dict[str, Any], statu
         ({"outputs": [{"name": "prediction", "parameters": {"binary_data": 1}}]}, "neither true nor false"),
         ({"parameters": {"binary_data_output": "yes"}}, "neither true nor false"),
         ({"id": 42}, "id: expected text"),
+        ({"outputs": [{"name": "prediction", "parameters": {"classification": 3}}]}, "no extension 'classification'"),
     ],
 )
 def test_wrong_wishes_are_named(server: Running, others: dict[str, Any], text: str) -> None:
