@@ -16,17 +16,19 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import argparse
 import asyncio
 import json
+import math
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnxruntime
 
 from modelyard.client import frames
+from modelyard.serving.answers import settled
 from modelyard.serving.batching import busy, late
 from modelyard.serving.board import Board
 from modelyard.serving.limits import processors
@@ -49,7 +51,7 @@ _KINDS: dict[str, Any] = {
     "tensor(string)": np.object_,
     **{f"tensor({sign}int{bits})": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
-_ANSWERS = {"BO": np.dtype(np.bool_), "IN": np.dtype(np.int64), "UI": np.dtype(np.uint64), "FP": np.dtype(np.float64)}
+_FEW = 8  # numbers that Python has added up before a function of NumPy's has begun
 
 
 class CompiledError(NotServingError):
@@ -71,17 +73,18 @@ class Session:
         self._run = session._sess.run  # what its public `run` calls, after checks that the signature has made already
         self._inputs = _inputs(session, model)
         self._narrow = any(kind in (np.float16, np.float32) for _, _, kind in self._inputs)
-        self._fields = model.signature.outputs
-        names = [output.name for output in session.get_outputs()]
-        if len(names) < len(self._fields):
-            raise CompiledError(f"{COMPILED} has outputs {', '.join(names)}; the signature has {len(self._fields)}")
-        self._names = names[: len(self._fields)]
+        fields, given = model.signature.outputs, session.get_outputs()
+        self._names = [output.name for output in given]
+        if len(given) < len(fields):
+            raise CompiledError(f"{COMPILED} has outputs {', '.join(self._names)}; the signature has {len(fields)}")
+        del self._names[len(fields) :]
+        self._readers = [_reader(field, output.type) for field, output in zip(fields, given, strict=False)]
 
     def predict(self, columns: Columns, rows: int, wanted: Wanted = None) -> Outputs:
         """Answer checked columns by the wanted outputs, None for all: to make lists of an array takes its time.
 
         Raises:
-            Refused: 422, the model cannot answer these rows.
+            Refused: 422, the model cannot answer these rows, or not as its signature says.
         """
         try:
             feed = self._feed(columns)
@@ -93,9 +96,9 @@ class Session:
                 raise Refused(422, f"the model cannot answer this input: {error}") from error
             raise
         return {
-            field.name: _values(field, array, rows)
-            for field, array in zip(self._fields, found, strict=True)
-            if wanted is None or field.name in wanted
+            name: read(array, rows)
+            for (name, read), array in zip(self._readers, found, strict=True)
+            if wanted is None or name in wanted
         }
 
     def _feed(self, columns: Columns) -> dict[str, Any]:
@@ -128,14 +131,36 @@ def _array(columns: Columns, names: list[str], kind: Any) -> Any:
     return array if array.ndim > 1 else array.reshape(-1, 1)
 
 
-def _values(field: Field, array: Any, rows: int) -> list[Any]:
-    if array.ndim != len(field.shape) + 1:
-        array = array.reshape((rows, *field.shape))
-    kind = _ANSWERS.get(field.datatype[:2])
-    if kind is not None and array.dtype.kind != kind.kind:
-        array = array.astype(kind)  # labels that are truth values or fractions come as whole numbers
-    values: list[Any] = array.tolist()
-    return values
+def _reader(field: Field, given: str) -> tuple[str, Callable[[Any, int], list[Any]]]:
+    """Return an output's name, and what makes its list of an array, which is of the type ``given``."""
+    shape, dimensions = field.shape, len(field.shape) + 1
+    kind, promised = np.dtype(_KINDS.get(given, np.object_)), _promised(field.datatype)
+    # Labels may come as other numbers than they are: truth values as 0 and 1, and the other way round.
+    cast = kind.kind != promised.kind and ("b" in (kind.kind, promised.kind) or promised.kind == "f")
+    fits = np.can_cast(promised if cast else kind, promised)
+
+    def read(array: Any, rows: int) -> list[Any]:
+        if array.ndim != dimensions:
+            array = array.reshape((rows, *shape))
+        if cast:
+            array = array.astype(promised)
+        values: list[Any] = array.tolist()
+        if fits and (array.dtype.kind != "f" or _finite(array, values)):
+            return values  # no value of this type can be any that the field's is not
+        return settled(field, values, rows)
+
+    return field.name, read
+
+
+def _promised(datatype: str) -> Any:
+    return np.dtype({"BOOL": "bool", "BYTES": "object"}.get(datatype, datatype.lower().replace("fp", "float")))
+
+
+def _finite(array: Any, values: list[Any]) -> bool:
+    """Return whether all numbers are finite, which is seen at once; False, too, where they are very large."""
+    if array.size > _FEW or array.ndim > 2:
+        return math.isfinite(np.vdot(array, array))
+    return math.isfinite(sum(values) if array.ndim == 1 else sum(map(sum, values)))
 
 
 class Compiled:
@@ -259,8 +284,7 @@ def _answer(session: Session | CompiledError, model: Model, request: JSON) -> JS
         outputs = session.predict(columns, len(next(iter(columns.values()))))
     except Refused as refused:
         return {"error": refused.message}
-    # As a client sees it: NaN is null.
-    return {"outputs": msgspec.json.decode(msgspec.json.encode(outputs))}
+    return {"outputs": outputs}
 
 
 if __name__ == "__main__":

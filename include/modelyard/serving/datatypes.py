@@ -9,8 +9,14 @@ from datetime import datetime
 from typing import Any
 
 _INTEGERS = {f"{sign}INT{bits}": bits for sign in ("", "U") for bits in (8, 16, 32, 64)}
-# By type: its form for struct, and the smallest number that would be rounded to infinity.
-_FLOATS = {"FP16": ("<e", 65520.0), "FP32": ("<f", float(2**128 - 2**103)), "FP64": ("<d", math.inf)}
+# By type: its form for struct, the smallest number that would be rounded to infinity, and the largest up to which every
+# whole number is one of its own.
+_FLOATS = {
+    "FP16": ("<e", 65520.0, 2**11),
+    "FP32": ("<f", float(2**128 - 2**103), 2**24),
+    "FP64": ("<d", math.inf, 2**53),
+}
+EXACT = 2**53  # from here on a fraction may stand for several whole numbers
 DATATYPES = frozenset({*_INTEGERS, *_FLOATS, "BOOL", "BYTES"})
 
 
@@ -28,13 +34,20 @@ def integer_range(datatype: str) -> tuple[int, int]:
     return (0, 2**bits - 1) if datatype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
+def float_range(datatype: str) -> tuple[float, int]:
+    """Return what every number of a float type is below, and up to which all whole numbers are exact."""
+    _, limit, exact = _FLOATS[datatype]
+    return limit, exact
+
+
 def _integer(datatype: str) -> tuple[Callable[[Any], Any], str]:
     low, high = integer_range(datatype)
 
     def convert(value: Any) -> int:
         if type(value) is int and low <= value <= high:
             return value
-        if type(value) is float and value.is_integer() and low <= value <= high:
+        # A larger fraction may have been another number before somebody's parser has rounded it.
+        if type(value) is float and value.is_integer() and low <= value <= high and -EXACT < value < EXACT:
             return int(value)
         raise MismatchError(value)
 
@@ -42,7 +55,7 @@ def _integer(datatype: str) -> tuple[Callable[[Any], Any], str]:
 
 
 def _float(datatype: str) -> tuple[Callable[[Any], Any], str]:
-    form, limit = _FLOATS[datatype]
+    form, limit, _ = _FLOATS[datatype]
 
     def convert(value: Any) -> float:
         if type(value) is float and -limit < value < limit:
@@ -59,13 +72,20 @@ def _float(datatype: str) -> tuple[Callable[[Any], Any], str]:
     return convert, f"a number that {datatype} holds exactly" if form != "<d" else "a number (FP64)"
 
 
-def _exactly(kind: type, expected: str) -> tuple[Callable[[Any], Any], str]:
-    def convert(value: Any) -> Any:
-        if type(value) is kind:
-            return value
-        raise MismatchError(value)
+def _bool(value: Any) -> bool:
+    if type(value) is bool:
+        return value
+    raise MismatchError(value)
 
-    return convert, expected
+
+def _text(value: Any) -> str:
+    if type(value) is str:
+        try:
+            value.encode()  # half of a surrogate pair is no text
+        except UnicodeEncodeError:
+            raise MismatchError(value) from None
+        return value
+    raise MismatchError(value)
 
 
 def finite(values: list[Any]) -> bool:
@@ -127,7 +147,7 @@ def scalar(datatype: str) -> tuple[Callable[[Any], Any], str]:
     if datatype in _FLOATS:
         return _float(datatype)
     if datatype == "BOOL":
-        return _exactly(bool, "true or false (BOOL)")
+        return _bool, "true or false (BOOL)"
     if datatype == "BYTES":
-        return _exactly(str, "text (BYTES)")
+        return _text, "text (BYTES)"
     raise ValueError(f"the signature names datatype {datatype!r}; known are {', '.join(sorted(DATATYPES))}")

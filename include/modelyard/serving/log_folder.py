@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from modelyard.serving.board import Words
 from modelyard.serving.segment import KINDS, MOST_BYTES, Segment, SegmentName, compressed
 
 SHIPPED = "shipped.json"  # written by whoever sends segments away: how many records of each kind it has sent
 _LOOK, _LOOK_WHEN_FULL = 10.0, 1.0  # seconds between two looks at how full the folder is
+_TAKEN, _WRITTEN = range(2)
 _SAID_AGAIN = 60.0  # seconds after which a trouble that lasts is told again
 
 
@@ -31,9 +33,13 @@ class LogFolder:
         most_bytes: of all files in the folder together.
         seconds: after which a segment is closed.
         say: one line for the server's own log.
+        counted: two words of each process that writes to the folder: the bytes that it has taken room for, and those
+            of them that it has written.
     """
 
-    def __init__(self, folder: Path, version: str, most_bytes: int, seconds: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, version: str, most_bytes: int, seconds: float, say: Callable[[str], None], counted: Words
+    ) -> None:
         self._folder = folder
         self._version = version
         self._most_bytes = most_bytes
@@ -42,7 +48,9 @@ class LogFolder:
         self._writer = secrets.token_hex(6)
         self._number = 0
         self._open: dict[str, tuple[Segment, float]] = {}
-        self._used = 0
+        self._counted = counted
+        counted.mine[_TAKEN] = counted.mine[_WRITTEN]  # one that was killed may have been about to write
+        self._used = 0  # at the last look, less what all had written until then
         self._looked = -_LOOK
         self._said = -_SAID_AGAIN
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -56,13 +64,18 @@ class LogFolder:
             records: how many they are.
         """
         member = compressed(lines)
+        self._counted.mine[_TAKEN] += len(member)  # before anybody looks: no two may take the same last room
         try:
-            kept = self._has_room(len(member))
+            kept = self._has_room()
             if kept:
                 self._append(kind, member, records)
         except OSError as error:
             kept = False
             self._tell(f"the prediction log cannot be written to {self._folder}: {error.strerror}; records are dropped")
+        if kept:
+            self._counted.mine[_WRITTEN] += len(member)
+        else:
+            self._counted.mine[_TAKEN] -= len(member)
         return kept
 
     def close_due(self) -> None:
@@ -85,7 +98,6 @@ class LogFolder:
     def _append(self, kind: str, member: bytes, records: int) -> None:
         segment, _ = self._open.get(kind) or self._begin(kind)
         segment.append(member, records)
-        self._used += len(member)
         if segment.size >= MOST_BYTES:
             self._close(kind)
 
@@ -102,18 +114,24 @@ class LogFolder:
         except OSError as error:
             self._tell(f"a segment of the prediction log in {self._folder} cannot be closed: {error.strerror}")
 
-    def _has_room(self, size: int) -> bool:
+    def _has_room(self) -> bool:
         now = time.monotonic()
-        # Others write and delete here, too.
-        if now - self._looked >= (_LOOK_WHEN_FULL if self._used + size > self._most_bytes else _LOOK):
-            self._used, self._looked = sum(size for _, size in _files(self._folder)), now
-        if self._used + size <= self._most_bytes:
+        # Whoever sends segments away deletes here, too.
+        if now - self._looked >= (_LOOK_WHEN_FULL if self._full() else _LOOK):
+            # What others write during the look counts twice, which is better than never.
+            written = self._counted.total(_WRITTEN)
+            self._used, self._looked = sum(size for _, size in _files(self._folder)) - written, now
+        if not self._full():
             return True
         self._tell(
-            f"the prediction log in {self._folder} is full ({self._used} of {self._most_bytes} bytes): records are "
-            "dropped until segments are sent away"
+            f"the prediction log in {self._folder} is full (at most {self._most_bytes} bytes): records are dropped "
+            "until segments are sent away"
         )
         return False
+
+    def _full(self) -> bool:
+        """Return whether there would be too many bytes if all were written that anybody has taken room for."""
+        return self._used + self._counted.total(_TAKEN) > self._most_bytes
 
     def _tell(self, text: str) -> None:
         if time.monotonic() - self._said >= _SAID_AGAIN:

@@ -44,7 +44,7 @@ def document(model: Model, *, feedback: bool = False) -> JSON:
         "components": {
             "schemas": {
                 "Row": _row(model, model.signature.inputs),
-                "Prediction": _object(model.signature.outputs),
+                "Prediction": _object(_answered(model)),
                 "Error": _ERROR,
             }
         },
@@ -55,7 +55,7 @@ def _predicting(model: Model) -> JSON:
     rows = model.example()
     listed = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Row"}}
     predictions: JSON = {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}
-    outputs = model.signature.outputs
+    outputs = _answered(model)
     first = {"type": "array", "items": _schema(outputs[0]) if outputs else {}}
     each = first if len(outputs) == 1 else predictions
     whole = {"predictions": predictions, "model_version": {"type": "string"}}
@@ -64,6 +64,8 @@ def _predicting(model: Model) -> JSON:
     version_1, version_2 = f"/v1/models/{model.name}:predict", f"/v2/models/{model.name}/infer"
     tensors = {"inputs": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
     answered = {"model_name": {"type": "string"}, "outputs": {"type": "array", "items": {"type": "object"}}}
+    mlflow = _post("MLflow, SageMaker", {form: listed}, {form: rows}, _properties({"predictions": first}))
+    del mlflow["post"]["responses"]["422"]  # MLflow's status for it is 400
     return {
         "/predict": _post("Rows in, predictions out", {"rows": listed}, {"rows": rows}, _properties(whole)),
         version_2: _post("Open Inference Protocol v2", tensors, {"inputs": _tensors(model)}, _properties(answered)),
@@ -73,12 +75,17 @@ def _predicting(model: Model) -> JSON:
             {"instances": rows},
             _properties({"predictions": each}),
         ),
-        "/invocations": _post("MLflow, SageMaker", {form: listed}, {form: rows}, _properties({"predictions": first})),
+        "/invocations": mlflow,
         "/score": _post("Azure ML", {"input_data": listed}, {"input_data": rows}, first),
         "/queries.json": _post(
             "PredictionIO: one row", {name: {} for name in one}, one, {"$ref": "#/components/schemas/Prediction"}
         ),
     }
+
+
+def _answered(model: Model) -> tuple[Field, ...]:
+    """Return the outputs as they are answered: what is missing is null."""
+    return tuple(field.or_missing() for field in model.signature.outputs)
 
 
 def _feedback(model: Model) -> JSON:

@@ -103,7 +103,9 @@ class PredictionLog:
         self._shown_inputs = tuple(field.name for field in model.signature.inputs if field.name not in self._hidden)
         self._shown_outputs = tuple(field.name for field in model.signature.outputs if field.name not in self._hidden)
         self._version = model.version
-        self._written = LogFolder(self._folder, model.version, settings.most_bytes, settings.seconds, say)
+        self._written = LogFolder(
+            self._folder, model.version, settings.most_bytes, settings.seconds, say, board.take(2)
+        )
         encoder = msgspec.json.Encoder()
         self._encode_into, self._encode_lines = encoder.encode_into, encoder.encode_lines
         self._lines = bytearray()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -65,6 +65,13 @@ class Field:
             expected += " or null"
             convert = or_missing(convert)
         return cls(field["name"], datatype, shape, nullable, categories, convert, whole, expected)
+
+    def or_missing(self) -> Field:
+        """Return the same field, of which each value may be missing."""
+        if self.nullable:
+            return self
+        expected = f"{self.expected} or null"
+        return replace(self, nullable=True, convert=or_missing(self.convert), whole=None, expected=expected)
 
     def column(self, values: list[Any]) -> list[Any]:
         """Return a row's entry each as the worker gets them; raise ``MismatchError`` for one that is wrong."""
@@ -229,6 +236,8 @@ def shown(value: Any) -> str:
         return cut(msgspec.json.encode(value).decode())
     except RecursionError:
         return "a deeply nested value"
+    except UnicodeEncodeError:
+        return cut(ascii(value))  # half of a surrogate pair in it is no text
 
 
 def cut(text: str) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from modelyard.serving.answers import Answers
 from modelyard.serving.batching import Batcher
 from modelyard.serving.channel import Channel
 from modelyard.serving.limits import Limits, processors
@@ -45,9 +46,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _LONGEST_WAIT = 10.0  # seconds between two starts of a worker that keeps ending
 _PATIENCE = 20.0  # seconds that requests wait for a model whose process has ended, before they are refused
 
-# JSON has no NaN; a model may answer it all the same, and people get null.
-_decode = json.JSONDecoder(parse_constant=lambda _: None).decode
-
 
 class WorkerEndedError(NotServingError):
     """The model's process is gone, or answers nonsense."""
@@ -61,6 +59,7 @@ class Worker:
         self._root = root
         self._model = model
         self._threads = str(threads)
+        self._answers = Answers(model.signature.outputs)
 
     async def start(self) -> None:
         """Start the process and have it answer the golden rows: what is slow the first time is over before anyone asks.
@@ -99,7 +98,7 @@ class Worker:
         """Send checked columns and wait for the answer.
 
         Raises:
-            Refused: 422, the model itself raised for these rows.
+            Refused: 422, the model raised for these rows, or what it answers is not what its signature says.
             WorkerEndedError: there will be no answer, or not in the time that anybody waits for it.
         """
         return await self._answer(columns, rows, self._answer_seconds)
@@ -111,17 +110,11 @@ class Worker:
             data = columns[field.name]
             message = {"tensor": {"data": data, "shape": [rows, *_inner_shape(data[0])]}}
         try:
-            answer = _decode((await self._channel.ask(msgspec.json.encode(message), seconds)).decode())
+            return self._answers.read(await self._channel.ask(msgspec.json.encode(message), seconds), rows)
         except TimeoutError as error:
             raise WorkerEndedError(f"the model's process has not answered in {seconds:g} s") from error
         except (OSError, ValueError) as error:
             raise WorkerEndedError(f"the model's process ended ({await self._ending()})") from error
-        if "error" in answer:
-            raise Refused(422, f"the model cannot answer this input: {answer['error']}")
-        outputs: Outputs = answer["outputs"]
-        if any(len(values) != rows for values in outputs.values()):
-            raise WorkerEndedError(f"the model answered {rows} rows with another number of values")
-        return outputs
 
     async def stop(self) -> None:
         """End the process and wait until it has."""
@@ -237,10 +230,10 @@ class Pool:
             wait = 0.0
             try:
                 await self._batcher.serve(worker.ask, WorkerEndedError)
-            except WorkerEndedError as ended:
+            except Exception as error:  # noqa: BLE001 - whatever it is, without a worker nobody is answered any more
                 self._alive -= 1
                 self.restarts += 1
-                self._log(f"{ended}; starting it again")
+                self._log(f"{_told(error)}; starting it again")
                 if not self._alive:
                     self._be_patient()
             finally:
@@ -251,12 +244,20 @@ class Pool:
                 worker = self._worker()
                 try:
                     await worker.start()
-                except WorkerEndedError as ended:
-                    self._log(f"{ended}; trying again in {wait:g} s")
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._log(f"{_told(error)}; trying again in {wait:g} s")
                 else:
                     self._alive += 1
                     self._there_is_one()
                     break
+
+
+def _told(error: Exception) -> str:
+    """Return what the log says of a worker's end; of a mistake of ours it gets the trace, too."""
+    if isinstance(error, WorkerEndedError):
+        return str(error)
+    traceback.print_exception(error)
+    return f"the server made a mistake with the model's process ({error!r})"
 
 
 def _no_worker() -> Refused:

@@ -107,6 +107,8 @@ def test_hidden_outputs_are_hidden_in_feedback_too(serve: Serve, ship: Ship, in_
         ({"request_id": "x", "row": True, "truth": 1.0}, 422, "a number from 0"),
         ({"entity": "x", "truth": 1.0, "time": "yesterday"}, 400, "ISO 8601"),
         ({"entity": "x", "truth": 1.0, "time": "2026-03-01T12:00:00"}, 400, "with its zone"),
+        ({"entity": "x", "truth": 1.0, "time": "9999-12-31T23:59:59-23:59"}, 400, "ISO 8601"),
+        ({"entity": "x", "truth": 1.0, "time": "0001-01-01T00:00:00+23:59"}, 400, "ISO 8601"),
         ([], 400, "1 to 1000 objects"),
     ],
 )
@@ -124,7 +126,12 @@ def test_what_is_no_truth_is_refused_by_name(server: Server, body: Any, status: 
         (EVENT | {"targetEntityId": "i"}, "must be specified together"),
         (EVENT | {"event": "$set", "targetEntityType": "item", "targetEntityId": "i"}, "cannot have targetEntity"),
         (EVENT | {"event": "$unset"}, "properties cannot be empty"),
+        (EVENT | {"event": "pio_x"}, "is not a supported reserved event name"),
+        (EVENT | {"entityType": "pio_user"}, "reserved"),
         (EVENT | {"properties": {"pio_x": 1}}, "reserved"),
+        (EVENT | {"properties": {"pio_pr": 1}}, "reserved"),
+        (EVENT | {"tags": 5}, "tags: expected a list of texts"),
+        (EVENT | {"tags": ["a", 5]}, "tags: expected a list of texts"),
         (EVENT | {"properties": [1]}, "expected an object"),
         (EVENT | {"eventTime": "soon"}, "eventTime"),
     ],
@@ -132,6 +139,11 @@ def test_what_is_no_truth_is_refused_by_name(server: Server, body: Any, status: 
 def test_what_predictionio_refuses_is_refused_in_its_words(server: Server, event: Any, words: str) -> None:
     status, answer = server.post("/events.json", event)
     assert (status, words in answer["message"]) == (400, True), answer
+
+
+@pytest.mark.parametrize("more", [{"entityType": "pio_pr"}, {"tags": ["a"]}, {"event": "$set", "properties": {"x": 1}}])
+def test_what_predictionio_takes_is_taken(server: Server, more: Any) -> None:
+    assert server.post("/events.json", EVENT | more)[0] == 201
 
 
 def test_a_truth_of_the_wrong_type_is_refused_in_an_event_too(server: Server) -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from openapi_spec_validator import validate
 from tests.image_roots import make_root
@@ -25,14 +26,15 @@ def test_a_long_body_is_answered_and_refused_as_a_short_one(server: Running) -> 
     assert answer.json["predictions"] == [number + 2.5 for number in range(20_000)]
     rows[12_345] = "x,1.5,2.5"
     answer = server.post("/invocations", "\n".join(["word,a,b", *rows]).encode(), **{"content-type": "text/csv"})
-    assert (answer.status, answer.json["problems"][0]["row"]) == (422, 12_345)
+    assert (answer.status, answer.json["problems"][0]["row"]) == (400, 12_345)
     answer = server.post("/predict", [ROW] * 10_000)
     assert answer.json["predictions"] == server.post("/predict", [ROW]).json["predictions"] * 10_000
 
 
 def test_tensorflow_serving(server: Running) -> None:
     path = "/v1/models/sum:predict"
-    assert server.post(path, {"signature_name": "serving_default", "instances": [ROW]}).status == 200
+    for name in ("serving_default", ""):
+        assert server.post(path, {"signature_name": name, "instances": [ROW]}).status == 200
     for body, text in (
         ({"signature_name": "other", "instances": [ROW]}, 'there is no "other"'),
         ({"instances": [ROW], "inputs": {}}, "either 'instances'"),
@@ -52,6 +54,60 @@ def test_tensorflow_serving(server: Running) -> None:
     assert server.get("/v1/models/sum/versions/3").json["model_version_status"][0]["version"] == "3"
     assert server.get("/v1/models").json == {"models": ["sum"]}
     assert server.get("/v1/models/other").json.keys() == {"error"}
+
+
+def echo(start: Start, folder: Path, fields: list[dict[str, Any]], row: dict[str, Any]) -> Running:
+    """Start a server of a model that answers its inputs."""
+    signature = {"kind": "columns", "inputs": fields, "outputs": fields}
+    root = make_root(folder / "root", signature=signature, golden={"inputs": [row], "outputs": {}})
+    worker = root / "environment" / "worker.py"
+    code = worker.read_text()
+    branch = code.index("        columns = request"), code.index("    body = json")
+    worker.write_text(f'{code[: branch[0]]}        answer = {{"outputs": request["columns"]}}\n{code[branch[1] :]}')
+    return start(root)
+
+
+def encoded(text: str) -> dict[str, str]:
+    return {"b64": base64.b64encode(text.encode()).decode()}
+
+
+def test_tensorflow_servings_text_alone(start: Start, tmp_path: Path) -> None:
+    running = echo(start, tmp_path, [{"name": "word", "datatype": "BYTES", "shape": [-1]}], {"word": "x"})
+    path = "/v1/models/sum:predict"
+    for rows in ([encoded("zwölf"), "x"], [{"word": encoded("zwölf")}, {"word": "x"}]):
+        assert running.post(path, {"instances": rows}).json == {"predictions": ["zwölf", "x"]}
+    assert running.post(path, {"inputs": [encoded("zwölf"), "x"]}).json == {"outputs": ["zwölf", "x"]}
+    answer = running.post(path, {"instances": ["x", {"b64": "%"}]})
+    assert (answer.status, answer.json["problems"][0]["row"]) == (422, 1)
+
+
+def test_tensorflow_servings_bytes_in_tensors(start: Start, tmp_path: Path) -> None:
+    fields: list[dict[str, Any]] = [
+        {"name": "size_bytes", "datatype": "INT64", "shape": [-1]},
+        {"name": "words_bytes", "datatype": "BYTES", "shape": [-1, 2]},
+        {"name": "b64", "datatype": "BYTES", "shape": [-1], "nullable": True},
+    ]
+    row = {"size_bytes": 123, "words_bytes": ["p", "q"], "b64": None}
+    running = echo(start, tmp_path, fields, row)
+    answer = running.post("/v1/models/sum:predict", {"instances": [{**row, "words_bytes": [encoded("zwölf"), "q"]}]})
+    assert answer.json["predictions"] == [
+        {"size_bytes": 123, "words_bytes": [encoded("zwölf"), encoded("q")], "b64": None}
+    ], "only text is encoded, and what is missing stays so"
+
+
+def test_an_input_may_be_named_as_the_encoding_is(start: Start, tmp_path: Path) -> None:
+    running = echo(start, tmp_path, [{"name": "b64", "datatype": "BYTES", "shape": [-1]}], {"b64": "x"})
+    assert running.post("/v1/models/sum:predict", {"instances": [{"b64": "eA=="}]}).json == {"predictions": ["eA=="]}
+
+
+def test_of_a_name_given_twice_the_last_value_counts(server: Running) -> None:
+    twice = b'{"a": 5, "b": 2.0, "word": "x", "a": 1}'
+    for path, body in (
+        ("/predict", b"[%s]" % twice),
+        ("/predict", b'[{"a": 5, "b": 2, "word": "x", "a": 1.0}]'),  # which is read in the general way
+        ("/v1/models/sum:predict", b'{"instances": [%s]}' % twice),
+    ):
+        assert server.post(path, body).json["predictions"][0]["prediction"] == 3.0, body
 
 
 def test_tensorflow_servings_words_for_numbers_that_json_lacks(server: Running) -> None:
@@ -75,18 +131,23 @@ def test_tensorflow_servings_words_for_numbers_that_json_lacks(server: Running) 
         ("1,2,x\n", "text/csv; header=absent", 200, [3.0]),
         ('\ufeffa,b,word\n1,2e0,"x,\n""y"""\n\n', "TEXT/CSV", 200, [3.0]),
         ("a,b,word\n1.0,2,x\n", "text/csv", 200, [3.0]),
-        ("a,b,word\n1.5,2,x\n", "text/csv", 422, "row 0, field 'a': expected an integer"),
-        ("a,b,word\n1,2,x\n1,1_0,x\n", "text/csv", 422, "row 1, field 'b': expected a number"),
-        ("a,b,word\n1,,x\n", "text/csv", 422, "row 0, field 'b': expected a number (FP64), found null"),
-        ("a,b,word\n1,1e999,x\n", "text/csv", 422, "found inf"),
-        ("a,b,wort\n1,2,x\n", "text/csv", 422, "field 'word': expected text (BYTES) or null, found nothing"),
-        ("a,b\n1,2\n", "text/csv", 422, "row 0, field 'word'"),
-        ("a,b,word\n1,2\n", "text/csv", 422, "row 0: expected 3 values (a, b, word), found 2"),
-        ("a,b,word\n1,2,x,9\n", "text/csv", 422, "row 0: expected 3 values"),
+        ("a,b,word\n1.5,2,x\n", "text/csv", 400, "row 0, field 'a': expected an integer"),
+        ("a,b,word\n1,2,x\n1,1_0,x\n", "text/csv", 400, "row 1, field 'b': expected a number"),
+        ("a,b,word\n1,,x\n", "text/csv", 400, "row 0, field 'b': expected a number (FP64), found null"),
+        ("a,b,word\n1,1e999,x\n", "text/csv", 400, "found inf"),
+        ("a,b,wort\n1,2,x\n", "text/csv", 400, "field 'word': expected text (BYTES) or null, found nothing"),
+        ("a,b\n1,2\n", "text/csv", 400, "row 0, field 'word'"),
+        ("a,b,word\n1,2\n", "text/csv", 400, "row 0: expected 3 values (a, b, word), found 2"),
+        ("a,b,word\n1,2,x,9\n", "text/csv", 400, "row 0: expected 3 values"),
         ("a,a,word\n1,2,x\n", "text/csv", 400, "different names"),
         ("a,b,word\n", "text/csv", 400, "at least one row"),
         ("", "text/csv", 400, "at least one row"),
         ('a,b,word\n1,2,"x\n', "text/csv", 400, "no CSV"),
+        ("a,b,word\n9007199254740993,0,x\n", "text/csv", 200, [float(2**53 + 1)]),
+        ("a,b,word\n9007199254740993.0,0,x\n", "text/csv", 400, "row 0, field 'a': expected an integer"),
+        ("a,b,word\n0,1,x\n0,9007199254740993,x\n", "text/csv", 400, "row 1, field 'b': expected a number"),
+        ("a,b,word\n0,-9007199254740993,x\n0,,x\n", "text/csv", 400, "found -9007199254740993"),
+        ("a,b,word\n0,9007199254740994,x\n0,9007199254740993.0,x\n", "text/csv", 200, [2.0**53 + 2, 2.0**53]),
         (CSV, "text/csv; charset=latin-1", 415, "only UTF-8"),
         (CSV, "text/tab-separated-values", 415, "takes application/json"),
     ],
@@ -102,7 +163,7 @@ def test_csv(server: Running, text: str, kind: str, status: int, expected: Any) 
 
 def test_mlflow_tells_errors_in_its_own_words(server: Running) -> None:
     answer = server.post("/invocations", {"dataframe_records": [{**ROW, "a": "1"}]})
-    assert (answer.status, answer.json["error_code"]) == (422, "INVALID_PARAMETER_VALUE")
+    assert (answer.status, answer.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "row 0, field 'a'" in answer.json["message"]
     assert server.post("/invocations", {}).json["error_code"] == "BAD_REQUEST"
     assert server.get("/version").body.decode() == modelyard.__version__
@@ -196,6 +257,21 @@ def test_categories_times_and_ranges(start: Start, tmp_path: Path) -> None:
     schema = running.get("/openapi.json").json["components"]["schemas"]["Row"]["properties"]
     assert schema["a"] == {"type": "integer", "minimum": -128, "maximum": 127}
     assert schema["word"] == {"type": ["string", "null"], "enum": ["x", "y", None]}
+
+
+def test_every_answer_is_what_the_openapi_document_says(server: Running) -> None:
+    document = server.get("/openapi.json").json
+    for path, body in (
+        ("/predict", {"rows": [{**ROW, "word": "nan"}]}),
+        ("/v1/models/sum:predict", {"instances": [{**ROW, "word": "nan"}]}),
+        ("/invocations", {"dataframe_records": [{**ROW, "word": "nan"}]}),
+        ("/score", {"input_data": [{**ROW, "word": "nan"}]}),
+        ("/queries.json", {**ROW, "word": "nan"}),
+    ):
+        answer = server.post(path, body)
+        assert b"null" in answer.body
+        schema = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema.Draft202012Validator({**schema, "components": document["components"]}).validate(answer.json)
 
 
 def test_the_openapi_document_is_one(server: Running) -> None:

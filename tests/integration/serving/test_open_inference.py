@@ -146,6 +146,19 @@ def test_wrong_bytes_are_named(
     validate(answer.json, "inference_error_response")
 
 
+@pytest.mark.parametrize("size", [10**18, 10**4200])
+def test_a_huge_size_is_refused_and_not_repeated(server: Running, size: int) -> None:
+    for shape, parameters in (
+        ([size, size], {}),
+        ([size], {"binary_data_size": 8}),
+        ([1], {"binary_data_size": size}),
+    ):
+        changed = {"name": "a", "shape": shape, "datatype": "INT64", "parameters": parameters}
+        answer = binary(server, one_row({**changed, **({} if parameters else {"data": [1]})}), b"12345678")
+        assert answer.status == 400, answer.body
+        assert len(answer.body) < 300
+
+
 @pytest.mark.parametrize("length", ["", "-1", "x", "9" * 30, "1e3", "99999", "²"])
 def test_a_wrong_length_of_the_json_is_refused(server: Running, length: str) -> None:
     head = {"inference-header-content-length": length.encode().decode("latin-1")}
@@ -158,7 +171,9 @@ def test_a_wrong_length_of_the_json_is_refused(server: Running, length: str) -> 
         ({"name": "a", "shape": [1], "datatype": "UINT8", "data": [300]}, 422, "from 0 to 255 (UINT8), found 300"),
         ({"name": "a", "shape": [1], "datatype": "BF17", "data": [3]}, 400, "BF16"),
         ({"name": "c", "shape": [1], "datatype": "INT64", "data": [3]}, 400, "there is no input"),
-        ({"name": "a", "shape": [0], "datatype": "INT64", "data": []}, 400, "sizes from 1 up"),
+        ({"name": "a", "shape": [0], "datatype": "INT64", "data": []}, 400, "sizes from 1 to 2147483648"),
+        ({"name": "a", "shape": [2**31 + 1], "datatype": "INT64", "data": [1]}, 400, "sizes from 1 to"),
+        ({"name": "a", "shape": [1] + [2**31] * 15, "datatype": "INT64", "data": [1]}, 400, "shape a list of 16 holds"),
         ({"name": "a", "shape": [1, 2], "datatype": "INT64", "data": [[1], [2]]}, 400, "not nested"),
         ({"name": "a", "shape": [1], "datatype": "INT64", "data": [1], "parameters": 3}, 400, "no object"),
         ({"name": "a", "shape": [1], "datatype": "INT64", "data": 1}, 400, "no list"),
@@ -179,6 +194,7 @@ def test_wrong_tensors_are_named(server: Running, changed: dict[str, Any], statu
         ({"outputs": [{"name": "prediction", "parameters": {"binary_data": 1}}]}, "neither true nor false"),
         ({"parameters": {"binary_data_output": "yes"}}, "neither true nor false"),
         ({"id": 42}, "id: expected text"),
+        ({"outputs": [{"name": "prediction", "parameters": {"classification": 3}}]}, "no extension 'classification'"),
     ],
 )
 def test_wrong_wishes_are_named(server: Running, others: dict[str, Any], text: str) -> None:

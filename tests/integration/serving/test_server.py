@@ -187,9 +187,9 @@ def test_a_tensor_model(start: Start, tmp_path: Path) -> None:
         (b"x,y,z\n1,2,3\n", "text/csv", 200),
         (b"0,1,2\n1,2,3\n", "text/csv; header=present", 200),
         (b"0,1,2\n", "text/csv", 400),
-        (b"1,2\n", "text/csv", 422),
-        (b"1,,3\n1,2,3\n", "text/csv", 422),
-        (b"1,x,3\n1,2,3\n", "text/csv", 422),
+        (b"1,2\n", "text/csv", 400),
+        (b"1,,3\n1,2,3\n", "text/csv", 400),
+        (b"1,x,3\n1,2,3\n", "text/csv", 400),
     ):
         answer = running.request("POST", "/invocations", table, {"content-type": kind})
         assert answer.status == status, answer.body
@@ -233,6 +233,62 @@ def test_it_ends_at_a_deadline_where_it_has_one(start: Start, tmp_path: Path, fr
     facts = FACTS | {"MODELYARD_DEADLINE_SECONDS": "2"}
     process = start(make_root(tmp_path / "root"), "--port", str(free_port), ready=False, environment=facts).process
     assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (
+            '{"outputs": {"prediction": null, "probability": [[0, 1]]}}',
+            "'prediction': expected a list with a value a row",
+        ),
+        ('{"outputs": {"prediction": 5, "probability": [[0, 1]]}}', "'prediction': expected a list with a value a row"),
+        ('{"outputs": {"prediction": [1.0]}}', "it has no probability"),
+        ('{"outputs": [1.0]}', "expected an object with prediction, probability"),
+        ("{}", "expected an object with prediction, probability, found null"),
+        ("[1.0]", "expected an object with prediction, probability, found [1.0]"),
+        ('{"outputs": {"prediction": [1.0, 2.0], "probability": [[0, 1]]}}', "a value for each of 1 rows, found 2"),
+        (
+            '{"outputs": {"prediction": ["x"], "probability": [[0, 1]]}}',
+            "row 0, output 'prediction': expected a number",
+        ),
+        ('{"outputs": {"prediction": ["\\ud800"], "probability": [[0, 1]]}}', "'prediction': expected a number"),
+        ('{"outputs": {"prediction": [Infinity], "probability": [[0, 1]]}}', "found inf"),
+        ('{"outputs": {"prediction": [1e999], "probability": [[0, 1]]}}', "found inf"),
+        ('{"outputs": {"prediction": [9007199254740993], "probability": [[0, 1]]}}', "found 9007199254740993"),
+        ('{"outputs": {"prediction": [1.0], "probability": [1]}}', "'probability': expected a list of shape 2"),
+        ('{"outputs": {"prediction": [1.0], "probability": [null]}}', "'probability': expected a list of shape 2"),
+        ('{"outputs": {"prediction": [1.0], "probability": [[0, 1, 2]]}}', "row 0, output 'probability'"),
+        ('{"error": "ValueError: \\udc80"}', r"the model cannot answer this input: ValueError: \udc80"),
+    ],
+)
+def test_an_odd_answer_of_the_model_is_told_and_harms_nobody_else(server: Running, said: str, text: str) -> None:
+    odd = {**ROW, "word": f"={said}"}
+    tensors = [
+        {"name": "a", "shape": [1], "datatype": "INT64", "data": [1]},
+        {"name": "b", "shape": [1], "datatype": "FP64", "data": [2]},
+        {"name": "word", "shape": [1], "datatype": "BYTES", "data": [f"={said}"]},
+    ]
+    infer, in_bytes = {"inputs": tensors}, {"inputs": tensors, "parameters": {"binary_data_output": True}}
+    for path, body, status in (
+        ("/predict", [odd], 422),
+        ("/v2/models/sum/infer", infer, 422),
+        ("/v2/models/sum/infer", in_bytes, 422),
+        ("/v1/models/sum:predict", {"instances": [odd]}, 422),
+        ("/invocations", {"dataframe_records": [odd]}, 400),
+        ("/score", {"data": [odd]}, 422),
+        ("/queries.json", odd, 422),
+    ):
+        answer = server.post(path, body)
+        assert (answer.status, text in answer.json["error"]) == (status, True), answer.body
+    assert server.post("/predict", [ROW]).status == server.get("/readyz").status == 200
+    assert "modelyard_worker_restarts_total 0" in server.get("/metrics").body.decode()
+
+
+def test_what_is_no_json_ends_the_models_process(start: Start, tmp_path: Path) -> None:
+    running = start(make_root(tmp_path / "root"))
+    assert running.post("/predict", [{**ROW, "word": "={"}]).status == 503
+    assert running.post("/predict", [ROW]).status == 200
 
 
 def test_with_two_workers_one_may_die(start: Start, tmp_path: Path, free_port: int) -> None:

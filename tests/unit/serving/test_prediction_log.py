@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -134,6 +135,28 @@ def test_a_segment_of_many_records_is_closed_before_its_time(tmp_path: Path) -> 
 
     logging(tmp_path, work, seconds=3600)
     assert len(lines(tmp_path)) == 2400
+
+
+def test_the_bound_is_of_all_processes_together(tmp_path: Path) -> None:
+    board = Board(4)
+    writers = []
+    for number in range(4):
+        board.become(number)
+        writers.append(LogFolder(tmp_path, "1", 1_000_000, 60, lambda _: None, board.take(2)))
+    kept = [writer.write("predictions", b"{}\n", 1) for writer in writers]
+    assert all(kept), "each has looked how full the folder is"
+    for _ in range(60):
+        kept += [writer.write("predictions", os.urandom(10_000).hex().encode() + b"\n", 1) for writer in writers]
+    assert 900_000 < sum(sizes(tmp_path).values()) <= 1_000_000
+    assert 80 < sum(kept) < 120, "what had no room is told"
+
+
+def test_a_writer_that_was_killed_in_the_middle_takes_no_room(tmp_path: Path) -> None:
+    board = Board(2)
+    words = board.take(2)
+    words.mine[0] = 990_000
+    writer = LogFolder(tmp_path, "1", 1_000_000, 60, lambda _: None, words)
+    assert writer.write("predictions", os.urandom(20_000).hex().encode() + b"\n", 1)
 
 
 def test_nothing_said_is_no_log() -> None:

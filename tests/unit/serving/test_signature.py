@@ -21,6 +21,7 @@ def signature(datatype: str, shape: list[int] | None = None, *, nullable: bool =
         ("INT64", 2**63 - 1, 2**63 - 1),
         ("UINT64", 2**64 - 1, 2**64 - 1),
         ("INT32", 3.0, 3),
+        ("INT64", 2.0**53 - 1, 2**53 - 1),
         ("FP64", 3, 3.0),
         ("FP64", 0.1, 0.1),
         ("FP32", 0.1, 0.1),
@@ -44,6 +45,8 @@ def test_takes_every_value_of_the_type_unchanged(datatype: str, value: object, e
         ("INT64", 2**63),
         ("INT64", 2.5),
         ("INT64", 1e300),
+        ("INT64", 9007199254740993.0),
+        ("UINT64", 2.0**53),
         ("INT64", "3"),
         ("INT64", True),
         ("INT64", None),
@@ -58,6 +61,7 @@ def test_takes_every_value_of_the_type_unchanged(datatype: str, value: object, e
         ("BOOL", 1),
         ("BYTES", 1),
         ("BYTES", ["a"]),
+        ("BYTES", "\ud800"),
     ],
 )
 def test_refuses_what_would_have_to_be_changed(datatype: str, value: object) -> None:

@@ -51,5 +51,6 @@ def test_a_missing_integer_has_no_bytes() -> None:
 
 
 def test_rows_of_different_shapes_are_no_tensor() -> None:
-    with pytest.raises(Refused, match="differs in shape from row to row"):
-        write(field("FP64", -1), [[1.0], [1.0, 2.0]], binary=False)
+    for rows in ([[1.0], [1.0, 2.0]], [[1.0, 2.0], [1.0], [1.0, 2.0, 3.0]]):
+        with pytest.raises(Refused, match="differs in shape from row to row"):
+            write(field("FP64", -1), rows, binary=False)

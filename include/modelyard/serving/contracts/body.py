@@ -1,4 +1,8 @@
-"""A request's body as JSON, whatever the contract."""
+"""A request's body as JSON, whatever the contract.
+
+Of a name that an object has twice the last value counts, as with most readers (RFC 8259, section 4, leaves it open):
+the parser does not tell, and to look for it would cost every request.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from modelyard.serving.datatypes import EXACT
 from modelyard.serving.messages import Columns, Outputs, Refused
 from modelyard.serving.model import Model
 from modelyard.serving.signature import Field
@@ -75,7 +76,9 @@ def _column(cells: Sequence[str], field: Field) -> list[Any]:
     if field.datatype not in {"BYTES", "BOOL"} and max(map(len, cells)) <= _LONGEST:
         try:
             if (_WHOLES if whole else _FRACTIONS).fullmatch(",".join(cells)):
-                return list(map(int if whole else float, cells))
+                values = list(map(int if whole else float, cells))
+                if whole or (min(values) > -EXACT and max(values) < EXACT):
+                    return values
         except ValueError:
             pass  # some are missing, or no numbers
     return [_value(cell, field) for cell in cells]
@@ -91,7 +94,10 @@ def _value(cell: str, field: Field) -> Any:
         return None
     if not _NUMBER.fullmatch(cell) or len(cell) > _LONGEST:
         return cell
-    return int(cell) if field.datatype.strip("U").startswith("INT") and cell.lstrip("+-").isdigit() else float(cell)
+    number = float(cell)
+    # A whole number stays one where it would be rounded otherwise: the signature judges it, as it does in JSON.
+    whole = field.datatype.strip("U").startswith("INT") or not -EXACT < number < EXACT
+    return int(cell) if whole and cell.lstrip("+-").isdigit() else number
 
 
 def write(outputs: Outputs) -> bytes:

@@ -6,7 +6,7 @@ A truth is what the model would have answered had it been right: a value for its
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from modelyard.serving.contracts.body import read_json, read_object
@@ -20,7 +20,7 @@ _KEYS = frozenset({"request_id", "row", "entity", "truth", "time"})
 _EVENT_KEYS = frozenset(
     {"event", "entityType", "entityId", "targetEntityType", "targetEntityId", "properties", "eventTime", "prId", "tags"}
 )
-_SPECIAL = frozenset({"$set", "$unset", "$delete"})
+_SPECIAL, _RESERVED = frozenset({"$set", "$unset", "$delete"}), ("$", "pio_")
 _MOST_RECORDS = 1000
 _MOST_TEXT = 256
 _MOST_ROW = 2**31
@@ -131,6 +131,9 @@ def _event(model: Model, body: JSON) -> JSON:
     if type(properties) is not dict:
         raise Refused(400, f"properties: expected an object, found {shown(properties)}")
     _check_names(named, properties)
+    tags = body.get("tags")
+    if tags is not None and not (type(tags) is list and all(type(tag) is str for tag in tags)):
+        raise Refused(400, f"tags: expected a list of texts, found {shown(tags)}")
     happened = None if body.get("eventTime") is None else _moment(body["eventTime"], "eventTime")
     outputs = {field.name for field in model.signature.outputs}
     told = {name: value for name, value in properties.items() if name in outputs}
@@ -152,7 +155,7 @@ def _event(model: Model, body: JSON) -> JSON:
 def _check_names(named: dict[str, str], properties: JSON) -> None:
     """Refuse what PredictionIO's event server refuses."""
     name = named["event"]
-    if name.startswith("$") and name not in _SPECIAL:
+    if name.startswith(_RESERVED) and name not in _SPECIAL:
         raise Refused(400, f"{shown(name)} is not a supported reserved event name.")
     if ("targetEntityType" in named) != ("targetEntityId" in named):
         raise Refused(400, "targetEntityType and targetEntityId must be specified together.")
@@ -160,8 +163,9 @@ def _check_names(named: dict[str, str], properties: JSON) -> None:
         raise Refused(400, f"Reserved event {name} cannot have targetEntity")
     if name == "$unset" and not properties:
         raise Refused(400, "properties cannot be empty for $unset event")
-    for text in (named["entityType"], named.get("targetEntityType", ""), *properties):
-        if text.startswith(("pio_", "$")) and text != "pio_pr":
+    kinds = [text for text in (named["entityType"], named.get("targetEntityType", "")) if text != "pio_pr"]
+    for text in (*kinds, *properties):
+        if text.startswith(_RESERVED):
             raise Refused(400, f"{shown(text)} is reserved: no name may begin with 'pio_' or '$'")
 
 
@@ -179,6 +183,7 @@ def _moment(value: Any, place: str) -> float:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             raise ValueError
-        return moment.timestamp()
+        # Whoever reads it will have it in UTC, where the first and the last years end sooner or later than elsewhere.
+        return moment.astimezone(UTC).timestamp()
     except (TypeError, ValueError, OverflowError):
         raise Refused(400, f"{place}: expected a time in ISO 8601 with its zone (…Z), found {shown(value)}") from None

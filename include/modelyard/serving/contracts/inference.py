@@ -120,6 +120,8 @@ def _wanted(body: JSON, results: dict[str, Field]) -> list[tuple[Field, bool]]:
             raise Refused(400, f"{place}: {shown(name)} is none of {listed(results)}")
         if name in wanted:
             raise Refused(400, f"{place}: {name!r} is asked for twice")
+        if parameter(output, "classification", place):
+            raise Refused(400, f"{place}: this server has no extension 'classification'; it has {EXTENSIONS[0]}")
         binary = _flag(output, "binary_data", place)
         wanted[name] = (results[name], everything if binary is None else binary)
     return list(wanted.values())

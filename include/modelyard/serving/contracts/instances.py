@@ -22,30 +22,29 @@ def contract(model: Model) -> Contract:
     ``{"instances": [row, …]}`` is answered by ``{"predictions": [value, …]}``, where a model of several outputs gives
     an object a row; ``{"inputs": {name: [value, …]}}`` (columns) by ``{"outputs": …}`` in the same way.
     """
-    texts = [field.name for field in model.signature.inputs if field.datatype == "BYTES" and not field.shape]
-    # TensorFlow Serving takes this ending for bytes that need not be text.
-    encoded = [field.name for field in model.signature.outputs if field.name.endswith("_bytes")]
+    texts = [field for field in model.signature.inputs if field.datatype == "BYTES"]
+    # TensorFlow Serving takes this ending for bytes (DT_STRING) that need not be text.
+    outputs = [field for field in model.signature.outputs if field.datatype == "BYTES"]
+    encoded = [field.name for field in outputs if field.name.endswith("_bytes")]
 
     def parse(request: Request) -> Call:
         body = read_object(request)
-        if (name := body.get("signature_name", _SIGNATURE_NAME)) != _SIGNATURE_NAME:
+        if (name := body.get("signature_name", "")) not in ("", _SIGNATURE_NAME):
             raise Refused(400, f"signature_name: there is no {shown(name)}, only {_SIGNATURE_NAME!r}")
         if ("instances" in body) == ("inputs" in body):
             raise Refused(400, "expected either 'instances' (a list of rows) or 'inputs' (columns)")
         if "instances" in body:
-            call = of_rows(model, body["instances"])
+            call = of_rows(model, _plain(body["instances"], model.signature.inputs))
         else:
             columns = of_columns(model, body["inputs"])
             call = Call(columns, len(next(iter(columns.values()))), {"columnar": True})
-        for name in texts:
-            if any(type(value) is dict for value in call.columns[name]):
-                call.columns[name] = _decoded(call.columns[name], name)
+        for field in texts:
+            call.columns[field.name] = _all_decoded(call.columns[field.name], field)
         return call
 
     def render(call: Call, outputs: Outputs) -> Response:
         for name in encoded:
-            values = outputs[name]
-            outputs = {**outputs, name: [{"b64": base64.b64encode(str(v).encode()).decode()} for v in values]}
+            outputs = {**outputs, name: _encoded(outputs[name])}
         single = len(outputs) == 1
         if "columnar" in call.facts:
             return in_json({"outputs": next(iter(outputs.values())) if single else outputs})
@@ -73,19 +72,40 @@ def _tensor_info(field: Field) -> JSON:
     return {"dtype": datatype, "tensor_shape": {"dim": sizes, "unknown_rank": False}, "name": field.name}
 
 
-def _decoded(values: list[Any], name: str) -> list[Any]:
-    """Return text for ``{"b64": …}``, as TensorFlow Serving has bytes encoded."""
-    decoded = []
-    for number, value in enumerate(values):
-        if type(value) is not dict:
-            decoded.append(value)
-            continue
-        try:
-            decoded.append(base64.b64decode(value["b64"], validate=True).decode())
-        except (KeyError, TypeError, binascii.Error, ValueError):
-            expected = 'text, or {"b64": …} with text in UTF-8 (BYTES)'
-            raise refuse([{"row": number, "field": name, "expected": expected, "found": shown(value)}]) from None
-    return decoded
+def _plain(rows: Any, inputs: tuple[Field, ...]) -> Any:
+    """Return rows of a model with one input of text decoded, where they are its values; an input may be named b64."""
+    field = inputs[0]
+    if len(inputs) > 1 or field.datatype != "BYTES" or field.name == "b64" or type(rows) is not list:
+        return rows
+    return [
+        _decoded(row, field, number) if type(row) is dict and row.keys() == {"b64"} else row
+        for number, row in enumerate(rows)
+    ]
+
+
+def _all_decoded(values: list[Any], field: Field) -> list[Any]:
+    if field.shape or any(type(value) is dict for value in values):
+        return [_decoded(value, field, row) for row, value in enumerate(values)]
+    return values
+
+
+def _decoded(value: Any, field: Field, row: int) -> Any:
+    """Return a row's entry with text for each ``{"b64": …}``, as TensorFlow Serving has bytes encoded."""
+    if type(value) is list and field.shape:
+        return [_decoded(part, field, row) for part in value]
+    if type(value) is not dict:
+        return value
+    try:
+        return base64.b64decode(value["b64"], validate=True).decode()
+    except (KeyError, TypeError, binascii.Error, ValueError):
+        expected = 'text, or {"b64": …} with text in UTF-8 (BYTES)'
+        raise refuse([{"row": row, "field": field.name, "expected": expected, "found": shown(value)}]) from None
+
+
+def _encoded(value: Any) -> Any:
+    if type(value) is list:
+        return [_encoded(part) for part in value]
+    return value if value is None else {"b64": base64.b64encode(value.encode()).decode()}
 
 
 def of_rows(model: Model, rows: Any, names: list[Any] | None = None) -> Call:

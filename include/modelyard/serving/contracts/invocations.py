@@ -14,8 +14,8 @@ from modelyard.serving.signature import shown
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 _MOST_ATTRIBUTES = 1024
-# MLflow's words; a client tells them apart by the status.
-_ERROR_CODES = {422: "INVALID_PARAMETER_VALUE", 503: "TEMPORARILY_UNAVAILABLE"}
+# MLflow's words for a status of ours; its own table has 400 for the first (mlflow/protos/databricks.proto's codes).
+_ERRORS = {422: (400, "INVALID_PARAMETER_VALUE"), 503: (503, "TEMPORARILY_UNAVAILABLE")}
 
 
 def mlflow(model: Model) -> Contract:
@@ -49,9 +49,10 @@ def mlflow(model: Model) -> Contract:
         return response
 
     def refuse(refused: Refused) -> Response:
-        body = {"error_code": _ERROR_CODES.get(refused.status, "BAD_REQUEST"), "message": refused.message}
+        status, code = _ERRORS.get(refused.status, (refused.status, "BAD_REQUEST"))
+        body = {"error_code": code, "message": refused.message}
         problems = {"problems": refused.problems} if refused.problems else {}
-        return in_json({**body, "error": refused.message, **problems}, refused.status, refused.headers)
+        return in_json({**body, "error": refused.message, **problems}, status, refused.headers)
 
     return Contract(parse, render, refuse)
 

@@ -11,7 +11,7 @@ from modelyard.serving.datatypes import DATATYPES, MismatchError, scalar
 from modelyard.serving.messages import JSON, Refused
 from modelyard.serving.signature import Field, mismatches, refuse, shown
 
-_MOST_DIMENSIONS = 16
+_MOST_DIMENSIONS, _LONGEST = 16, 2**31
 # Little-endian, in struct's letters; BF16 is the upper half of an FP32.
 _FORMS = {"BOOL": "B", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q", "FP16": "e", "FP32": "f", "FP64": "d"}
 _FORMS |= {f"U{name}": form.upper() for name, form in _FORMS.items() if name.startswith("INT")} | {"BF16": "H"}
@@ -35,7 +35,8 @@ class Tail:
     def take(self, size: int, place: str) -> bytes:
         """Return the next ``size`` bytes; raises Refused when there are fewer."""
         if size > self.rest:
-            raise Refused(400, f"{place}: binary_data_size is {size}, but only {self.rest} bytes are left of the body")
+            text = f"binary_data_size is {shown(size)}, but only {self.rest} bytes are left of the body"
+            raise Refused(400, f"{place}: {text}")
         self._taken += size
         return self._data[self._taken - size : self._taken]
 
@@ -52,7 +53,7 @@ def read(tensor: JSON, field: Field, place: str, tail: Tail) -> list[Any]:
     if type(datatype) is not str or datatype not in _KNOWN:
         raise Refused(400, f"{place}: datatype is {shown(datatype)}, none of {', '.join(sorted(_KNOWN))}")
     if type(shape) is not list or not 1 <= len(shape) <= _MOST_DIMENSIONS or not all(map(_is_size, shape)):
-        raise Refused(400, f"{place}: shape is {shown(shape)}, no list of sizes from 1 up")
+        raise Refused(400, f"{place}: shape is {shown(shape)}, no list of sizes from 1 to {_LONGEST}")
     per_row = math.prod(shape[1:])
     if (size := parameter(tensor, "binary_data_size", place)) is not None:
         if type(size) is not int or size < 0 or "data" in tensor:
@@ -72,15 +73,19 @@ def read(tensor: JSON, field: Field, place: str, tail: Tail) -> list[Any]:
 def write(field: Field, values: list[Any], *, binary: bool) -> tuple[JSON, bytes]:
     """Return an output tensor, and its bytes when it is to have some and they can say what it holds.
 
+    The values are the signature's (``answers``); a missing number is NaN in bytes, where JSON has null.
+
     Raises:
         Refused: 422, its rows are of different shapes, which no tensor can be.
     """
     shape = [len(values)]
     for size in field.shape:
-        shape.append(len(values[0]) if size < 0 and values else max(size, 0))
+        if size < 0:
+            size, *others = set(map(len, values)) or {0}
+            if others:
+                raise Refused(422, f"the output {field.name!r} differs in shape from row to row: ask /predict")
+        shape.append(size)
         values = list(chain.from_iterable(values))
-    if len(values) != math.prod(shape):
-        raise Refused(422, f"the output {field.name!r} differs in shape from row to row: ask /predict, or row by row")
     tensor: JSON = {"name": field.name, "shape": shape, "datatype": field.datatype}
     if binary and (data := _packed(values, field.datatype)) is not None:
         tensor["parameters"] = {"binary_data_size": len(data)}
@@ -100,7 +105,7 @@ def parameter(holder: JSON, name: str, place: str) -> Any:
 
 
 def _is_size(size: Any) -> bool:
-    return type(size) is int and size > 0
+    return type(size) is int and 0 < size <= _LONGEST
 
 
 def _elements(data: Any, shape: list[int], place: str) -> list[Any]:
@@ -111,11 +116,12 @@ def _elements(data: Any, shape: list[int], place: str) -> list[Any]:
         parts = [data]
         for length in shape:
             if not all(type(part) is list and len(part) == length for part in parts):
-                raise Refused(400, f"{place}: data is not nested as its shape {shape} says")
+                raise Refused(400, f"{place}: data is not nested as its shape {shown(shape)} says")
             parts = list(chain.from_iterable(parts))
         return parts
     if len(data) != math.prod(shape):
-        raise Refused(400, f"{place}: shape {shape} holds {math.prod(shape)} values, data has {len(data)}")
+        holds = shown(math.prod(shape))
+        raise Refused(400, f"{place}: shape {shown(shape)} holds {holds} values, data has {len(data)}")
     return data
 
 
@@ -136,10 +142,8 @@ def _unpacked(data: bytes, datatype: str, shape: list[int], name: str, place: st
         return _texts(data, count, per_row, name, place)
     form = _FORMS[datatype]
     if len(data) != count * struct.calcsize(form):
-        raise Refused(
-            400,
-            f"{place}: {datatype} of shape {shape} takes {count * struct.calcsize(form)} bytes, not {len(data)}",
-        )
+        takes = shown(count * struct.calcsize(form))
+        raise Refused(400, f"{place}: {datatype} of shape {shown(shape)} takes {takes} bytes, not {len(data)}")
     values = list(struct.unpack(f"<{count}{form}", data))
     if datatype == "BF16":
         return list(struct.unpack(f"<{count}f", struct.pack(f"<{count}I", *(value << 16 for value in values))))
@@ -167,7 +171,7 @@ def _texts(data: bytes, count: int, per_row: int, name: str, place: str) -> list
             raise refuse([{"row": row, "field": name, "expected": "text in UTF-8 (BYTES)", "found": found}]) from None
         start = end
     if len(texts) != count or start != len(data):
-        raise Refused(400, f"{place}: its bytes are no {count} texts, each after its length in 4 bytes")
+        raise Refused(400, f"{place}: its bytes are no {shown(count)} texts, each after its length in 4 bytes")
     return texts
 
 
