@@ -11,8 +11,6 @@ from datetime import datetime
 from modelyard.errors import Unavailable
 from modelyard.store.condemned import LEASE, Condemned
 
-Check = Callable[[], None]
-
 _PORTION = 100
 _TOLD_EVERY_SECONDS = 5.0
 
@@ -32,6 +30,35 @@ class Row:
     ripe_bytes: int = 0
     later: int = 0
     later_bytes: int = 0
+
+
+class Deletion:
+    """How far the deletion of a portion has come.
+
+    Attributes:
+        on_the_way: what was begun and is not known to have ended: a server may carry it out at any time yet.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.on_the_way: set[str] = set()
+
+    def begin(self, name: str) -> None:
+        """Say that a thing is deleted right now.
+
+        Raises:
+            Unavailable: it may not be any more, as the claim ends before it could be over.
+        """
+        if time.monotonic() - self._began > LEASE.total_seconds() / 2:
+            raise Unavailable(
+                "Deleting takes so long that others may not wait for it any longer",
+                "see what slows down the object store or the registry, then collect again: it goes on from there",
+            )
+        self.on_the_way.add(name)
+
+    def end(self, name: str) -> None:
+        """Say that a thing is gone, or that its deletion was refused."""
+        self.on_the_way.discard(name)
 
 
 class Sweep:
@@ -65,14 +92,14 @@ class Sweep:
         self,
         listed: Mapping[str, datetime],
         found: Iterable[tuple[str, str, int]],
-        remove: Callable[[list[str], Check], None],
+        remove: Callable[[list[str], Deletion], None],
     ) -> list[Row]:
         """Go through things of one sort.
 
         Args:
             listed: all of this sort that are on the list, read before they were looked for.
             found: name, kind and size in bytes of each that nothing refers to.
-            remove: deletes those of these names; calls its second argument right before each deletion.
+            remove: deletes those of these names; tells its second argument of each right before.
 
         Returns:
             A row a kind. What was ripe and is used again by now is in none.
@@ -99,20 +126,17 @@ class Sweep:
             self._condemned.clear(forgotten)
         return list(rows.values())
 
-    def _remove(self, ripe: list[str], remove: Callable[[list[str], Check], None]) -> list[str]:
+    def _remove(self, ripe: list[str], remove: Callable[[list[str], Deletion], None]) -> list[str]:
         if not ripe:
             return []
-        began = time.monotonic()
-
-        def check() -> None:
-            if time.monotonic() - began > LEASE.total_seconds() / 2:
-                raise Unavailable(
-                    "Deleting takes so long that others may not wait for it any longer",
-                    "see what slows down the object store or the registry, then collect again: it goes on from there",
-                )
-
-        claimed = self._condemned.claim(ripe, self._before, self._me)
-        remove(claimed, check)
+        claimed, deletion = self._condemned.claim(ripe, self._before, self._me), Deletion()
+        try:
+            remove(claimed, deletion)
+        except (Exception, SystemExit, KeyboardInterrupt):
+            # Whoever wants one of these would wait until the claims end. Where it is not known whether a thing is still
+            # going to be deleted, he has to.
+            self._condemned.release([name for name in claimed if name not in deletion.on_the_way], self._me)
+            raise
         self._condemned.forget(claimed, self._me)
         return claimed
 
