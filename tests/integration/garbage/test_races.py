@@ -218,7 +218,10 @@ def test_a_deletion_that_fails_midway_holds_up_nobody_for_the_rest(ground: Groun
     got = threading.Event()
     begun: list[str] = []
     delete = ground.store.artifacts.delete
-    waiting: list[threading.Thread] = []
+
+    def pipeline(text: str) -> None:
+        ground.put(text)
+        got.set()
 
     def failing(digests: Sequence[str], check: Callable[[str], None]) -> None:
         def last(digest: str) -> None:
@@ -228,8 +231,7 @@ def test_a_deletion_that_fails_midway_holds_up_nobody_for_the_rest(ground: Groun
         delete(digests[:1], check)
         last(digests[1])
         wanted = f"garbage {files[digests[-1]]}"
-        waiting.append(threading.Thread(target=lambda: (ground.put(wanted), got.set())))
-        waiting[0].start()
+        threading.Thread(target=pipeline, args=(wanted,)).start()
         assert not got.wait(0.3), "nobody gets what is claimed"
         raise Unavailable("The object store answers 503", "try again")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from docker.errors import APIError
 
-from modelyard.deployment.docker import engine, front, target
+from modelyard.deployment.docker import containers, front, target
 from modelyard.deployment.docker.containers import Place
 from modelyard.deployment.docker.engine import ServiceContainers
 from modelyard.deployment.docker.target import DockerTarget
@@ -98,7 +98,7 @@ def spec(generation: int) -> ServiceSpec:
 
 def deploy(generation: int) -> list[str]:
     said: list[str] = []
-    DockerTarget(None, lambda *_: "image", None).deploy(spec(generation), said.append)  # type: ignore[arg-type]
+    DockerTarget(None, lambda *_: "image", None).deploy(spec(generation), said.append)
     return said
 
 
@@ -165,24 +165,24 @@ class Client:
     def create_network(self, name: str, **_: object) -> None:
         if self.others:
             self.networks_made.append(name)
-        raise APIError("conflict", SimpleNamespace(status_code=409, reason="", url=""), "it exists")  # type: ignore[arg-type]
+        raise APIError("conflict", SimpleNamespace(status_code=409, reason="", url=""), "it exists")
 
     def create_volume(self, *_: object, **__: object) -> None:
         pass
 
     def inspect_container(self, name: str) -> dict[str, Any]:
-        labels = {**PLACE.labels, engine.containers.PORT: "18001"}
+        labels = {**PLACE.labels, containers.PORT: "18001"}
         return {"Config": {"Labels": labels}, "NetworkSettings": {"Networks": dict(self.connected)}}
 
     def connect_container_to_network(self, name: str, network: str) -> None:
         self.connected[network] = {}
-        raise APIError("forbidden", SimpleNamespace(status_code=403, reason="", url=""), "it is connected")  # type: ignore[arg-type]
+        raise APIError("forbidden", SimpleNamespace(status_code=403, reason="", url=""), "it is connected")
 
     def start(self, name: str) -> None:
         pass
 
 
 def test_of_two_first_deployments_at_once_none_is_refused_for_what_the_other_has_made() -> None:
-    assert ServiceContainers(Client(others=True), PLACE).have_front("image", None) == 18_001  # type: ignore[arg-type]
+    assert ServiceContainers(Client(others=True), PLACE).have_front("image", None) == 18_001
     with pytest.raises(APIError):
-        ServiceContainers(Client(others=False), PLACE).have_front("image", None)  # type: ignore[arg-type]
+        ServiceContainers(Client(others=False), PLACE).have_front("image", None)
