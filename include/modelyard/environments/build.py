@@ -28,6 +28,7 @@ _WITHOUT_WHEEL = re.compile(r"([\w.-]+)==(\S+) has no (?:usable )?wheels")
 _NO_WHEEL = re.compile(r"no usable wheels|no wheels|building from source is disabled", re.IGNORECASE)
 # What uv lays into an environment for people at a terminal, and what the interpreter's own layer brings.
 _LEFT_OUT = ("include", "pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", ".lock", "lib64")
+_WHERE_FROM = ".dist-info/direct_url.json"  # an address that only who builds it may have
 _SCRIPTS_LEFT_OUT = re.compile(r"activate.*|deactivate.*|pydoc\.bat|python[\d.]*")
 
 
@@ -107,6 +108,7 @@ def compile_bytecode(folder: Path, interpreter: Interpreter, prefix: str) -> Non
             input="\n".join(share),
             capture_output=True,
             encoding="utf-8",
+            errors="surrogateescape",
             check=False,
             preexec_fn=partial(die_with_parent, os.getpid()),
         )
@@ -128,6 +130,8 @@ def compile_bytecode(folder: Path, interpreter: Interpreter, prefix: str) -> Non
 def is_left_out(path: str) -> bool:
     """Whether a path in an environment's folder is not part of its layer."""
     top, _, rest = path.partition("/")
+    if path.endswith(_WHERE_FROM):
+        return True
     return top in _LEFT_OUT or (top == "bin" and "/" not in rest and bool(_SCRIPTS_LEFT_OUT.fullmatch(rest)))
 
 

@@ -345,6 +345,7 @@ class Layout:
         return manifests
 
     def _write_index(self, manifests: list[JSON]) -> None:
+        _sync(self._blobs)  # what it names, before it
         self._replace("index.json", to_bytes({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}))
 
     def _replace(self, name: str, data: bytes) -> None:
@@ -353,17 +354,21 @@ class Layout:
             file.flush()
             os.fsync(file.fileno())
             path.replace(self.path / name)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(self.path)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with (self.path / ".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _name(descriptor: JSON) -> str:
