@@ -12,7 +12,7 @@ from modelyard.errors import ImageError, StoreError
 from modelyard.garbage.here import rows_here
 from modelyard.garbage.images import garbage_images
 from modelyard.garbage.roots import Roots, find_roots
-from modelyard.garbage.sweep import Deletion, Row, Sweep
+from modelyard.garbage.sweep import Deletion, Row, Sweep, row_of
 from modelyard.images import ImageStore
 from modelyard.steps.plan import COLLECT
 from modelyard.store import Store
@@ -97,7 +97,7 @@ def collect(
         *_artifacts(store, roots, sweep),
         _uploads(store, before, delete),
         *_images(store, images, roots, sweep),
-        Row(UNLISTED, len(unlisted), sum(unlisted.values())),
+        row_of(UNLISTED, unlisted, "no image lists it"),
         *rows_here(home, min(before, started - _SILENCE), delete),
     ]
     if delete:
@@ -140,7 +140,7 @@ def _uploads(store: Store, before: datetime, delete: bool) -> Row:
     found = list(store.artifacts.unfinished(before))
     for name, _ in found if delete else ():
         store.artifacts.discard(name)
-    return Row(UPLOADS, len(found), sum(size for _, size in found))
+    return row_of(UPLOADS, dict(found), f"begun before {before:%Y-%m-%d %H:%M}")
 
 
 def _images(store: Store, images: ImageStore, roots: Roots, sweep: Sweep) -> Iterable[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelyard.errors import Unavailable
@@ -13,6 +13,22 @@ from modelyard.store.condemned import LEASE, Condemned
 
 _PORTION = 100
 _TOLD_EVERY_SECONDS = 5.0
+NAMED = 20  # things of a kind, the largest
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A piece of garbage.
+
+    Attributes:
+        name: as its store knows it.
+        size: in bytes.
+        why: since when it is known to be garbage, or what tells so.
+    """
+
+    name: str
+    size: int
+    why: str
 
 
 @dataclass(frozen=True)
@@ -23,6 +39,7 @@ class Row:
         kind: in words.
         ripe, ripe_bytes: what has been unreferenced for long enough.
         later, later_bytes: what has not.
+        things: the largest of both.
     """
 
     kind: str
@@ -30,6 +47,26 @@ class Row:
     ripe_bytes: int = 0
     later: int = 0
     later_bytes: int = 0
+    things: tuple[Thing, ...] = ()
+
+    def one_more(self, thing: Thing, *, ripe: bool) -> Row:
+        """Return the row with a thing counted too."""
+        things = (*self.things, thing)
+        if len(things) > 2 * NAMED:
+            things = largest(things)
+        if ripe:
+            return replace(self, ripe=self.ripe + 1, ripe_bytes=self.ripe_bytes + thing.size, things=things)
+        return replace(self, later=self.later + 1, later_bytes=self.later_bytes + thing.size, things=things)
+
+
+def row_of(kind: str, found: Mapping[str, int], why: str) -> Row:
+    """Return the row of things that are ripe by themselves: size by name."""
+    return Row(kind, len(found), sum(found.values()), 0, 0, largest(Thing(*one, why) for one in found.items()))
+
+
+def largest(things: Iterable[Thing]) -> tuple[Thing, ...]:
+    """Return those that are named, the largest first."""
+    return tuple(sorted(things, key=lambda thing: (-thing.size, thing.name))[:NAMED])
 
 
 class Deletion:
@@ -116,11 +153,14 @@ class Sweep:
                 # By the time of this moment: it may have been used, and pardoned, since this collection began.
                 self._condemned.add([name for name in later if since[name] is None], self._clock())
             for name, kind, size in portion:
-                row = rows.get(kind, Row(kind))
-                if name in gone:
-                    rows[kind] = Row(kind, row.ripe + 1, row.ripe_bytes + size, row.later, row.later_bytes)
-                elif name in later:
-                    rows[kind] = Row(kind, row.ripe, row.ripe_bytes, row.later + 1, row.later_bytes + size)
+                if name in gone or name in later:
+                    known = since[name]
+                    why = (
+                        "unreferenced, seen first now"
+                        if known is None
+                        else f"unreferenced since {known:%Y-%m-%d %H:%M}"
+                    )
+                    rows[kind] = rows.get(kind, Row(kind)).one_more(Thing(name, size, why), ripe=name in gone)
             self._tell(rows)
         if self._delete:
             self._condemned.clear(forgotten)
