@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unpacking import unpack
 
 from modelyard.environments import EnvironmentRef, ensure, layer_of, python_of, read_lock
 from modelyard.environments.lock import Lock
@@ -15,7 +16,6 @@ from modelyard.images import validate
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layout import Layout
 from modelyard.images.repositories import ENVIRONMENT_TAG
-from modelyard.images.unpack import unpack
 
 HELLO = "NAMES = {'one', 'two', 'three'}\ndef main():\n    print('hello from', __name__, sorted(NAMES))\n"
 

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from tests.fixtures_registry import push_base
 from tests.released_models import version
 from tests.triple import COMMIT, build, write_project
+from tests.unpacking import unpack
 
 import modelyard
 from modelyard.cli import main
@@ -35,7 +36,6 @@ from modelyard.images.layer import Entry, tree
 from modelyard.images.model_image import PlatformParts, build_model_image
 from modelyard.images.recipe import ImageRecipe
 from modelyard.images.repositories import PROJECT_IMAGE
-from modelyard.images.unpack import unpack
 from modelyard.sources import tree_tar
 from modelyard.store import ModelVersion, Store, StoreAddress
 from modelyard.supply_chain.bom import bill_of_materials
