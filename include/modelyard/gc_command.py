@@ -24,6 +24,8 @@ from modelyard.terminal import progress
 def gc(delete: bool, older_than: str) -> None:
     """Show what artifacts and images nothing refers to any more, and how much they take; with --delete, delete them.
 
+    Of each kind the largest are named, with why they are garbage.
+
     And, of this machine, the unpacked and packed copies of images that nobody has used for that time or uses now.
 
     What a version, an alias, a deployment, a Sacred run or an unfinished pipeline run refers to is kept. Nothing is

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelyard.steps.rebuild import Verdict
 
 _SHOWN = 20  # files of a layer
+_NOT_FULLY_COMPARED = 3  # the exit code; 0: reproduced, 65: something differs
 
 
 @click.group()
@@ -63,10 +64,10 @@ def rebuild(what: str, verify: bool) -> None:
 
     All packages are fetched and installed anew, with an empty cache. The image is put back under its version's tag,
     when it is the one that was released: for a registry that has lost it. With --verify it is only compared: each layer
-    that differs is told, with its files, and the command fails.
+    that differs is told, with its files, and the command ends with 65.
 
     What Modelyard itself brings can't be the same when another release of it, or of Python, has built the image: that
-    is told, and the rest is compared.
+    is told, and the rest is compared. When nothing of that differs, the command ends with 3: not fully compared.
     """
     from modelyard.images import open_images
     from modelyard.steps.rebuild import compare, rebuilt
@@ -100,20 +101,31 @@ def rebuild(what: str, verify: bool) -> None:
 
 
 def _show(name: str, verdict: Verdict, *, identical: bool) -> None:
-    """Say in what the images differ; ImageError when they do."""
+    """Say in what the images differ; ImageError when they do, another exit code when not all could be compared."""
+    from modelyard.images.difference import DIFFERS
+
     for line in verdict.not_compared:
         click.echo(f"Not compared: {line}")
     if identical:
         click.echo(f"{name} is reproduced: built anew, it has the same digest.")
         return
-    if verdict.same:
-        click.echo(f"{name} is reproduced, as far as this Modelyard can: all that was compared is the same.")
+    if verdict.same and not verdict.not_compared:
+        click.echo(
+            f"{name} is reproduced: built anew, it has layers of the same diff ids in the same order. Its digest is "
+            "another one only because a compressor has written other bytes of the same tars."
+        )
         return
+    if verdict.same:
+        click.echo(f"{name} is not fully compared: nothing differs in the rest, and for the above there is no proof.")
+        click.get_current_context().exit(_NOT_FULLY_COMPARED)
     lines = [f"{name} is not what its inputs make:", *verdict.settings]
     for layer in verdict.layers:
-        files = [f"  {file}" for file in layer.files[:_SHOWN]] or ["  the same files, packed in another way"]
-        more = len(layer.files) - _SHOWN
-        lines += [f"layer {layer.layer} differs:", *files, *([f"  and {more} more"] if more > 0 else [])]
+        lines += [f"layer {layer.layer} {layer.what}{':' if layer.files else ''}"]
+        lines += [f"  {file}" for file in layer.files[:_SHOWN]]
+        if len(layer.files) > _SHOWN:
+            lines.append(f"  and {len(layer.files) - _SHOWN} more")
+        if layer.what == DIFFERS and not layer.files:
+            lines.append("  the same files, packed in another way")
     raise ImageError(
         "\n".join(lines), "do not deploy it before somebody has looked: what was released was not built from its commit"
     )

@@ -10,12 +10,19 @@ import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
+from modelyard.errors import Problem, ProjectError
+
 FILE = ".dockerignore"
 
 
 def ignoring(text: str) -> Callable[[PurePosixPath], bool]:
-    """Return what tells of a file, by its path in the project, whether it is left out."""
-    rules = [rule for line in text.splitlines() if (rule := _rule(line)) is not None]
+    """Return what tells of a file, by its path in the project, whether it is left out.
+
+    Raises:
+        ProjectError: a line is no pattern.
+    """
+    lines = enumerate(text.splitlines(), 1)
+    rules = [rule for number, line in lines if (rule := _rule(line, number)) is not None]
 
     def is_ignored(path: PurePosixPath) -> bool:
         ignored = False
@@ -28,14 +35,18 @@ def ignoring(text: str) -> Callable[[PurePosixPath], bool]:
     return is_ignored
 
 
-def _rule(line: str) -> tuple[re.Pattern[str], bool] | None:
+def _rule(line: str, number: int) -> tuple[re.Pattern[str], bool] | None:
     line = line.strip()
     if not line or line.startswith("#"):
         return None
     leaves_out = not line.startswith("!")
     path = PurePosixPath("/", line.removeprefix("!").strip())
     parts = [part for part in path.parts[1:] if part != "."]
-    return None if not parts else (re.compile(_expression(parts)), leaves_out)
+    try:
+        return None if not parts else (re.compile(_expression(parts)), leaves_out)
+    except re.error as error:
+        remedy = "correct what is in its brackets: a range begins with the smaller character"
+        raise ProjectError([Problem(FILE, number, "", f"'{line}' is no pattern: {error}", remedy)]) from error
 
 
 def _expression(parts: list[str]) -> str:

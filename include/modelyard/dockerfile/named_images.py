@@ -7,6 +7,7 @@ default would complete) is refused, as the builder has no account to fetch it by
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -69,9 +70,8 @@ def _named(dockerfile: str, name: str) -> Iterator[_Named]:
     begun = False
     for lines, instruction, value in _instructions(dockerfile):
         if instruction == "ARG" and not begun:
-            argument, is_set, default = value.partition("=")
-            if is_set:
-                arguments[argument.strip()] = _complete(default.strip().strip("\"'"), arguments, lines, name)
+            for argument, default in _defaults(value, lines, name):
+                arguments[argument] = _complete(default, arguments, lines, name)
             continue
         begun = begun or instruction == "FROM"
         words = [word for word in value.split() if not word.startswith("--")]
@@ -84,6 +84,18 @@ def _named(dockerfile: str, name: str) -> Iterator[_Named]:
             stages.add(words[2].lower())
     if not begun:
         raise _incomplete(range(1), name, "It has no FROM.")
+
+
+def _defaults(value: str, lines: range, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the ARGs of one instruction that have a default: it may declare several."""
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise _incomplete(lines, name, f"ARG {value} cannot be read: {error}.") from error
+    for word in words:
+        argument, is_set, default = word.partition("=")
+        if is_set:
+            yield argument, default
 
 
 def _other_stages(instruction: str, value: str) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from modelyard.environments.lock import Lock
 from modelyard.errors import EnvironmentBuildError, Unavailable
+from modelyard.images import libc
 from modelyard.images.interpreter import Interpreter
 from modelyard.process import die_with_parent
 
@@ -25,10 +26,9 @@ _NETWORK = re.compile(r"error sending request|connection|timed? ?out|dns error|s
 _HASH = re.compile(r"Hash mismatch for `([^`]+)`")
 _WITHOUT_WHEEL = re.compile(r"([\w.-]+)==(\S+) has no (?:usable )?wheels")
 _NO_WHEEL = re.compile(r"no usable wheels|no wheels|building from source is disabled", re.IGNORECASE)
-# What uv calls the platforms: for one that is not this machine's, it takes wheels for a C library of 2018 or older.
-_TARGETS = {"linux/amd64": "x86_64-manylinux_2_28", "linux/arm64": "aarch64-manylinux_2_28"}
 # What uv lays into an environment for people at a terminal, and what the interpreter's own layer brings.
 _LEFT_OUT = ("include", "pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", ".lock", "lib64")
+_WHERE_FROM = ".dist-info/direct_url.json"  # an address that only who builds it may have
 _SCRIPTS_LEFT_OUT = re.compile(r"activate.*|deactivate.*|pydoc\.bat|python[\d.]*")
 
 
@@ -43,15 +43,25 @@ def build(
         folder: must not exist; what is there after an error is incomplete.
         cache: uv's, unless its own configuration (``UV_CACHE_DIR``) names another one.
         progress: given a line now and then.
-        platform: another one than the interpreter's, whose wheels are wanted. Nothing of them can be run here then.
+        platform: whose wheels are wanted, by default the interpreter's; of another one nothing can be run here. They
+            are for the glibc of :mod:`modelyard.images.libc`, whatever this machine has.
 
     Raises:
-        EnvironmentBuildError: the lock is for another Python, or a package has no wheel, another hash, or is nowhere.
+        EnvironmentBuildError: the lock is for another Python, or a package has no wheel, another hash, or is nowhere;
+            or it is for this machine, whose C library could not load the packages.
         Unavailable: the package index cannot be reached.
     """
     _check_python(lock, interpreter)
-    elsewhere = platform is not None and platform != interpreter.platform
-    target = f"Python {interpreter.python} on {platform or interpreter.platform}"
+    platform = platform or interpreter.platform
+    if platform == interpreter.platform and (why := libc.why_not(libc.of_this_machine())):
+        raise EnvironmentBuildError(
+            f"This machine {why}, and packages are installed for glibc {libc.FLOOR[0]}.{libc.FLOOR[1]} or newer",
+            "run Modelyard on a Linux with it: Debian 10, Ubuntu 20.04, RHEL 8 or newer, and not Alpine",
+        )
+    known = libc.TARGETS.get(platform)
+    target = f"Python {interpreter.python} on {platform}"
+    if known is not None:
+        target += f" with glibc {libc.FLOOR[0]}.{libc.FLOOR[1]}"
     progress(f"Installing {len(lock.requirements)} locked packages for {target}")
     uv = partial(_uv, folder=folder.parent, cache=cache, lock=lock, target=target)
     uv(["venv", "--relocatable", "--python", str(interpreter.executable), str(folder)])
@@ -61,7 +71,7 @@ def build(
         uv(
             [
                 *("pip", "install", "--python", str(folder / "bin" / "python"), "--only-binary", ":all:", "--no-deps"),
-                *(["--python-platform", _TARGETS[str(platform)]] if elsewhere else []),
+                *(["--python-platform", known] if known is not None else []),
                 *(["--require-hashes"] if lock.hashed else []),
                 *("--requirement", str(pins)),
             ]
@@ -98,6 +108,7 @@ def compile_bytecode(folder: Path, interpreter: Interpreter, prefix: str) -> Non
             input="\n".join(share),
             capture_output=True,
             encoding="utf-8",
+            errors="surrogateescape",
             check=False,
             preexec_fn=partial(die_with_parent, os.getpid()),
         )
@@ -119,6 +130,8 @@ def compile_bytecode(folder: Path, interpreter: Interpreter, prefix: str) -> Non
 def is_left_out(path: str) -> bool:
     """Whether a path in an environment's folder is not part of its layer."""
     top, _, rest = path.partition("/")
+    if path.endswith(_WHERE_FROM):
+        return True
     return top in _LEFT_OUT or (top == "bin" and "/" not in rest and bool(_SCRIPTS_LEFT_OUT.fullmatch(rest)))
 
 
@@ -162,7 +175,7 @@ def _explained(said: str, lock: Lock, target: str) -> EnvironmentBuildError | Un
         what = "a package has no wheel" if found is None else f"{found[1]} {found[2]} has no wheel"
         return EnvironmentBuildError(
             f"{name}: {what} for {target}:\n{said}",
-            "lock a version that has one, or put a wheel that you have built into your package index",
+            "lock a version that has one, for this or an older glibc, or put one that you have built into your index",
         )
     if _NETWORK.search(said):
         return Unavailable(

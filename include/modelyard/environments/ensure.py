@@ -20,6 +20,7 @@ from modelyard.errors import EnvironmentBuildError, ImageError
 from modelyard.images.image import Image, empty
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Kind, Layer, tree
+from modelyard.images.libc import GLIBC, TARGETS
 from modelyard.images.paths import ROOT
 from modelyard.images.store import ImageStore
 from modelyard.images.unpack import unpack_shared
@@ -150,7 +151,8 @@ def _ensure(
     interpreter = Interpreter.of_this_machine()
     platform = platform or interpreter.platform
     kind, key = recipe.kind, recipe.key.removeprefix("sha256:")[:40]
-    tag = f"{key}-{interpreter.python}-{platform.replace('/', '-')}-{images.compression}-{_VERSION}"
+    target = "-".join([*platform.split("/"), *([GLIBC] if platform in TARGETS else [])])
+    tag = f"{key}-{interpreter.python}-{target}-{images.compression}-{_VERSION}"
     digest = images.resolve(kind, tag)
     if digest is None:
         with workspace(home, f"{kind}-{tag}") as folder:

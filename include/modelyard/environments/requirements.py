@@ -91,6 +91,11 @@ def _url(name: str, url: str, hashes: tuple[str, ...]) -> tuple[tuple[str, ...],
             f"'{name}' comes from a place that can change: {parts.scheme}://{parts.hostname or ''}{parts.path}",
             "use a version from a package index, or the https address of a wheel with #sha256=…",
         )
+    if parts.query or "@" in parts.netloc:
+        raise _NoPinError(
+            f"the address of '{name}' has a login or a query: {parts.scheme}://{parts.hostname}{parts.path}",
+            "leave it out, as a lock is kept and shown; logins are set where environments are built (NETRC)",
+        )
     return hashes, url.partition("#")[0]
 
 

@@ -35,7 +35,8 @@ The time matters only for writers that no record tells of (a laptop that registe
 take seconds; so it is never less than an hour. The order within a collection matters too: first who writes, then the
 unfinished runs' references, then the lasting ones. References move in that direction only.
 
-**Killed at any moment**, it leaves claims on the list, which end by themselves; the next collection goes on. Two at
+**Killed at any moment**, it leaves claims on the list, which end by themselves; the next collection goes on. When a
+deletion fails, claims are left only of what may still be on its way to be deleted: nobody waits for the rest. Two at
 once claim different things. **A store that shares its bucket** with another one is refused: each leaves its name there.
 In a registry, which may be shared, only what this store's own records name is ever looked at.
 """

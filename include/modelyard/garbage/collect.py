@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from modelyard.errors import StoreError
+from modelyard.errors import ImageError, StoreError
 from modelyard.garbage.here import rows_here
 from modelyard.garbage.images import garbage_images
 from modelyard.garbage.roots import Roots, find_roots
-from modelyard.garbage.sweep import Check, Row, Sweep
+from modelyard.garbage.sweep import Deletion, Row, Sweep, row_of
 from modelyard.images import ImageStore
 from modelyard.steps.plan import COLLECT
 from modelyard.store import Store
@@ -96,7 +97,7 @@ def collect(
         *_artifacts(store, roots, sweep),
         _uploads(store, before, delete),
         *_images(store, images, roots, sweep),
-        Row(UNLISTED, len(unlisted), sum(unlisted.values())),
+        row_of(UNLISTED, unlisted, "no image lists it"),
         *rows_here(home, min(before, started - _SILENCE), delete),
     ]
     if delete:
@@ -125,8 +126,9 @@ def _refuse_shared(store: Store) -> None:
 
 
 def _artifacts(store: Store, roots: Roots, sweep: Sweep) -> Iterable[Row]:
-    def remove(names: list[str], check: Check) -> None:
-        store.artifacts.delete([name.removeprefix(ARTIFACT) for name in names], check)
+    def remove(names: list[str], deletion: Deletion) -> None:
+        digests = [name.removeprefix(ARTIFACT) for name in names]
+        store.artifacts.delete(digests, lambda digest: deletion.begin(artifact_name(digest)))
 
     listed = store.condemned.since(ARTIFACT)
     found = ((artifact_name(name), ARTIFACTS, size) for name, size in store.artifacts.all() if not roots.keeps(name))
@@ -138,17 +140,22 @@ def _uploads(store: Store, before: datetime, delete: bool) -> Row:
     found = list(store.artifacts.unfinished(before))
     for name, _ in found if delete else ():
         store.artifacts.discard(name)
-    return Row(UPLOADS, len(found), sum(size for _, size in found))
+    return row_of(UPLOADS, dict(found), f"begun before {before:%Y-%m-%d %H:%M}")
 
 
 def _images(store: Store, images: ImageStore, roots: Roots, sweep: Sweep) -> Iterable[Row]:
     listed = store.condemned.since(IMAGE)
     found = {image_name(one.repository, one.digest): one for one in garbage_images(store, images, roots)}
 
-    def remove(names: list[str], check: Check) -> None:
+    def remove(names: list[str], deletion: Deletion) -> None:
         claimed = set(names)
         for name, one in found.items():  # in this order, by which nothing is lost sight of
             if name in claimed:
-                images.delete(one.repository, one.digest, check)
+                try:
+                    images.delete(one.repository, one.digest, partial(deletion.begin, name))
+                except ImageError:
+                    deletion.end(name)  # refused, so not on its way
+                    raise
+                deletion.end(name)
 
     return sweep.run(listed, ((name, one.kind, one.size) for name, one in found.items()), remove)

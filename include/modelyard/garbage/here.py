@@ -16,7 +16,7 @@ from pathlib import Path
 
 from modelyard.deployment.state import read_state, service_folders
 from modelyard.environments.workspace import left_over
-from modelyard.garbage.sweep import Row
+from modelyard.garbage.sweep import Row, row_of
 from modelyard.images import copies
 from modelyard.images.paths import SHARED
 
@@ -95,4 +95,4 @@ def _size(folder: Path) -> int:
 
 
 def _row(kind: str, found: dict[Path, int]) -> Row:
-    return Row(kind, len(found), sum(found.values()))
+    return row_of(kind, {str(path): size for path, size in found.items()}, "nothing here uses it")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from modelyard.garbage.collect import Collection
 from modelyard.garbage.images import KINDS
+from modelyard.garbage.sweep import Row, largest
+
+_DIGEST, _SHORT = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b"), r"\1…"
 
 _REGISTRY = (
     "Of images only the names are deleted: the registry frees the bytes by its own garbage collection. Many do so by "
@@ -15,7 +19,7 @@ _REGISTRY = (
 
 
 def lines(collection: Collection, patience: str) -> Iterator[str]:
-    """Yield a table of what was found, and what follows from it.
+    """Yield a table of what was found, of a dry run the largest things of each kind by name, and what follows from it.
 
     Args:
         collection: to be told.
@@ -33,9 +37,20 @@ def lines(collection: Collection, patience: str) -> Iterator[str]:
     if collection.waits_for:
         yield f"The time ends where the oldest of these began, which write now: {', '.join(collection.waits_for)}"
     if not collection.deleted:
+        for row in collection.rows:
+            yield from _named(row)
         yield "Nothing was changed: this was a dry run. Delete with: modelyard gc --delete"
     elif collection.registry_frees and any(row.kind in KINDS and row.ripe for row in collection.rows):
         yield _REGISTRY
+
+
+def _named(row: Row) -> Iterator[str]:
+    yield f"{row.kind}:"
+    shown = largest(row.things)
+    for thing in shown:
+        yield f"  {_bytes(thing.size):>9}  {_DIGEST.sub(_SHORT, thing.name)}: {thing.why}"
+    if (more := row.ripe + row.later - len(shown)) > 0:
+        yield f"  and {more:,} more, none of them larger"
 
 
 def _cell(count: int, size: int) -> str:

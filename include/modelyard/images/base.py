@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from modelyard.errors import EnvironmentBuildError, ImageError
+from modelyard.images import libc
 from modelyard.images.compression import decompressing
 from modelyard.images.image import Image
 from modelyard.images.interpreter import Interpreter
@@ -27,9 +28,10 @@ _HUB = "docker.io"
 _HUB_HOST = "registry-1.docker.io"
 _PYTHON = re.compile(r"python(3\.\d+)")
 # What is written on the copy of each that is kept.
-_VERSION = "2"  # part of each tag: a change of what is looked for looks anew
+_VERSION = "3"  # part of each tag: a change of what is looked for looks anew
 _PLACE, _PYTHON_VERSION = "io.modelyard.interpreter", "io.modelyard.python"
-_VIRTUAL = "io.modelyard.virtual-environment"
+_VIRTUAL, _LIBC = "io.modelyard.virtual-environment", "io.modelyard.libc"
+_LARGEST_LIBC = 16 << 20
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -109,7 +111,8 @@ def pull_base(name: str, images: ImageStore, address: StoreAddress, home: Path, 
         platform: that it has to be for; None takes this machine's of several, and what there is of one.
 
     Raises:
-        ImageError: there is no such image, none for this platform, or no Python 3 on its PATH.
+        ImageError: there is no such image, none for this platform, no Python 3 on its PATH, or a C library that cannot
+            load what is to lie on it.
         Unavailable: its registry cannot be reached.
     """
     return _kept(name, pull_image(name, address, home, platform), images)
@@ -144,6 +147,12 @@ def _kept(name: str, image: Image, images: ImageStore) -> Base:
         replace(near, media_type=far.media_type, origin=near.origin or far.origin)
         for near, far in zip(kept.layers, image.layers, strict=True)
     )
+    if why := libc.why_not(found[_LIBC]):
+        raise ImageError(
+            f"The base image {name} {why}, and the packages that are to lie on it are for glibc "
+            f"{libc.FLOOR[0]}.{libc.FLOOR[1]} or newer",
+            "use one of Debian 10, Ubuntu 20.04, RHEL 8 or newer, as python:3.11-slim; not one of Alpine",
+        )
     interpreter = Interpreter(Path(found[_PLACE]), found[_PYTHON_VERSION], image.platform)
     virtual = found[_VIRTUAL]
     return Base(name, replace(image, layers=tuple(layers)), interpreter, Path(virtual) if virtual else None)
@@ -170,13 +179,14 @@ def full_name(name: str) -> str:
 
 
 def _find_python(image: Image, name: str) -> dict[str, str]:
-    """The first ``python3.X`` on the image's PATH."""
+    """The first ``python3.X`` on the image's PATH, and the C library that it runs on."""
     env: dict[str, Any] = dict(
         item.partition("=")[::2] for item in (image.parsed_config.get("config") or {}).get("Env") or ()
     )
     folders = [PurePosixPath(folder.lstrip("/")) for folder in env.get("PATH", _PATH).split(":") if folder]
     found: dict[PurePosixPath, str] = {}
     virtual: dict[PurePosixPath, str] = {}  # where the Python of a virtual environment is
+    libraries: dict[bool, str] = {}  # by whether it is glibc: Debian has a package of musl, too, that no Python uses
     for layer in image.layers:
         with (
             layer.open() as stream,
@@ -187,6 +197,9 @@ def _find_python(image: Image, name: str) -> dict[str, str]:
                 path = PurePosixPath(member.name.removeprefix("./"))
                 if path.parent in folders and (match := _PYTHON.fullmatch(path.name)):
                     found[path] = match[1]
+                elif libc.is_libc(str(path)):
+                    if version := libc.libc_in(str(path), _content(tar, member)):
+                        libraries[version != libc.MUSL] = version
                 elif path.name == "pyvenv.cfg" and path.parent / "bin" in folders and (file := tar.extractfile(member)):
                     config = dict(
                         line.partition("=")[::2] for line in file.read().decode("utf-8", "replace").splitlines()
@@ -202,6 +215,12 @@ def _find_python(image: Image, name: str) -> dict[str, str]:
     exact = env.get("PYTHON_VERSION", "")
     version = exact if exact.startswith(f"{found[path]}.") else found[path]
     home = virtual.get(path.parent.parent)
+    facts = {_PYTHON_VERSION: version, _LIBC: libraries.get(True) or libraries.get(False, "")}
     if home is None:
-        return {_PLACE: f"/{path}", _PYTHON_VERSION: version, _VIRTUAL: ""}
-    return {_PLACE: f"{home}/{path.name}", _PYTHON_VERSION: version, _VIRTUAL: f"/{path.parent.parent}"}
+        return {**facts, _PLACE: f"/{path}", _VIRTUAL: ""}
+    return {**facts, _PLACE: f"{home}/{path.name}", _VIRTUAL: f"/{path.parent.parent}"}
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member) if member.isreg() else None
+    return member.linkname.encode() if file is None else file.read(_LARGEST_LIBC)

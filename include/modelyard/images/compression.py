@@ -78,7 +78,7 @@ def decompressing(stream: BinaryIO, media_type: str) -> Iterator[BinaryIO]:
 
         with gzip.GzipFile(fileobj=stream, mode="rb") as plain:
             yield cast("BinaryIO", plain)
-    elif media_type.endswith("tar+zstd"):
+    elif media_type.endswith((".tar.zstd", "tar+zstd")):
         import zstandard
 
         with zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True, closefd=False) as plain:

@@ -26,7 +26,11 @@ _KIND = "io.modelyard.layer"
 _CHUNK = 1 << 20
 _MAGIC = {"zstd": b"\x28\xb5\x2f\xfd", "gzip": b"\x1f\x8b"}
 # A base image may come in Docker's types; the bytes are the same, and an OCI manifest must name OCI's.
-_OCI_LAYER = {"application/vnd.docker.image.rootfs.diff.tar.gzip": MEDIA_TYPES["gzip"]}
+_DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+_OCI_LAYER = {
+    _DOCKER_LAYER: "application/vnd.oci.image.layer.v1.tar",
+    **{f"{_DOCKER_LAYER}.{compression}": media_type for compression, media_type in MEDIA_TYPES.items()},
+}
 
 
 def digest_of(data: bytes) -> str:

@@ -86,9 +86,9 @@ def tree(folder: Path, prefix: str, skip: Callable[[PurePosixPath], bool] = lamb
                 path = inside / item.name
                 if skip(path):
                     continue
-                target = f"{prefix}/{path}"
+                target = _in_utf8(f"{prefix}/{path}")
                 if item.is_symlink():
-                    entries.append(Entry(target, os.readlink(item.path)))  # noqa: PTH115 - Path would normalize it
+                    entries.append(Entry(target, _in_utf8(os.readlink(item.path))))  # noqa: PTH115 - Path would normalize it
                 elif item.is_dir():
                     entries.append(Entry(target, None))
                     pending.append(path)
@@ -96,6 +96,11 @@ def tree(folder: Path, prefix: str, skip: Callable[[PurePosixPath], bool] = lamb
                     executable = bool(item.stat().st_mode & stat.S_IXUSR)
                     entries.append(Entry(target, Path(item.path), executable))
     return entries
+
+
+def _in_utf8(name: str) -> str:
+    """A file's name as an image has it, whatever encoding this process reads names in."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def sweep(folder: Path, prefix: str = PARTIAL) -> None:
@@ -225,7 +230,7 @@ class _Verified(RawIOBase):
 
 
 def _write_tar(entries: Iterable[Entry], into: Writer) -> None:
-    with tarfile.open(fileobj=cast("BinaryIO", into), mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    with tarfile.open(fileobj=cast("BinaryIO", into), mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8") as tar:
         for entry in _complete(entries):
             info = tarfile.TarInfo(entry.path)
             info.mtime = _TIME

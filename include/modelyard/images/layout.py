@@ -148,7 +148,7 @@ class Layout:
 
     def read_referrer(self, repository: str, digest: str) -> bytes:  # noqa: ARG002 - a folder has one set of blobs
         """Return the data that was attached under a manifest's digest."""
-        return self._read(json.loads(self._read(digest))["layers"][0]["digest"])
+        return artifact.data_in(self._read_attached(digest), self._read_attached)
 
     def attach_signature(self, repository: str, subject: str, payload: bytes, signature: str) -> None:
         """Put a signature where cosign 2 would look for it."""
@@ -162,7 +162,7 @@ class Layout:
     def signatures(self, repository: str, subject: str) -> list[tuple[bytes, str]]:
         """Return what lies there."""
         manifest = self._tagged(repository, artifact.signature_tag(subject))
-        return [] if manifest is None else artifact.signatures_in(manifest, self._read)
+        return [] if manifest is None else artifact.signatures_in(manifest, self._read_attached)
 
     def reference(self, repository: str, digest: str) -> str:
         """Return ``oci:/folder:repository@digest``."""
@@ -275,6 +275,12 @@ class Layout:
             )
         return data
 
+    def _read_attached(self, digest: str) -> bytes:
+        with suppress(FileNotFoundError):  # as `_read` says
+            if self._path(digest).stat().st_size > artifact.MOST_BYTES:
+                raise artifact.too_large(digest)
+        return self._read(digest)
+
     def _write_bytes(self, data: bytes) -> None:
         self._write_blob(digest_of(data), lambda: BytesIO(data))
 
@@ -339,6 +345,7 @@ class Layout:
         return manifests
 
     def _write_index(self, manifests: list[JSON]) -> None:
+        _sync(self._blobs)  # what it names, before it
         self._replace("index.json", to_bytes({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}))
 
     def _replace(self, name: str, data: bytes) -> None:
@@ -347,17 +354,21 @@ class Layout:
             file.flush()
             os.fsync(file.fileno())
             path.replace(self.path / name)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(self.path)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with (self.path / ".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _name(descriptor: JSON) -> str:

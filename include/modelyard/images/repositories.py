@@ -19,7 +19,7 @@ OWN: Final = ("server", "runner", "converter")  # environments of Modelyard's ow
 # write them; what a person names is none of these.
 STAGING_TAG: Final = re.compile(r"([0-9a-f]{16})-\d+")
 RELEASE_TAG: Final = re.compile(r"\d+")
-ENVIRONMENT_TAG: Final = re.compile(r"([0-9a-f]{40})-\d+\.\d+-\w+-\w+-(?:zstd|gzip)-\d+")
+ENVIRONMENT_TAG: Final = re.compile(r"([0-9a-f]{40})-\d+\.\d+-\w+-\w+(?:-glibc[\d.]+)?-(?:zstd|gzip)-\d+")
 ENVIRONMENT_IMAGE_TAG: Final = re.compile(r"[0-9a-f]{40}-\d+")
 PROJECT_IMAGE_TAG: Final = re.compile(r"[0-9a-f]{40}")
 ATTACHED_TAG: Final = re.compile(r"sha256-[0-9a-f]{64}(\.sig)?")

@@ -1,7 +1,7 @@
-"""Layers back to folders: an image as one tree, and a model image the way this machine runs it."""
+"""Layers back to folders: a model image the way this machine runs it."""
 
 # A Path for each of ten thousand files takes longer than writing them.
-# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH112, PTH114, PTH123, PTH208, PTH211
+# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH112, PTH114, PTH123, PTH211
 from __future__ import annotations
 
 import os
@@ -12,28 +12,14 @@ from typing import BinaryIO, cast
 
 from modelyard.errors import ImageError
 from modelyard.images.compression import decompressing
-from modelyard.images.copies import appearing, once
-from modelyard.images.image import Image
+from modelyard.images.copies import once
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Layer
 from modelyard.images.paths import ROOT, SHARED
 from modelyard.images.store import ImageStore
 
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
 _NO_NAME = ("", ".", "..")
 _CHUNK = 1 << 20
-
-
-def unpack(image: Image, folder: Path) -> None:
-    """Unpack all layers of ``image`` over each other into ``folder``, which appears only once it is whole.
-
-    Raises:
-        ImageError: a layer has other bytes than it claims, or would write outside of the folder.
-    """
-    with appearing(folder) as partial:
-        for layer in image.layers:
-            _apply(layer, partial, "")
 
 
 def unpack_model_image(images: ImageStore, repository: str, digest: str, home: Path) -> Path:
@@ -105,11 +91,9 @@ class _Tree:
         parent, _, last = name.rstrip("/").rpartition("/")
         folder = self._folder(parent, name)
         target = f"{folder}/{last}"
-        if last.removeprefix(_WHITEOUT) in _NO_NAME:
+        if last in _NO_NAME:
             raise self._refused(name)
-        if last.startswith(_WHITEOUT):
-            self._white_out(folder, last)
-        elif member.isdir():
+        if member.isdir():
             if os.path.islink(target) or not os.path.isdir(target):
                 self._remove(target)
                 os.mkdir(target)
@@ -132,10 +116,6 @@ class _Tree:
                 os.fchmod(file.fileno(), member.mode & 0o777)
         else:
             raise self._refused(name)
-
-    def _white_out(self, folder: str, last: str) -> None:
-        for gone in os.listdir(folder) if last == _OPAQUE else [last.removeprefix(_WHITEOUT)]:
-            self._remove(f"{folder}/{gone}")
 
     def _folder(self, path: str, name: str) -> str:
         """The real place of a folder, made when it is not there; links on the way may not lead outside."""

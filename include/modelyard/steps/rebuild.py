@@ -5,23 +5,25 @@ from a cache that are empty before and gone afterwards. The image of a project's
 be another one whenever it is built, so it is the one that the version was trained in, by its digest.
 
 An image depends on who built it, too: the server is Modelyard's own, and byte code may differ between patch releases of
-Python. Where this Modelyard or this Python is another one, what they determine can't be the same, and is not compared.
+Python. Where this Modelyard or this Python is another one, what they determine can't be the same, and is not compared:
+that is never the same as "reproduced", as who built an image is known from the store's record alone.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import modelyard
 from modelyard.environments import EnvironmentRef, Lock, ensure, ensure_server
 from modelyard.environments.workspace import workspace
 from modelyard.errors import EnvironmentBuildError, NotFound
 from modelyard.images import Image, ImageStore, Index
-from modelyard.images.difference import LayerDifference, layer_differences, settings_differences
+from modelyard.images.difference import DIFFERS, LayerDifference, layer_differences, settings_differences
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layout import Layout
 from modelyard.images.model_image import PlatformParts, build_model_image
@@ -33,6 +35,8 @@ from modelyard.store import ModelVersion, StoreAddress
 if TYPE_CHECKING:
     from modelyard.images.base import Base
     from modelyard.store.artifacts import Artifacts
+
+JSON = dict[str, Any]
 
 _BYTE_CODE = ".pyc"
 
@@ -67,7 +71,7 @@ class Verdict:
 
     @property
     def same(self) -> bool:
-        """Whether nothing was found that differs."""
+        """Whether nothing was found that differs, in what could be compared."""
         return not self.layers and not self.settings
 
 
@@ -144,7 +148,7 @@ def rebuilt(
             other_builder={
                 name: f"Modelyard {recipe.modelyard} built it, and this is another one ({modelyard.__version__})"
                 for name, (then, now) in pairs.items()
-                if then.tag != now.tag
+                if then.tag != now.tag and recipe.modelyard != modelyard.__version__
             },
             other_python={
                 name: f"Python {then.interpreter} compiled it, and this is {now.interpreter}"
@@ -163,13 +167,19 @@ def compare(released: Image | Index, again: Rebuilt) -> Verdict:
     theirs, ours = ({image.platform: image for image in whole.images} for whole in (released, again.image))
     layers: list[LayerDifference] = []
     settings, not_compared = [], []
-    if list(theirs) != list(ours):
-        settings.append(f"platforms: {', '.join(ours)} instead of {', '.join(theirs)}")
+    listed, made = ([image.platform for image in whole.images] for whole in (released, again.image))
+    if listed != made:
+        settings.append(f"platforms: {', '.join(made)} instead of {', '.join(listed)}")
+    elif _listing(released) != _listing(again.image):
+        settings.append("index: it lists the same images in another way")
     for platform in [one for one in theirs if one in ours]:
         of = _of(platform, again.image)
         settings += [f"{line}{of}" for line in settings_differences(theirs[platform], ours[platform])]
         for found in layer_differences(theirs[platform], ours[platform]):
             name = f"{found.layer}{of}"
+            if found.what != DIFFERS:
+                layers.append(replace(found, layer=name))
+                continue
             if name in again.other_builder:
                 not_compared.append(f"layer {name}: {again.other_builder[name]}")
                 continue
@@ -180,9 +190,16 @@ def compare(released: Image | Index, again: Rebuilt) -> Verdict:
                 if not files:
                     continue
             layers.append(LayerDifference(name, files))
-    if theirs == ours and released.digest != again.image.digest:
-        settings.append("index: it lists the same images in another way")
     return Verdict(tuple(layers), tuple(settings), tuple(not_compared))
+
+
+def _listing(whole: Image | Index) -> JSON | None:
+    """Return what an index says beside which images it lists; None of an image that is in none."""
+    if isinstance(whole, Image):
+        return None
+    parsed: JSON = json.loads(whole.manifest)
+    parsed["manifests"] = [{**one, "digest": None, "size": None} for one in parsed["manifests"]]
+    return parsed
 
 
 def _of(platform: str, image: Image | Index) -> str:

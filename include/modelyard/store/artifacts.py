@@ -55,10 +55,10 @@ class Backend(Protocol):
     def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield the path of everything that is kept below a folder, with its size."""
 
-    def delete(self, paths: Sequence[str], check: Callable[[], None]) -> None:
+    def delete(self, paths: Sequence[str], check: Callable[[str], None]) -> None:
         """Delete what is kept at these paths; one where nothing is kept is no error.
 
-        ``check`` is called right before each deletion, and raises when it may not be done any more.
+        ``check`` is called with each path right before it is deleted, and raises when that may not be done any more.
         """
 
     def unfinished(self, prefix: str, before: datetime) -> Iterator[tuple[str, int]]:
@@ -204,14 +204,15 @@ class Artifacts:
             if match := _KEPT.fullmatch(path):
                 yield f"sha256:{match[1]}", size
 
-    def delete(self, digests: Sequence[str], check: Callable[[], None]) -> None:
+    def delete(self, digests: Sequence[str], check: Callable[[str], None]) -> None:
         """Delete files: only those that the caller has claimed on the list of the condemned.
 
         Args:
             digests: of the files; one that is not there is no error.
-            check: called right before each deletion; it raises when the claim is about to end.
+            check: called with each digest right before it is deleted; it raises when the claim is about to end.
         """
-        self._backend.delete([_path(digest) for digest in digests], check)
+        places = {_path(digest): digest for digest in digests}
+        self._backend.delete(list(places), lambda path: check(places[path]))
 
     def sign(self, name: str, words: str) -> None:
         """Leave a note that the store ``name`` keeps its artifacts here; ``words`` tell people which one it is."""

@@ -10,6 +10,7 @@ and the request that deletes.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ ARTIFACT, IMAGE = "artifact ", "image "
 """How the names of things begin, by what they are."""
 
 _LOOK_SECONDS = 0.1
+_TOLD_EVERY = 100  # looks
 
 
 def artifact_name(digest: str) -> str:
@@ -48,11 +50,21 @@ class Condemned:
     def pardon(self, name: str) -> None:
         """Take a thing off the list, before it is used: from now on it stays, or is gone already.
 
-        Waits while it is being deleted: seconds, or, when the collector was killed at that, until its claim ends.
+        Waits while it is being deleted: seconds, or, when the collector was killed or failed at that, until its claim
+        ends. What takes longer than seconds is told in the process's log.
         """
+        looks = 0
         while (entry := self._list.get(name)) is not None:
             claimed_until = entry["until"]
             if claimed_until is not None and claimed_until > now():
+                looks += 1
+                if looks % _TOLD_EVERY == 0:
+                    print(
+                        f"Waiting for garbage collection, which began to delete {name} and has not said that it is "
+                        f"gone: until {claimed_until:%H:%M:%S} UTC at the latest",
+                        file=sys.stderr,
+                        flush=True,
+                    )
                 time.sleep(_LOOK_SECONDS)
             elif self._list.delete({"_id": name, "until": claimed_until}):
                 return
@@ -83,6 +95,10 @@ class Condemned:
     def forget(self, names: Iterable[str], by: str) -> None:
         """Take things off the list that ``by`` has claimed, and that are gone."""
         self._list.delete_all({"_id": {"$in": list(names)}, "by": by})
+
+    def release(self, names: Iterable[str], by: str) -> None:
+        """Leave things on the list that ``by`` has claimed and that are not being deleted: nobody waits for them."""
+        self._list.update_all({"_id": {"$in": list(names)}, "by": by}, {"$set": {"until": None, "by": None}})
 
     def clear(self, names: Iterable[str]) -> None:
         """Take things off the list that are referenced, or not there, unless somebody is deleting them right now."""

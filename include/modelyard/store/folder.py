@@ -77,11 +77,11 @@ class Folder:
                     with suppress(FileNotFoundError):  # another collection runs
                         yield path.relative_to(self._root).as_posix(), path.stat().st_size
 
-    def delete(self, paths: Sequence[str], check: Callable[[], None]) -> None:
+    def delete(self, paths: Sequence[str], check: Callable[[str], None]) -> None:
         """Delete files; one that is not there is no error."""
         with self._errors():
             for path in paths:
-                check()
+                check(path)
                 (self._root / path).unlink(missing_ok=True)
 
     def unfinished(self, prefix: str, before: datetime) -> Iterator[tuple[str, int]]:  # noqa: ARG002 - all lie in one

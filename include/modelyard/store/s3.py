@@ -111,7 +111,7 @@ class Bucket:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def delete(self, paths: Sequence[str], check: Callable[[], None]) -> None:
+    def delete(self, paths: Sequence[str], check: Callable[[str], None]) -> None:
         """Delete objects; one that is not there is no error. In a versioned bucket they take room as before.
 
         Raises:
@@ -141,8 +141,8 @@ class Bucket:
         with suppress(NotFound), self.errors():
             self.client.abort_multipart_upload(**self.object(path), UploadId=upload)
 
-    def _delete(self, path: str, check: Callable[[], None]) -> None:
-        check()
+    def _delete(self, path: str, check: Callable[[str], None]) -> None:
+        check(path)
         with suppress(NotFound), self.errors():
             self.client.delete_object(**self.object(path))
 

@@ -21,7 +21,8 @@ from modelyard.supply_chain.statement import BUNDLE, SIGNED, described, read, si
 
 _TYPE = "cosign container image signature"
 _BUNDLES = BUNDLE.partition(".v")[0]
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # whoever may push can attach anything
+# Whoever may push can attach anything. Of what is unreadable nothing is known but that it is no valid signature.
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, ImageError)
 
 
 def sign(images: ImageStore, repository: str, digest: str, signer: Signer) -> None:
@@ -79,18 +80,34 @@ class _Signature:
 
 
 def _signatures(images: ImageStore, repository: str, digest: str, keys: tuple[PublicKey, ...]) -> Iterator[_Signature]:
+    """Yield what is found in either form. What is broken takes nothing from the rest; only Unavailable is raised."""
+    for form in (_of_version_2, _of_version_3):
+        try:
+            yield from form(images, repository, digest, keys)
+        except _UNREADABLE:
+            yield _Signature("", None)
+
+
+def _of_version_2(
+    images: ImageStore, repository: str, digest: str, keys: tuple[PublicKey, ...]
+) -> Iterator[_Signature]:
     for payload, signature in images.signatures(repository, digest):
         try:
             yield _of_payload(payload, base64.b64decode(signature), keys)
         except _UNREADABLE:
             yield _Signature("", None)
+
+
+def _of_version_3(
+    images: ImageStore, repository: str, digest: str, keys: tuple[PublicKey, ...]
+) -> Iterator[_Signature]:
     for referrer in images.referrers(repository, digest):
         if not referrer.artifact_type.startswith(_BUNDLES):
             continue
         try:
             said, by = read(images.read_referrer(repository, referrer.digest), keys)
             if said["predicateType"] == SIGNED:  # one who says how an image was made has not said that it may go live
-                yield from (_Signature(f"sha256:{one['digest']['sha256']}", by) for one in said["subject"])
+                yield from [_Signature(f"sha256:{one['digest']['sha256']}", by) for one in said["subject"]]
         except _UNREADABLE:
             yield _Signature("", None)
 

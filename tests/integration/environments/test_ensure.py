@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unpacking import unpack
 
 from modelyard.environments import EnvironmentRef, ensure, layer_of, python_of, read_lock
 from modelyard.environments.lock import Lock
@@ -14,7 +15,7 @@ from modelyard.errors import EnvironmentBuildError, Unavailable
 from modelyard.images import validate
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layout import Layout
-from modelyard.images.unpack import unpack
+from modelyard.images.repositories import ENVIRONMENT_TAG
 
 HELLO = "NAMES = {'one', 'two', 'three'}\ndef main():\n    print('hello from', __name__, sorted(NAMES))\n"
 
@@ -108,6 +109,42 @@ def test_a_package_without_a_wheel_is_named_and_never_built(index: Any, tmp_path
         with pytest.raises(EnvironmentBuildError, match=rf"requirements\.txt: {name} has no wheel for Python 3"):
             ensure(locked(tmp_path, pin), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
     assert list(tmp_path.rglob("BUILT")) == []
+
+
+def test_the_lock_decides_which_wheel_it_is_and_not_the_machines_own_libc(index: Any, tmp_path: Path) -> None:
+    machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}[Interpreter.of_this_machine().platform]
+    pins = [
+        index.wheel("choice", "1.0", {"choice.py": f"libc = '{libc}'"}, tag=f"py3-none-manylinux_{libc}_{machine}")
+        for libc in ("2_17", "2_28", "2_34")
+    ]
+    hashes = " ".join(f"--hash{pin.rstrip().partition(' --hash')[2]}" for pin in pins)
+    images, home = Layout(tmp_path / "images"), tmp_path / "home"
+
+    ref = ensure(locked(tmp_path, f"choice==1.0 {hashes}\n"), images, home, lambda _: None)
+
+    assert "-glibc2.28-" in ref.tag
+    assert ENVIRONMENT_TAG.fullmatch(ref.tag)
+    done = subprocess.run(
+        [python_of(ref, images, home), "-I", "-c", "import choice; print(choice.libc)"], capture_output=True, text=True
+    )
+    assert done.stdout == "2_28\n"
+
+    newer = index.wheel("newer", "1.0", {"newer.py": ""}, tag=f"py3-none-manylinux_2_34_{machine}")
+    with pytest.raises(
+        EnvironmentBuildError, match=r"newer 1\.0 has no wheel for Python 3\.\d+ on \S+ with glibc 2\.28"
+    ):
+        ensure(locked(tmp_path, newer), images, home, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("libc", "why"), [(("glibc", "2.17"), r"has glibc 2\.17"), (("", ""), "has musl as its C library")]
+)
+def test_a_machine_that_could_not_load_the_packages_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, libc: tuple[str, str], why: str
+) -> None:
+    monkeypatch.setattr("platform.libc_ver", lambda: libc)
+    with pytest.raises(EnvironmentBuildError, match=f"This machine {why}, .* glibc 2.28 or newer"):
+        ensure(locked(tmp_path, "missing==1.0\n"), Layout(tmp_path / "images"), tmp_path / "home", lambda _: None)
 
 
 def test_packages_for_another_platform_are_installed_and_nothing_of_them_is_run(index: Any, tmp_path: Path) -> None:

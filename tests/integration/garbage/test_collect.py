@@ -267,6 +267,8 @@ def test_a_registry_that_lets_nobody_delete_is_told(store_address: StoreAddress,
             ground.collect(days=0)
             with pytest.raises(ImageError, match=r"nobody delete an image.*\n.*REGISTRY_STORAGE_DELETE_ENABLED"):
                 ground.collect(days=8)
+            claimed = [one for one in store.condemned._list.find({}) if one["until"] is not None]
+            assert claimed == [], "each of them would hold up a pipeline that wants it again"
             assert_whole(ground)
 
 

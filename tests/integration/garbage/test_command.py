@@ -20,6 +20,7 @@ def test_it_tells_first_and_deletes_only_what_it_has_noted_before(store: Store, 
     assert code == 0
     assert "can be deleted" in told
     assert "dry run" in told
+    assert f"22 B  artifact sha256:{file.digest[7:19]}…: unreferenced, seen first now" in told
     assert store.condemned.since("artifact ") == {}
     code, told = gc("--delete")
     assert code == 0

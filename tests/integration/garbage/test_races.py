@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_nothing_that_is_named_is_ever_lost(store: Store, tmp_path: Path, seed: 
     deleted: list[str] = []
     delete = store.artifacts.delete
 
-    def noting(names: Sequence[str], check: Callable[[], None]) -> None:
+    def noting(names: Sequence[str], check: Callable[[str], None]) -> None:
         deleted.extend(names)
         delete(names, check)
 
@@ -178,7 +179,7 @@ def test_killed_at_any_operation_the_next_one_goes_on(store: Store, tmp_path: Pa
 
 
 def test_a_writer_waits_while_what_it_wants_is_being_deleted_and_not_for_ever(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     file = store.artifacts.put_bytes(b"wanted again", "file")
     name = condemned.artifact_name(file.digest)
@@ -190,12 +191,13 @@ def test_a_writer_waits_while_what_it_wants_is_being_deleted_and_not_for_ever(
 
     def sleep(seconds: float) -> None:
         looked.append(seconds)
-        if len(looked) == 3:  # its collector was killed, and a quarter of an hour is over
+        if len(looked) == 100:  # its collector was killed, and a quarter of an hour is over
             monkeypatch.setattr(condemned, "now", lambda: now() + condemned.LEASE + timedelta(seconds=1))
 
     monkeypatch.setattr(condemned, "time", SimpleNamespace(sleep=sleep))
     store.artifacts.put_bytes(b"wanted again", "file")
-    assert len(looked) == 3
+    assert len(looked) == 100
+    assert f"Waiting for garbage collection, which began to delete {name}" in capsys.readouterr().err
     assert store.condemned.since(condemned.ARTIFACT) == {}
 
 
@@ -207,3 +209,44 @@ def test_a_collector_that_is_too_slow_deletes_nothing_more(ground: Ground, monke
     with pytest.raises(Unavailable, match="collect again"):
         ground.collect(days=8)
     assert ground.store.artifacts.exists(file.digest)
+
+
+def test_a_deletion_that_fails_midway_holds_up_nobody_for_the_rest(ground: Ground, monkeypatch: pytest.MonkeyPatch):
+    """A pipeline is waiting for one of them meanwhile."""
+    files = {ground.put(f"garbage {number}").digest: number for number in range(5)}
+    ground.collect(days=0)
+    got = threading.Event()
+    begun: list[str] = []
+    delete = ground.store.artifacts.delete
+
+    def pipeline(text: str) -> None:
+        ground.put(text)
+        got.set()
+
+    def failing(digests: Sequence[str], check: Callable[[str], None]) -> None:
+        def last(digest: str) -> None:
+            check(digest)
+            begun.append(digest)
+
+        delete(digests[:1], check)
+        last(digests[1])
+        wanted = f"garbage {files[digests[-1]]}"
+        threading.Thread(target=pipeline, args=(wanted,)).start()
+        assert not got.wait(0.3), "nobody gets what is claimed"
+        raise Unavailable("The object store answers 503", "try again")
+
+    monkeypatch.setattr(ground.store.artifacts, "delete", failing)
+    with pytest.raises(Unavailable, match="503"):
+        ground.collect(days=8)
+    assert got.wait(10), "as long as the claims last"
+    listed = {one["_id"]: one["until"] for one in ground.store.condemned._list.find({})}
+    held = {name.removeprefix(condemned.ARTIFACT) for name, until in listed.items() if until is not None}
+    assert begun[0] in held
+    assert len(held) == 2, "the one that is gone, and the one of which nobody knows"
+    assert len(listed) == 4, "without the one that was wanted"
+
+    monkeypatch.setattr(ground.store.artifacts, "delete", delete)
+    monkeypatch.setattr(condemned, "now", lambda: now() + timedelta(days=8))
+    ground.collect(days=16)
+    left = [digest for digest in files if ground.store.artifacts.exists(digest)]
+    assert len(left) == 1, "what was wanted again"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.fixtures_registry import push_base
+from tests.unpacking import unpack
 
 from modelyard.environments import EnvironmentRef, ensure, read_lock
 from modelyard.environments.reference import python_in_image
@@ -16,7 +17,6 @@ from modelyard.images.environment_image import ensure_environment_image
 from modelyard.images.image import Image, empty
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry
-from modelyard.images.unpack import unpack
 from modelyard.store import StoreAddress
 
 PYTHON = Interpreter.of_this_machine().python

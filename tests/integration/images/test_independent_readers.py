@@ -15,9 +15,9 @@ import pytest
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
 from tests.triple import build, build_for
+from tests.unpacking import unpack
 
 from modelyard.images.layout import Layout
-from modelyard.images.unpack import unpack
 
 SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/image-spec/schema")
 MANIFESTS = {

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import pytest
 from tests.fixtures_registry import push_base
 from tests.triple import COMMIT, build
+from tests.unpacking import unpack
 
 from modelyard.environments import EnvironmentRef, ensure_server, python_of
 from modelyard.errors import EnvironmentBuildError, ImageError
@@ -26,7 +27,7 @@ from modelyard.images.layer import Entry
 from modelyard.images.layout import Layout
 from modelyard.images.registry import Registry
 from modelyard.images.transport import Transport
-from modelyard.images.unpack import unpack, unpack_model_image
+from modelyard.images.unpack import unpack_model_image
 from modelyard.store import StoreAddress
 
 

@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 from tests.fixtures_registry import running_registry
 from tests.triple import build_on
+from tests.unpacking import unpack
 
 from modelyard.background import free_port
 from modelyard.images import Index, open_images
 from modelyard.images.image import empty
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Entry, tree
-from modelyard.images.unpack import unpack
 from modelyard.store import StoreAddress
 
 OURS, OTHER = "linux/amd64", "linux/arm64"

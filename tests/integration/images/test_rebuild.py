@@ -21,7 +21,9 @@ from click.testing import CliRunner
 from tests.fixtures_registry import push_base
 from tests.released_models import version
 from tests.triple import COMMIT, build, write_project
+from tests.unpacking import unpack
 
+import modelyard
 from modelyard.cli import main
 from modelyard.dockerfile.ensure import environment_of
 from modelyard.environments import ensure_server, server_lock
@@ -34,7 +36,6 @@ from modelyard.images.layer import Entry, tree
 from modelyard.images.model_image import PlatformParts, build_model_image
 from modelyard.images.recipe import ImageRecipe
 from modelyard.images.repositories import PROJECT_IMAGE
-from modelyard.images.unpack import unpack
 from modelyard.sources import tree_tar
 from modelyard.store import ModelVersion, Store, StoreAddress
 from modelyard.supply_chain.bom import bill_of_materials
@@ -254,6 +255,44 @@ def test_what_differs_is_named_layer_by_layer(
         assert sorted(
             line.strip() for line in told.splitlines() if line.startswith("  ") and "→" not in line
         ) == sorted(files)
+
+
+@pytest.mark.parametrize(
+    ("release", "code", "said"),
+    [("0", 3, "is not fully compared"), (modelyard.__version__, 65, "layer server differs:")],
+)
+def test_a_record_excuses_a_layer_of_another_modelyard_alone_and_never_proves_it(
+    released: tuple[ModelVersion, Image],
+    address: StoreAddress,
+    store: Store,
+    tmp_path: Path,
+    release: str,
+    code: int,
+    said: str,
+) -> None:
+    """Whoever can write to the database writes there that another server was built than this one."""
+    made, image = released
+    images = open_images(address, tmp_path / "home")
+    unpack(images.pull("triple", image.digest), tmp_path / "tree")
+    layers = [
+        planted(image, "server", images, tmp_path / "tree") if layer.kind == "server" else layer
+        for layer in image.layers
+    ]
+    other = Image.of(image.parsed_config, layers, image.parsed_manifest["annotations"])
+    images.push("triple", other, f"other-{code}")
+    same = {name: getattr(made, name) for name in ("commit", "committed_at", "project_digest", "model")}
+    number = version(store, "triple", code, **same).version
+    recipe = ImageRecipe(**made.image_recipe or {})
+    recipe = replace(recipe, modelyard=release, server={**recipe.server, "tag": "another"})
+    store.versions.set_image("triple", number, other.digest, recipe.to_json())
+
+    result = CliRunner(env=variables(address, tmp_path / "home")).invoke(
+        main, ["image", "rebuild", f"triple:{number}", "--verify"]
+    )
+
+    assert result.exit_code == code, result.output
+    assert said in result.output
+    assert ("Not compared: layer server: Modelyard 0 built it" in result.output) == (code == 3)
 
 
 def test_the_image_of_a_dockerfile_is_taken_by_its_digest_and_all_above_it_made_again(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.fixtures_machine import REPOSITORY
 from tests.fixtures_registry import push_base
+from tests.unpacking import unpack
 
 from modelyard.images import Image, validate
 from modelyard.images.base import Base, pull_base
@@ -21,7 +22,6 @@ from modelyard.images.paths import ROOT
 from modelyard.images.registry import Registry
 from modelyard.images.runner import build_runner_image
 from modelyard.images.transport import Transport
-from modelyard.images.unpack import unpack
 from modelyard.store import StoreAddress
 
 PYTHON = Interpreter.of_this_machine().python

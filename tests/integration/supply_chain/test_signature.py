@@ -14,9 +14,9 @@ import pytest
 from tests.cosign import Repository, key_pair, statements, verified
 from tests.fixtures_registry import RegistryServer
 
-from modelyard.errors import ImageError
-from modelyard.images import ImageStore
-from modelyard.images.image import Image, empty
+from modelyard.errors import ImageError, Unavailable
+from modelyard.images import ImageStore, artifact
+from modelyard.images.image import INDEX, MANIFEST, Image, digest_of, empty
 from modelyard.images.layer import Entry
 from modelyard.images.layout import Layout
 from modelyard.images.registry import Registry
@@ -185,3 +185,98 @@ def test_what_is_said_of_an_images_origin_does_not_let_it_go_live(images: Regist
     images.attach("wine", image.digest, BUNDLE, signed(said, OURS.signer))
     with pytest.raises(ImageError, match="it has no signature"):
         check_signed(images, "wine", image.digest, OURS.trusted)
+
+
+def _without_layers(manifest: Any, _: Layout) -> None:
+    manifest["layers"] = []
+
+
+def _without_its_data(manifest: Any, layout: Layout) -> None:
+    (layout.path / "blobs" / "sha256" / manifest["layers"][0]["digest"].removeprefix("sha256:")).unlink()
+
+
+def _of_no_shape(manifest: Any, _: Layout) -> None:
+    manifest["layers"] = {"digest": 1}
+
+
+def _claiming_to_be_large(manifest: Any, _: Layout) -> None:
+    manifest["layers"][0]["size"] = artifact.MOST_BYTES + 1
+
+
+def _large(manifest: Any, layout: Layout) -> None:
+    data = b" " * artifact.MOST_BYTES + b"{}"
+    layout.attach("wine", manifest["subject"]["digest"], "text/plain", data)
+    manifest["layers"][0]["digest"] = digest_of(data)
+
+
+@pytest.mark.parametrize(
+    "change", [_without_layers, _without_its_data, _of_no_shape, _claiming_to_be_large, _large, None]
+)
+def test_a_broken_attachment_is_no_signature_and_takes_nothing_from_a_valid_one(
+    tmp_path: Path, change: Callable[[Any, Layout], None] | None
+) -> None:
+    """Each comes first, at both places where signatures are looked for; None: the attached manifest itself is lost."""
+    layout = Layout(tmp_path / "images")
+    image = pushed(layout, b"one")
+    broken = json.loads(layout._read(layout.attach("wine", image.digest, BUNDLE, b"{}")))
+    if change is not None:
+        change(broken, layout)
+    manifest = json.dumps(broken).encode()
+    listed = [
+        {"artifactType": BUNDLE, "digest": digest_of(manifest), "mediaType": MANIFEST, "size": len(manifest)},
+        {"artifactType": None, "digest": 1},
+    ]
+    index = json.dumps({"manifests": listed}).encode()
+    if change is not None:
+        layout._write_bytes(manifest)
+    layout._move("wine", artifact.fallback_tag(image.digest), index, INDEX)
+    with pytest.raises(ImageError, match="none of its 1 signatures"):
+        check_signed(layout, "wine", image.digest, OURS.trusted)
+
+    sign(layout, "wine", image.digest, OURS.signer)
+    layout._move("wine", artifact.signature_tag(image.digest), manifest, MANIFEST)
+    check_signed(layout, "wine", image.digest, OURS.trusted)
+
+
+@pytest.mark.parametrize("nonsense", [b"not JSON", b"[]", b'{"layers": 1, "manifests": [1]}', b"[" * 100_000])
+def test_nonsense_where_one_form_is_listed_takes_nothing_from_the_other(tmp_path: Path, nonsense: bytes) -> None:
+    layout = Layout(tmp_path / "images")
+    image = pushed(layout, b"one")
+    sign(layout, "wine", image.digest, OURS.signer)
+    for tag in (artifact.fallback_tag(image.digest), artifact.signature_tag(image.digest)):
+        listed = layout._tagged("wine", tag)
+        assert listed is not None
+        layout._move("wine", tag, nonsense, MANIFEST)
+        check_signed(layout, "wine", image.digest, OURS.trusted)
+        layout._move("wine", tag, listed, MANIFEST)
+    for tag in (artifact.fallback_tag(image.digest), artifact.signature_tag(image.digest)):
+        layout._move("wine", tag, nonsense, MANIFEST)
+    with pytest.raises(ImageError, match="none of its 2 signatures"):
+        check_signed(layout, "wine", image.digest, OURS.trusted)
+    with pytest.raises(ImageError, match="has no list of 'layers'"):
+        sign(layout, "wine", image.digest, OURS.signer)
+
+
+def test_a_payload_that_is_lost_takes_nothing_from_the_signature_beside_it(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "images")
+    image = pushed(layout, b"one")
+    layout.attach_signature("wine", image.digest, b"lost", "AAAA")
+    (tmp_path / "images" / "blobs" / "sha256" / digest_of(b"lost").removeprefix("sha256:")).unlink()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(layout, "attach", lambda *_: "")
+        sign(layout, "wine", image.digest, OURS.signer)
+    check_signed(layout, "wine", image.digest, OURS.trusted)
+
+
+def test_an_image_whose_signatures_cannot_be_asked_for_is_not_called_unsigned(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "images")
+    image = pushed(layout, b"one")
+    sign(layout, "wine", image.digest, OURS.signer)
+
+    def away(*_: object) -> bytes:
+        raise Unavailable("The registry is away", "try again")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(layout, "read_referrer", away)
+        with pytest.raises(Unavailable):
+            check_signed(layout, "wine", image.digest, OTHERS.trusted)

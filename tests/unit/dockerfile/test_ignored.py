@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from modelyard.dockerfile.ignored import ignoring
+from modelyard.errors import ProjectError
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,11 @@ def test_the_last_pattern_that_matches_a_file_or_a_folder_above_it_counts(
 ):
     is_ignored = ignoring(rules)
     assert [path for path in left_out + left_in if is_ignored(PurePosixPath(path))] == left_out
+
+
+def test_a_line_that_is_no_pattern_is_named():
+    with pytest.raises(ProjectError) as refused:
+        ignoring("data\n[z-a].csv\n")
+    (problem,) = refused.value.problems
+    assert (problem.file, problem.line) == (".dockerignore", 2)
+    assert problem.message.startswith("'[z-a].csv' is no pattern: bad character range z-a")

@@ -62,6 +62,14 @@ def test_an_image_whose_stage_has_its_name_is_written_once():
     assert written == "FROM a:1 AS python\nFROM python\nFROM \\\n  b:1 \\\n  AS last\n"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    ["ARG A=python B=3.11-slim", "ARG A=\"python\" \\\n  B='3.11-slim'", "ARG A=python C\nARG B=3.11-slim D=x"],
+)
+def test_one_arg_may_declare_several(arguments: str):
+    assert named_images(f"{arguments}\nFROM $A:${{B}}\n", "Dockerfile") == ("python:3.11-slim",)
+
+
 def test_another_escape_is_followed():
     assert named_images("# escape=`\nFROM `\n  python:3\nRUN dir c:\\\nFROM debian", "Dockerfile") == (
         "python:3",
@@ -75,6 +83,7 @@ def test_another_escape_is_followed():
         ("ARG BASE\nFROM $BASE", 2, "'$BASE' names no image: BASE has no value."),
         ("FROM a\n\nCOPY --from=b:${TAG} / /", 3, "'b:${TAG}' names no image: TAG has no value."),
         ("RUN true", 1, "It has no FROM."),
+        ("ARG A='b\nFROM $A", 1, "ARG A='b cannot be read: No closing quotation."),
     ],
 )
 def test_a_name_that_is_not_complete_is_refused_with_its_line(dockerfile: str, line: int, message: str):

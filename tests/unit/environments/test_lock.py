@@ -91,6 +91,16 @@ def test_requirements_lists_every_line_that_is_no_pin(tmp_path: Path) -> None:
     assert not any("u:p" in str(problem) or "token" in str(problem) for problem in found)
 
 
+@pytest.mark.parametrize(
+    "address", ["https://user:pw@example.com/a-1-py3-none-any.whl", "https://example.com/a-1-py3-none-any.whl?token=pw"]
+)
+def test_the_address_of_a_wheel_holds_no_secret(tmp_path: Path, address: str) -> None:
+    (found,) = problems(written(tmp_path, "requirements.txt", f"a @ {address}#sha256={'0' * 64}\n"))
+
+    assert found.message == ("the address of 'a' has a login or a query: https://example.com/a-1-py3-none-any.whl")
+    assert "pw" not in str(found)
+
+
 def test_pylock(tmp_path: Path) -> None:
     text = f"""
 lock-version = "1.0"

@@ -8,7 +8,7 @@ from modelyard.errors import RequestError
 from modelyard.garbage.collect import Collection
 from modelyard.garbage.patience import patience
 from modelyard.garbage.report import lines
-from modelyard.garbage.sweep import Row
+from modelyard.garbage.sweep import NAMED, Row, Thing
 
 ROWS = (Row("artifacts that nothing refers to", 1204, 3_400_000_000, 2, 999), Row("uploads that never ended", 1, 0))
 
@@ -37,3 +37,17 @@ def test_the_time_is_hours_or_days():
     for wrong in ("", "0h", "7", "7w", "-1d", "1.5d", "1h ", "7d\n", "10000d", "9999999999d"):
         with pytest.raises(RequestError, match="at least 1h"):
             patience(wrong)
+
+
+def test_a_dry_run_names_the_largest_things_of_each_kind_and_why_they_are_garbage():
+    row = Row("images of runs that have ended")
+    for number in range(100):
+        name = f"image staging/wine@sha256:{number:064x}"
+        row = row.one_more(Thing(name, number, f"unreferenced since day {number}"), ripe=number % 2 == 0)
+    said = list(lines(Collection((row,), False, (), True), "7d"))
+    named = said[said.index("images of runs that have ended:") + 1 :]
+    assert named[0] == "       99 B  image staging/wine@sha256:000000000000…: unreferenced since day 99"
+    assert [line.split()[0] for line in named[:NAMED]] == [str(number) for number in range(99, 99 - NAMED, -1)]
+    assert named[NAMED] == "  and 80 more, none of them larger"
+    assert (row.ripe, row.later, row.ripe_bytes + row.later_bytes) == (50, 50, sum(range(100)))
+    assert not any("staging/wine" in line for line in lines(Collection((row,), True, (), True), "7d"))

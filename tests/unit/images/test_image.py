@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from modelyard.errors import ImageError
-from modelyard.images.image import Image, empty, read_layers, validate
+from modelyard.images.compression import Compression, compressing, decompressing
+from modelyard.images.image import Image, digest_of, empty, read_layers, validate
 from modelyard.images.layer import Entry, Layer, pack
 
 
@@ -30,12 +32,24 @@ def test_append_merges_the_run_configuration(layer: Layer) -> None:
     assert first.digest != second.digest
 
 
-def test_layers_in_dockers_types_are_named_in_ocis(layer: Layer) -> None:
-    docker = replace(layer, media_type="application/vnd.docker.image.rootfs.diff.tar.gzip")
+@pytest.mark.parametrize("compression", ["zstd", "gzip", None])
+def test_layers_in_dockers_types_are_read_and_named_in_ocis(compression: Compression | None, tmp_path: Path) -> None:
+    data = b"a tar" * 1000
+    packed = BytesIO()
+    if compression is None:
+        packed.write(data)
+    else:
+        with compressing(packed, compression) as stream:
+            stream.write(data)
+    end, plus = ("", "") if compression is None else (f".{compression}", f"+{compression}")
+    digest, size = digest_of(packed.getvalue()), len(packed.getvalue())
+    docker = f"application/vnd.docker.image.rootfs.diff.tar{end}"
+    layer = Layer(digest, digest_of(data), size, docker, lambda: BytesIO(packed.getvalue()))
 
-    image = empty("amd64").append([docker], {}, {})
-
-    assert image.parsed_manifest["layers"][0]["mediaType"] == "application/vnd.oci.image.layer.v1.tar+gzip"
+    with layer.open() as stream, decompressing(stream, layer.media_type) as plain:
+        assert plain.read() == data
+    image = empty("amd64").append([layer], {}, {})
+    assert image.parsed_manifest["layers"][0]["mediaType"] == f"application/vnd.oci.image.layer.v1.tar{plus}"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -105,3 +107,27 @@ def test_skipped_folders_are_not_entered(folder: Path) -> None:
 
     assert "x/a.txt" in paths
     assert not any(path.startswith("x/b") for path in paths)
+
+
+def test_a_name_is_the_same_bytes_whatever_encoding_the_process_reads_names_in(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "café").mkdir(parents=True)
+    (folder / "café" / "ü").symlink_to("é")
+    (folder / "plain").write_text("x")
+    (folder / os.fsdecode(b"no \xff text")).write_text("x")
+    program = (
+        "import sys; from pathlib import Path; from modelyard.images.layer import pack, tree\n"
+        "print(sys.getfilesystemencoding(), pack(tree(Path(sys.argv[1]), 'p'), Path(sys.argv[2]), 'gzip').diff_id)"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program, folder, tmp_path / "blobs"],
+            env={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": utf8},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for utf8 in ("0", "1")
+    ]
+    assert [encoding for encoding, _ in said] == ["ascii", "utf-8"]
+    assert said[0][1] == said[1][1]

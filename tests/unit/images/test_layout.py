@@ -131,3 +131,20 @@ def test_processes_that_write_at_once_lose_nothing(layout: Layout) -> None:
     index = json.loads((layout.path / "index.json").read_bytes())
     names = {found["annotations"]["org.opencontainers.image.ref.name"] for found in index["manifests"]}
     assert names == {f"wine:{worker}-{number}" for worker in range(3) for number in range(10)}
+
+
+def test_what_the_index_names_is_on_the_disk_before_it(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = image_of(layout, b"one")
+    synced: list[str] = []
+    sync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    layout.push("wine", image, "1")
+
+    assert synced[-3] == "sha256", "the folder of the blobs"
+    assert synced[-2].startswith(".partial-"), "the index"
+    assert synced[-1] == layout.path.name

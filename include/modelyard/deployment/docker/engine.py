@@ -61,7 +61,11 @@ class ServiceContainers:
         """
         name = self.place.name
         if not self._networks():
-            self._client.create_network(name, check_duplicate=True, internal=True, labels=self.place.labels)
+            try:
+                self._client.create_network(name, check_duplicate=True, internal=True, labels=self.place.labels)
+            except APIError as error:
+                if error.status_code != _CONFLICT or not self._networks():  # else another deployment was quicker
+                    raise
         self._client.create_volume(name, labels=self.place.labels)  # the same again is no error
         found = self.find(name)
         if found is None:
@@ -103,10 +107,16 @@ class ServiceContainers:
         return [port for port in range(_FIRST, _LAST + 1) if port not in reserved]
 
     def _connect_and_start(self, name: str) -> None:
-        network = self.place.name
-        if network not in self._client.inspect_container(name)["NetworkSettings"]["Networks"]:
-            self._client.connect_container_to_network(name, network)
+        if not self._is_connected(name):
+            try:
+                self._client.connect_container_to_network(name, self.place.name)
+            except APIError:
+                if not self._is_connected(name):  # else another deployment was quicker
+                    raise
         self._client.start(name)  # no error when it runs
+
+    def _is_connected(self, name: str) -> bool:
+        return self.place.name in self._client.inspect_container(name)["NetworkSettings"]["Networks"]
 
     def start_server(self, name: str, manifest: JSON) -> None:
         """Make a server's container and start it."""
@@ -133,12 +143,12 @@ class ServiceContainers:
             raise Unavailable(f"The front of {self.place.name} does not answer: {said[-500:]}", "try again")
         return dict(json.loads(output))
 
-    def put_question(self, question: Mapping[str, Any]) -> None:
-        """Lay down what servers are asked from now on."""
+    def put_question(self, generation: int, question: Mapping[str, Any]) -> None:
+        """Lay down what the server of a generation is asked: an older deployment's stays its own."""
         data = json.dumps(question).encode()
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as tar:
-            info = tarfile.TarInfo(front.QUESTION.name)
+            info = tarfile.TarInfo(front.question(str(generation)).name)
             info.size, info.uid, info.gid, info.mode = len(data), USER, USER, 0o600
             tar.addfile(info, io.BytesIO(data))
         self._client.put_archive(self.place.name, str(front.FOLDER), stream.getvalue())

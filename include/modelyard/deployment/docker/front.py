@@ -25,13 +25,17 @@ JSON = dict[str, Any]
 PORT = 8080
 FOLDER = Path("/tmp")  # noqa: S108 - the container's own volume
 STATE = FOLDER / "state.json"
-QUESTION = FOLDER / "question.json"
 
 _BEGINNING: JSON = {"in_hand": 0, "serving": None, "live": None}
 _CHUNK = 1 << 16
 _BACKLOG = 1024
 _HELD_SECONDS = 30.0  # a connection waits so long for a server that is being started again
 _ANSWER_SECONDS = 30.0
+
+
+def question(generation: str) -> Path:
+    """Return the file with what the server of a generation is asked."""
+    return FOLDER / f"question-{generation}.json"
 
 
 def read() -> JSON:
@@ -50,8 +54,10 @@ def serve(state: JSON, _generation: int, host: str) -> JSON:
     return state | {"serving": host or None}
 
 
-def live(state: JSON, _generation: int, release: str) -> JSON:
-    """Write down a release as proven."""
+def live(state: JSON, generation: int, release: str) -> JSON:
+    """Write down a release as proven: what others were asked is of no use any more."""
+    for path in set(FOLDER.glob(question("*").name)) - {question(str(generation))}:
+        path.unlink()
     return state | {"live": json.loads(release)}
 
 
@@ -72,13 +78,15 @@ def change(command: str, generation: str, *arguments: str) -> JSON:
         return state
 
 
-def ask(host: str) -> JSON:
-    """Return a server's answer to the question that lies in the volume, or why there is none."""
-    question = json.loads(QUESTION.read_text())
+def ask(generation: str, host: str) -> JSON:
+    """Return a server's answer to a generation's question, or why there is none, or that a newer one is in hand."""
+    if (in_hand := read()["in_hand"]) > int(generation):
+        return {"newer": in_hand}
+    asked = json.loads(question(generation).read_text())
     connection = http.client.HTTPConnection(host, PORT, timeout=_ANSWER_SECONDS)
     try:
-        body = None if question["body"] is None else json.dumps(question["body"])
-        connection.request(question["method"], question["path"], body, question["headers"])
+        body = None if asked["body"] is None else json.dumps(asked["body"])
+        connection.request(asked["method"], asked["path"], body, asked["headers"])
         answer = connection.getresponse()
         content = base64.b64encode(answer.read()).decode()
     except (OSError, http.client.HTTPException) as error:

@@ -4,7 +4,8 @@ The order of a deployment: have the front, and take the service in hand, unless 
 new server beside the one that serves; let it answer the golden rows; have new connections go to it, and let it answer
 through the service; write it down as live; let the old one answer what it has, and remove it. The front refuses every
 command of an older generation than it has in hand, so of two deployments at once the newer one wins. A failure before
-"written down" leaves what was live; a retry after a kill ends the same way. Docker brings back front and server after
+"written down" leaves what was live; a retry after a kill, or when engine and front were away for that too, ends the
+same way. Docker brings back front and server after
 a crash, and after a restart of the host.
 """
 
@@ -21,7 +22,7 @@ from modelyard.deployment.docker.engine import ServiceContainers
 from modelyard.deployment.smoke import CONTENT, HEADERS, SmokeError, check_answer, question
 from modelyard.deployment.target import JSON, Live, ServiceSpec
 from modelyard.docker_engine import Login, in_words, pull
-from modelyard.errors import DeploymentFailed, Superseded, Unavailable
+from modelyard.errors import DeploymentFailed, ModelyardError, Superseded, Unavailable
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -69,7 +70,7 @@ class DockerTarget:
                 self._roll_out(service, spec, image, live, log)
             except _NotUpError as error:
                 log(f"Version {spec.version} does not come up: {error}")
-                serving = self._go_back(service, spec, live)
+                serving = self._go_back(service, spec)
                 raise DeploymentFailed(
                     f"{spec.model}:{spec.version} did not go live in '{spec.environment}'; {serving}: {error}"
                 ) from error
@@ -79,7 +80,10 @@ class DockerTarget:
                 raise
             except (SystemExit, KeyboardInterrupt):
                 log(f"Told to end: version {spec.version} is taken back")
-                self._go_back(service, spec, live)
+                self._go_back(service, spec)
+                raise
+            except Exception:
+                self._try_to_go_back(service, spec, log)
                 raise
         return _address(port)
 
@@ -142,7 +146,7 @@ class DockerTarget:
             service.start_server(host, containers.server_container(service.place, spec, image))
         method, path, body = question(spec.smoke)
         headers = HEADERS if body is None else CONTENT | HEADERS
-        service.put_question({"method": method, "path": path, "body": body, "headers": headers})
+        service.put_question(spec.generation, {"method": method, "path": path, "body": body, "headers": headers})
         self._wait_until_ready(service, spec, host, restarts)
         log(f"Version {spec.version} is ready; it takes over")
         self._tell(service, spec, "serve", host)
@@ -165,7 +169,7 @@ class DockerTarget:
                 raise _NotUpError("it takes more memory than `serving.resources` of model.yaml gives it")
             if not found["State"]["Running"] or found["RestartCount"] > restarts:
                 raise _NotUpError(f"its server ended; its last lines:\n{service.last_lines(host, _SHOWN)}")
-            answer = service.tell("ask", host)
+            answer = self._tell(service, spec, "ask", host)
             if answer.get("status", 503) != 503:
                 break
             if time.monotonic() > deadline:
@@ -175,16 +179,25 @@ class DockerTarget:
         _check(answer, spec)
 
     def _smoke(self, service: ServiceContainers, spec: ServiceSpec, host: str) -> None:
-        _check(service.tell("ask", host), spec)
+        _check(self._tell(service, spec, "ask", host), spec)
 
-    def _go_back(self, service: ServiceContainers, spec: ServiceSpec, live: JSON | None) -> str:
-        """Have what was live serve alone, and return what serves now."""
-        host = service.place.host(spec.generation)
+    def _go_back(self, service: ServiceContainers, spec: ServiceSpec) -> str:
+        """Have what is live serve alone, and return what that is: this version, if it was written down as proven."""
+        live = self._tell(service, spec, "take")["live"]
         if _is_live(live, service, spec):
-            return f"version {spec.version} was live before, and is left as it is"
-        self._tell(service, spec, "serve", "" if live is None else live["host"])
-        service.end(host)
+            return f"version {spec.version} is live, and is left as it is"
+        service.end(service.place.host(spec.generation))
         return "nothing served before" if live is None else f"version {live['version']} still serves"
+
+    def _try_to_go_back(self, service: ServiceContainers, spec: ServiceSpec, log: Callable[[str], None]) -> None:
+        """Go back after an error that is raised anyway: of engine or front, which may be away for this too."""
+        try:
+            with in_words():
+                serving = self._go_back(service, spec)
+        except ModelyardError as error:
+            log(f"Version {spec.version} could not be taken back, which the next try does first: {error.message}")
+        else:
+            log(f"Version {spec.version} is given up: {serving}")
 
 
 def _is_live(live: JSON | None, service: ServiceContainers, spec: ServiceSpec) -> bool:
