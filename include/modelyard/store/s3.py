@@ -269,7 +269,9 @@ class Bucket:
                 "check the endpoint's address and certificates from where this process runs",
             ) from error
         except BotoCoreError as error:
-            raise StoreError(f"{self._where} cannot be used: {error}") from error
+            raise StoreError(
+                f"{self._where} cannot be used: {error}", "correct what it names in the address of the artifacts"
+            ) from error
 
     def _no_bucket(self) -> StoreError:
         return StoreError(f"{self._where} does not exist", "create it, or correct the address of the artifacts")
@@ -280,7 +282,10 @@ class Bucket:
         if code == "NoSuchBucket":
             return self._no_bucket()
         if code in _MISSING:
-            return NotFound(f"{self._where} has no such object")
+            return NotFound(
+                f"{self._where} has no such object",
+                "it was never stored there, or deleted meanwhile: start the run anew that stores it",
+            )
         if code in _REFUSED:
             return StoreError(
                 f"{self._where} refuses this access key ({code})",
@@ -289,7 +294,9 @@ class Bucket:
             )
         if status >= 500 or code in _LATER:
             return Unavailable(f"{self._where} cannot answer now ({code})", "try again later")
-        return StoreError(f"{self._where} refuses: {error}")
+        return StoreError(
+            f"{self._where} refuses: {error}", "correct what it names; the bucket's policy may be what refuses"
+        )
 
 
 class _Body(io.RawIOBase):

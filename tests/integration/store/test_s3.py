@@ -30,7 +30,7 @@ def test_a_failed_multipart_upload_leaves_nothing_behind(s3: Any):
         def read(self, size: int) -> bytes:
             self.reads += 1
             if self.reads > 2:
-                raise NotFound("gone")
+                raise NotFound("gone", None)
             return bytes(size)
 
     with pytest.raises(NotFound, match="gone"):

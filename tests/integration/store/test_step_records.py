@@ -66,7 +66,7 @@ def test_a_failure_keeps_what_people_read_until_the_next_try(store: Store):
     assert record is not None
     assert record.error == {"message": "accuracy is 0.8", "remedy": "train longer", "transient": False}
     assert record.finished_at is not None
-    claim(store, try_number=2).fail(Unavailable("no database"))
+    claim(store, try_number=2).fail(Unavailable("no database", "start it"))
     claim(store, try_number=3).fail(KeyError("x"))
     record = store.steps.get("run", "train")
     assert record is not None

@@ -71,7 +71,8 @@ class DockerTarget:
                 log(f"Version {spec.version} does not come up: {error}")
                 serving = self._go_back(service, spec, live)
                 raise DeploymentFailed(
-                    f"{spec.model}:{spec.version} did not go live in '{spec.environment}'; {serving}: {error}"
+                    f"{spec.model}:{spec.version} did not go live in '{spec.environment}'; {serving}: {error}",
+                    "correct what it says and start a new run; where the host had no room for it, clear `deploy`",
                 ) from error
             except Superseded:
                 if not _is_live(live, service, spec):  # what the newer one does not replace goes on
