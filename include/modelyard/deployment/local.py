@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -58,7 +59,7 @@ class LocalTarget:
             tracing={} if spec.tracing is None else spec.tracing.to_environment(spec.environment),
         )
         self._check_credential(spec)
-        _ensure_supervisor(folder, spec.port)
+        _ensure_supervisor(folder)
         answer: JSON = {}
         try:
             question = {"command": "deploy", "release": asdict(release), "golden": spec.smoke}
@@ -114,7 +115,7 @@ def start_all(home: Path) -> list[Live]:
         Unavailable: a supervisor does not start.
     """
     for folder in service_folders(home.resolve()):
-        _ensure_supervisor(folder, None)
+        _ensure_supervisor(folder)
     deadline = time.monotonic() + _RUNNING_SECONDS
     while True:
         started = services(home)
@@ -149,27 +150,17 @@ def _live(folder: Path) -> Live | None:
     )
 
 
-def _ensure_supervisor(folder: Path, port: int | None) -> None:
+def _ensure_supervisor(folder: Path) -> None:
     """Start the folder's supervisor unless one answers; a dead one's servers have died with it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + _START_SECONDS
     while True:
-        try:
-            answers = list(ask(folder, {"command": "status"}, 10))
-        except OSError:
-            answers = []
-        if answers:
-            if port not in (None, answers[0]["status"]["port"]):
-                raise DeploymentFailed(
-                    f"{folder.name} in '{folder.parent.name}' is at port {answers[0]['status']['port']}, not {port}",
-                    "leave the port out, or remove the service first",
-                )
-            return
+        with suppress(OSError):
+            if list(ask(folder, {"command": "status"}, 10)):
+                return
         if time.monotonic() > deadline:
             raise Unavailable(f"The supervisor in {folder} does not answer", f"its log {folder / LOG} tells more")
         command = [sys.executable, "-P", "-m", "modelyard.deployment.supervisor", str(folder)]
-        if port is not None:
-            command.append(str(port))
         # AIRFLOW_HOME is for the supervisor alone, which hides what lies there from its servers.
         environment = {name: os.environ[name] for name in (*PASSED_ON, "AIRFLOW_HOME") if name in os.environ}
         started = subprocess.run(

@@ -19,7 +19,7 @@ def test_a_done_step_is_not_done_again(store: Store):
     record = store.steps.claim("run", "train", 2, 0)
     assert isinstance(record, StepRecord)
     assert (record.state, record.result, record.try_number) == ("done", result, 1)
-    assert store.steps.of("run") == {"train": record}
+    assert store.steps.get("run", "train") == record
 
 
 def test_a_newer_try_takes_over_and_fences_the_older_process_out(store: Store):

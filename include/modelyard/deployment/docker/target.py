@@ -63,7 +63,7 @@ class DockerTarget:
         image = self._reference(spec.model, spec.image_digest)
         pull(self._client, image, self._login, log)
         with in_words():
-            port = service.have_front(image, spec.port)
+            port = service.have_front(image)
             live = self._taken(service, spec)["live"]
             try:
                 self._roll_out(service, spec, image, live, log)
