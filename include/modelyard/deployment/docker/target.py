@@ -147,7 +147,7 @@ class DockerTarget:
         self._wait_until_ready(service, spec, host, restarts)
         log(f"Version {spec.version} is ready; it takes over")
         self._tell(service, spec, "serve", host)
-        self._smoke(service, spec, _THROUGH_THE_SERVICE)
+        _check(service.tell("ask", _THROUGH_THE_SERVICE), spec)
         self._tell(service, spec, "live", containers.release(service.place, spec))
         if live is not None and live["host"] != host:
             log(f"Version {live['version']} answers what it has, then ends")
@@ -174,9 +174,6 @@ class DockerTarget:
                 raise _NotUpError(f"it was not ready in {spec.ready_timeout:g} s; its last lines:\n{lines}")
             time.sleep(_POLL_SECONDS)
         _check(answer, spec)
-
-    def _smoke(self, service: ServiceContainers, spec: ServiceSpec, host: str) -> None:
-        _check(service.tell("ask", host), spec)
 
     def _go_back(self, service: ServiceContainers, spec: ServiceSpec, live: JSON | None) -> str:
         """Have what was live serve alone, and return what serves now."""
