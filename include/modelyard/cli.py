@@ -16,6 +16,7 @@ from modelyard.gc_command import gc
 from modelyard.image_command import image
 from modelyard.prediction_command import predictions
 from modelyard.serve_command import serve
+from modelyard.service_command import remove_service
 from modelyard.store.address import home_folder
 
 if TYPE_CHECKING:
@@ -230,6 +231,9 @@ def stop_services() -> None:
 
     stopped = stop_all(home_folder(os.environ))
     click.echo(f"{stopped} service{'' if stopped == 1 else 's'} stopped.")
+
+
+services.add_command(remove_service)
 
 
 def _show_services(services: list[Live]) -> None:

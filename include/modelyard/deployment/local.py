@@ -18,10 +18,11 @@ from pathlib import Path
 from modelyard.credential_places import SHIPPERS
 from modelyard.deployment.conversation import ask
 from modelyard.deployment.server_process import PASSED_ON
-from modelyard.deployment.state import Release, read_state, service_folder, service_folders
+from modelyard.deployment.state import SEGMENTS, Release, read_state, service_folder, service_folders
 from modelyard.deployment.supervisor import LOCK, LOG
 from modelyard.deployment.target import JSON, Live, PredictionLog, ServiceSpec
 from modelyard.errors import DeploymentFailed, Superseded, Unavailable
+from modelyard.serving.segment import KINDS
 
 _START_SECONDS = 20.0
 _RUNNING_SECONDS = 60.0
@@ -94,11 +95,22 @@ class LocalTarget:
         return _live(service_folder(self._home, environment, model))
 
     def remove(self, model: str, environment: str) -> None:
-        """See ``Target.remove``."""
+        """See ``Target.remove``.
+
+        Raises:
+            Unavailable: what it has logged could not all be sent away: it is stopped, and its folder is kept.
+        """
         folder = service_folder(self._home, environment, model)
-        if folder.is_dir():
-            _stop(folder)
-            shutil.rmtree(folder)
+        if not folder.is_dir():
+            return
+        _stop(folder)
+        if unsent := [path for kind in KINDS for path in (folder / SEGMENTS).glob(f"{kind}.*")]:
+            raise Unavailable(
+                f"The service of {model} in '{environment}' is stopped, and kept: of its prediction log "
+                f"{len(unsent)} files are not sent away yet",
+                f"{folder / LOG} says why; once `modelyard services start` has sent them, remove it again",
+            )
+        shutil.rmtree(folder)
 
 
 def services(home: Path) -> list[Live]:
