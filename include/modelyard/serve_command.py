@@ -27,7 +27,7 @@ def serve(what: str, port: int, host: str, workers: int, tokens_file: Path | Non
     NAME alone is its newest version that has an image. NAME@production is the version that is live in production.
     """
     from modelyard import embedded
-    from modelyard.deployment.foreground import serve_image
+    from modelyard.deployment.foreground import SETTINGS, serve_image
     from modelyard.images import open_images
     from modelyard.images.unpack import unpack_model_image
     from modelyard.store import Store, StoreAddress
@@ -39,7 +39,9 @@ def serve(what: str, port: int, host: str, workers: int, tokens_file: Path | Non
     with Store.open(address) as store:
         version, digest = chosen_version(store, what)
     root = unpack_model_image(open_images(address, home), version.name, digest, home)
-    settings = {} if tokens_file is None else {"MODELYARD_TOKENS_FILE": str(tokens_file.resolve())}
+    settings = {name: os.environ[name] for name in SETTINGS if name in os.environ}
+    if tokens_file is not None:
+        settings["MODELYARD_TOKENS_FILE"] = str(tokens_file.resolve())
 
     def listening(address: str) -> None:
         click.secho(f"{version.name}:{version.version} at {address} until Ctrl-C; /docs tells how to ask", err=True)
