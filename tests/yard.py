@@ -6,15 +6,19 @@ import json
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dulwich import porcelain
 
+from modelyard.execution import Command
+from modelyard.execution.local import LocalStep
 from modelyard.project.lock import read_lock
 from modelyard.project.write_lock import write_lock
+from modelyard.steps import plan
 from modelyard.steps.local_run import run_pipeline
-from modelyard.store import Store, StoreAddress
+from modelyard.store import StepRecord, Store, StoreAddress
 from modelyard.supply_chain import SigningKey
 
 EXAMPLES = Path(__file__).parents[1] / "include" / "examples"
@@ -38,15 +42,28 @@ class Yard:
     watch: Callable[[str], None] | None = None
     signing: SigningKey | None = None
 
-    def run(self, project: Path, run_id: str | None = None, **params: Any) -> int:
+    def run(self, project: Path, **params: Any) -> int:
         """Take a project through the pipeline and return its exit code; dots in Params are written as ``__``."""
         self.lines.clear()
         lock = read_lock(project) | {"source": {"folder": str(project)}}
         conf = {key.replace("__", "."): value for key, value in params.items()}
-        self.pipeline_run, code = run_pipeline(
-            lock, conf, self.address, self.home, self._take, run_id, signing=self.signing
-        )
+        self.pipeline_run, code = run_pipeline(lock, conf, self.address, self.home, self._take, signing=self.signing)
         return code
+
+    def go_on(self, pipeline_run: str) -> int:
+        """Give every step of a run its next try, which finds what is done already; return as :meth:`run` does."""
+        self.lines.clear()
+        with self.open() as store:
+            run = store.pipelines.get(pipeline_run)
+            for step in plan.STEPS:
+                before = store.steps.get(run.id, step.name)
+                number = 1 if before is None else before.try_number + 1
+                beside = plan.beside(step.name, run, store)
+                command = Command(step.name, run.id, try_number=number, beside=beside)
+                code = LocalStep(command, self.address, self.home, partial(self._take, step.name)).run()
+                if code != 0:
+                    return code
+        return 0
 
     def _take(self, step: str, line: str) -> None:
         self.lines.append(f"{step}: {line}")
@@ -61,6 +78,12 @@ class Yard:
     def open(self) -> Store:
         """Open the store."""
         return Store.open(self.address)
+
+
+def step_records(store: Store, pipeline_run: str) -> dict[str, StepRecord]:
+    """Return the record of every step of a run that was begun, by step."""
+    found = ((step.name, store.steps.get(pipeline_run, step.name)) for step in plan.STEPS)
+    return {name: record for name, record in found if record is not None}
 
 
 def commit(folder: Path) -> str:

@@ -18,6 +18,7 @@ from modelyard.image_command import image
 from modelyard.prediction_command import predictions
 from modelyard.run_command import FOLDER, run, train
 from modelyard.serve_command import serve
+from modelyard.service_command import remove_service
 from modelyard.store.address import home_folder
 from modelyard.terminal import progress
 
@@ -187,6 +188,9 @@ def stop_services() -> None:
 
 def _stopped(services: int) -> str:
     return f"{services} service{'' if services == 1 else 's'} stopped."
+
+
+services.add_command(remove_service)
 
 
 def _show_services(services: list[Live]) -> None:

@@ -111,8 +111,6 @@ def pull(client: APIClient, image: str, login: Login | None, say: Callable[[str]
                     raise _not_pulled(image, str(told["error"]))
         except NotFound as error:
             raise _not_pulled(image, str(error.explanation)) from error
-        except ImageError:
-            raise
         size = client.inspect_image(image)["Size"]
     say(f"Pulled it in {time.monotonic() - began:.1f} s: {size / 1e6:.0f} MB unpacked")
 

@@ -35,7 +35,7 @@ class ModelyardError(Exception):
     transient = False
     exit_code = 65  # EX_DATAERR of sysexits.h: trying again cannot help
 
-    def __init__(self, message: str, remedy: str | None = None) -> None:
+    def __init__(self, message: str, remedy: str | None) -> None:
         self.message = message
         self.remedy = remedy
         super().__init__(message if remedy is None else f"{message}\n  → {remedy}")
@@ -71,7 +71,7 @@ class ProjectError(ModelyardError):
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
-        super().__init__("\n".join(str(problem) for problem in problems))
+        super().__init__("\n".join(str(problem) for problem in problems), None)
 
 
 class RequestError(ModelyardError):
@@ -120,6 +120,11 @@ class DeploymentFailed(ModelyardError):
 
 class Superseded(ModelyardError):
     """A newer pipeline run has deployed meanwhile; this one leaves the target alone."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message, "nothing to do: Models shows what serves now; to have this version after all, start a new run"
+        )
 
 
 class Unavailable(ModelyardError):

@@ -30,6 +30,7 @@ def serve(what: str, port: int, host: str, workers: int, tokens_file: Path | Non
     from modelyard.deployment.foreground import serve_image
     from modelyard.images import open_images
     from modelyard.images.unpack import unpack_model_image
+    from modelyard.serving.settings import SETTINGS
     from modelyard.store import Store
 
     home = home_folder(os.environ)
@@ -37,7 +38,9 @@ def serve(what: str, port: int, host: str, workers: int, tokens_file: Path | Non
     with Store.open(address) as store:
         version, digest = chosen_version(store, what)
     root = unpack_model_image(open_images(address, home), version.name, digest, home)
-    settings = {} if tokens_file is None else {"MODELYARD_TOKENS_FILE": str(tokens_file.resolve())}
+    settings = {name: os.environ[name] for name in SETTINGS if name in os.environ}
+    if tokens_file is not None:
+        settings["MODELYARD_TOKENS_FILE"] = str(tokens_file.resolve())
 
     def listening(address: str) -> None:
         click.secho(f"{version.name}:{version.version} at {address} until Ctrl-C; /docs tells how to ask", err=True)

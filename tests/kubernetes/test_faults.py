@@ -20,6 +20,7 @@ from tests.fixtures_machine import succeed, wait_until
 from tests.kubernetes.conftest import Yard
 from tests.pipeline.test_faults import took
 from tests.processes import below
+from tests.yard import step_records
 
 from modelyard.background import Session, spawn
 from modelyard.demo.rest import ENDED, AirflowApi
@@ -138,7 +139,7 @@ def test_a_run_whose_every_step_meets_a_fault_ends_as_an_undisturbed_one(
     calm = succeed(api, "tiny", conf)
     expected = left(yard, api, calm)
     with Store.open(yard.ground.store) as store:
-        records = store.steps.of(pipeline_run_id(yard.ground.store.installation, "tiny", calm))
+        records = step_records(store, pipeline_run_id(yard.ground.store.installation, "tiny", calm))
     seconds = {step: took(record) for step, record in records.items()}
     seconds["rollback"] = seconds["deploy"]
     print("undisturbed:", {step: round(value, 2) for step, value in seconds.items()})
@@ -247,7 +248,7 @@ def left(yard: Yard, api: AirflowApi, run: str) -> dict[str, Any]:
         alias = store.aliases.get("tiny", "production")
         history = store.deployments.history("tiny", "production")
         runs = list(store.mongo[yard.ground.store.database]["runs"].find({"meta.modelyard.pipeline_run": key}))
-        steps = store.steps.of(key)
+        steps = step_records(store, key)
     assert alias is not None
     assert {document["status"] for document in runs} <= {"COMPLETED", "INTERRUPTED"}
     assert [document["_id"] for document in runs if document["status"] == "COMPLETED"] == [version.run_id]

@@ -15,6 +15,7 @@ from tests.fixtures_machine import wait_until
 from tests.kubernetes.conftest import Yard
 from tests.kubernetes.ground import CONNECTION, LOGIN
 from tests.kubernetes.stepping import altered
+from tests.yard import step_records
 
 from modelyard.demo.rest import ENDED, AirflowApi
 from modelyard.demo.show import failures
@@ -60,7 +61,7 @@ def test_half_a_minute_does_no_harm(yard: Yard, api: AirflowApi, step: str, serv
         time.sleep(SECONDS)
     assert api.wait("tiny", run, seconds=300) == "success", failures(api, "tiny", run)
     with Store.open(yard.ground.store) as store:
-        records = store.steps.of(key)
+        records = step_records(store, key)
         alias = store.aliases.get("tiny", "production")
         sacred = list(store.mongo[yard.ground.store.database]["runs"].find({"meta.modelyard.pipeline_run": key}))
     print({task.task_id: (task.try_number, task.seconds) for task in api.tasks("tiny", run)})

@@ -27,7 +27,7 @@ import pymongo
 import pytest
 from tests.pipeline.tiny import make_tiny
 from tests.processes import Running, below, wait_until
-from tests.yard import Yard, ask
+from tests.yard import Yard, ask, step_records
 
 from modelyard.deployment.local import stop_all
 from modelyard.execution import Command
@@ -83,7 +83,7 @@ def new_yard(mongo_uri: str, tiny: Path, tmp_path_factory: pytest.TempPathFactor
 def calm(new_yard: Callable[[], Yard], tiny: Path) -> Yard:
     """A yard where the line was walked once, undisturbed."""
     yard = new_yard()
-    assert yard.run(tiny, "one") == 0, yard.said
+    assert yard.run(tiny) == 0, yard.said
     return yard
 
 
@@ -92,7 +92,7 @@ def test_a_killed_step_is_done_once(calm: Yard, new_yard: Callable[[], Yard], ti
     moments = random.Random(seed)
     expected = outcome(calm)
     with calm.open() as store:
-        seconds = {step: took(record) for step, record in store.steps.of(calm.pipeline_run).items()}
+        seconds = {step: took(record) for step, record in step_records(store, calm.pipeline_run).items()}
     seconds["rollback"] = seconds["deploy"]
     print("undisturbed:", {step: round(value, 2) for step, value in seconds.items()})
 
@@ -106,7 +106,7 @@ def test_a_killed_step_is_done_once(calm: Yard, new_yard: Callable[[], Yard], ti
                 missing -= killed_then_done(yard, store, run, step.name, seconds, moments)
             assert outcome(yard) == expected
 
-            assert yard.run(tiny, "two", config__threshold=0.7) == 0, yard.said
+            assert yard.run(tiny, config__threshold=0.7) == 0, yard.said
             rollback = opened(store, tiny, "modelyard-rollback", "three", version=1, reason="a test")
             missing -= killed_then_done(yard, store, rollback, "rollback", seconds, moments)
             alias = store.aliases.get("tiny", "production")
@@ -252,7 +252,7 @@ def assert_gone(processes: list[Running]) -> None:
 def outcome(yard: Yard) -> dict[str, Any]:
     """Return what a first run of the line leaves, without what differs between two undisturbed ones."""
     with yard.open() as store:
-        steps = store.steps.of(yard.pipeline_run)
+        steps = step_records(store, yard.pipeline_run)
         versions = store.versions.find(name="tiny").versions
         runs = list(store.mongo[yard.address.database]["runs"].find({"meta.modelyard.pipeline_run": yard.pipeline_run}))
         aliases = store.aliases.of("tiny")

@@ -236,7 +236,7 @@ def test_other_packages_run_unharmed_and_find_no_credential(
             "planted": list(map(str, planted)),
             "witness": witness.pid,
         }
-        code = yard.run(project, None, **{f"config__{name}": value for name, value in config.items()})
+        code = yard.run(project, **{f"config__{name}": value for name, value in config.items()})
         witness.kill()
     assert code == 0, yard.said
     assert marker not in yard.said

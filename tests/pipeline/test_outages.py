@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.fixtures_registry import push_base, running_registry
 from tests.pipeline.tiny import assert_nothing_live, assert_serves
-from tests.yard import Yard
+from tests.yard import Yard, step_records
 
 from modelyard.background import free_port
 from modelyard.execution import Command
@@ -44,13 +44,13 @@ def test_a_store_out_of_reach_is_named_without_its_password(yard: Yard, tiny: Pa
     )
     endpoint = f"http://{NOBODY}"
     yard.address = replace(there, s3_endpoint_url=endpoint, s3_secret_key="hunter2")
-    assert yard.run(tiny, "one") == 75
+    assert yard.run(tiny) == 75
     assert f"Step 'prepare' failed: Bucket '{s3.bucket}' at {endpoint} cannot be reached" in yard.said
     assert "hunter2" not in yard.said
     assert_nothing_live(yard)
 
     yard.address = there
-    assert yard.run(tiny, "one") == 0, yard.said
+    assert yard.go_on(yard.pipeline_run) == 0, yard.said
     assert_serves(yard, 1)
 
     away = replace(there, mongo_uri=f"mongodb://me:hunter2@{NOBODY}/")
@@ -115,25 +115,26 @@ def test_a_registry_that_goes_away_is_named_and_the_run_goes_on_where_it_was(
 
     # What `test_image` says last: it needs the registry no more, and `push` needs it again.
     yard.watch = lambda line: switch.off() if "golden predictions answered as at training" in line else None
-    assert yard.run(tiny, "two") == 75
+    assert yard.run(tiny) == 75
     yard.watch = None
+    second = yard.pipeline_run
     assert f"push: Step 'push' failed: The registry {switch.host} cannot be reached: " in yard.said
     assert "hunter2" not in yard.said
     assert_serves(yard, 1)
     with yard.open() as store:
         assert store.versions.get("tiny", 2).image_digest is None
 
-    assert yard.run(tiny, "three") == 75
+    assert yard.run(tiny) == 75
     assert f"prepare: Step 'prepare' failed: The registry {switch.host} cannot be reached: " in yard.said
     assert_serves(yard, 1)
 
     switch.on()
-    assert yard.run(tiny, "two") == 0, yard.said
+    assert yard.go_on(second) == 0, yard.said
     assert "test_image: Step 'test_image' was done already by try 1; its result stands." in yard.said
     assert_serves(yard, 2)
     with yard.open() as store:
         versions = store.versions.find(name="tiny").versions
-        steps = store.steps.of(yard.pipeline_run)
+        steps = step_records(store, second)
         runs = store.mongo[yard.address.database]["runs"].count_documents({})
     assert [version.version for version in versions] == [2, 1]
     assert runs == 2
@@ -141,7 +142,7 @@ def test_a_registry_that_goes_away_is_named_and_the_run_goes_on_where_it_was(
     assert open_images(yard.address, yard.home).resolve("tiny", "2") == versions[0].image_digest
 
     yard.address = replace(yard.address, base_image=f"{NOBODY}/python:3")
-    assert yard.run(tiny, "four") == 75
+    assert yard.run(tiny) == 75
     failed = f"containerise: Step 'containerise' failed: The base image {NOBODY}/python:3 is not to be had: "
     assert f"{failed}The registry {NOBODY} cannot be reached: " in yard.said
     assert_serves(yard, 2)

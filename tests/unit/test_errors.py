@@ -1,9 +1,17 @@
-from modelyard.errors import GateFailed, Problem, ProjectError, Unavailable
+from modelyard.errors import GateFailed, Problem, ProjectError, Superseded, Unavailable
 from modelyard.store.records import pipeline_run_id
 
 
 def test_an_error_shows_its_remedy_on_a_line_of_its_own():
     assert str(GateFailed("accuracy is 0.8", "train longer")) == "accuracy is 0.8\n  → train longer"
+
+
+def test_without_a_remedy_there_is_no_line_for_one():
+    assert str(GateFailed("accuracy is 0.8: train longer", None)) == "accuracy is 0.8: train longer"
+
+
+def test_who_was_overtaken_is_told_that_there_is_nothing_to_mend():
+    assert "\n  → nothing to do: Models shows" in str(Superseded("wine:3 is not deployed: generation 8 has taken over"))
 
 
 def test_only_what_another_try_can_help_is_transient():

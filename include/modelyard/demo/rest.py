@@ -136,7 +136,10 @@ class AirflowApi:
         while (state := self.run(dag_id, run_id)["state"]) not in ENDED:
             if time.monotonic() > deadline:
                 tasks = ", ".join(f"{task.task_id} {task.state}" for task in self.tasks(dag_id, run_id))
-                raise Unavailable(f"Run {run_id} of {dag_id} is not over after {seconds:g} s: {tasks}")
+                raise Unavailable(
+                    f"Run {run_id} of {dag_id} is not over after {seconds:g} s: {tasks}",
+                    f"see the log of the task that is at work: {self._url}",
+                )
             time.sleep(0.25)
         return str(state)
 
@@ -169,12 +172,17 @@ class AirflowApi:
         except httpx.TransportError as error:
             raise Unavailable(f"Airflow does not answer at {self._url}: {error}", "is it running? make demo") from error
         if response.is_server_error:
-            raise Unavailable(f"Airflow at {self._url} answers {response.status_code} to {method} {path}")
+            raise Unavailable(
+                f"Airflow at {self._url} answers {response.status_code} to {method} {path}",
+                "try again; the API server's log tells why",
+            )
         answer: Any = response.json() if response.content else {}
         if response.is_success:
             return dict(answer)
         kind = NotFound if response.status_code == httpx.codes.NOT_FOUND else RequestError
-        raise kind(f"Airflow refuses {method} {path} ({response.status_code}): {_detail(answer)}")
+        raise kind(
+            f"Airflow refuses {method} {path} ({response.status_code}): {_detail(answer)}", "correct what it names"
+        )
 
 
 def _run(dag_id: str, run_id: str) -> str:

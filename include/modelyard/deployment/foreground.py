@@ -15,7 +15,6 @@ from modelyard.credential_places import credential_places
 from modelyard.deployment.server_process import server_environment
 from modelyard.deployment.state import Release
 from modelyard.errors import DeploymentFailed
-from modelyard.serving.settings import SETTINGS
 
 if TYPE_CHECKING:
     from modelyard.store import ModelVersion
@@ -43,7 +42,7 @@ def serve_image(
         host: the address to listen on.
         port: 0 for any that is free.
         workers: processes with the model loaded.
-        settings: more of the server's environment, over this process's own ``SETTINGS``.
+        settings: more of the server's environment: of ``SETTINGS``.
         told: given the address as soon as it is listened to, ready or not.
 
     Raises:
@@ -56,7 +55,6 @@ def serve_image(
             f"{host}:{port} cannot be listened to: {error.strerror}", "choose another with --port; 0 is any free one"
         ) from error
     release = Release(version.version, version.run_id, digest, 0, str(root), workers, 0.0)
-    given = {name: os.environ[name] for name in SETTINGS if name in os.environ}
     with listening:
         descriptor = listening.fileno()
         command: list[str | Path] = [root / "server" / "bin" / "python", "-I", "-m", "modelyard.serving"]
@@ -66,7 +64,7 @@ def serve_image(
             stdin=subprocess.DEVNULL,
             cwd=root,
             pass_fds=[descriptor],
-            env={**server_environment(os.environ, version.name, release), **given, **settings},
+            env={**server_environment(os.environ, version.name, release), **settings},
         )
         told(f"http://{_shown(host)}:{listening.getsockname()[1]}")
         return _wait(process)

@@ -11,16 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from modelyard.credential_places import SHIPPERS
 from modelyard.deployment.conversation import ask
 from modelyard.deployment.server_process import PASSED_ON
-from modelyard.deployment.state import Release, read_state, service_folder, service_folders
+from modelyard.deployment.state import SEGMENTS, Release, read_state, service_folder, service_folders
 from modelyard.deployment.supervisor import LOCK, LOG
 from modelyard.deployment.target import JSON, Live, PredictionLog, ServiceSpec
 from modelyard.errors import DeploymentFailed, Superseded, Unavailable
+from modelyard.serving.segment import KINDS
 
 _START_SECONDS = 20.0
 _RUNNING_SECONDS = 60.0
@@ -58,7 +60,7 @@ class LocalTarget:
             tracing={} if spec.tracing is None else spec.tracing.to_environment(spec.environment),
         )
         self._check_credential(spec)
-        _ensure_supervisor(folder, spec.port)
+        _ensure_supervisor(folder)
         answer: JSON = {}
         try:
             question = {"command": "deploy", "release": asdict(release), "golden": spec.smoke}
@@ -93,11 +95,22 @@ class LocalTarget:
         return _live(service_folder(self._home, environment, model))
 
     def remove(self, model: str, environment: str) -> None:
-        """See ``Target.remove``."""
+        """See ``Target.remove``.
+
+        Raises:
+            Unavailable: what it has logged could not all be sent away: it is stopped, and its folder is kept.
+        """
         folder = service_folder(self._home, environment, model)
-        if folder.is_dir():
-            _stop(folder)
-            shutil.rmtree(folder)
+        if not folder.is_dir():
+            return
+        _stop(folder)
+        if unsent := [path for kind in KINDS for path in (folder / SEGMENTS).glob(f"{kind}.*")]:
+            raise Unavailable(
+                f"The service of {model} in '{environment}' is stopped, and kept: of its prediction log "
+                f"{len(unsent)} files are not sent away yet",
+                f"{folder / LOG} says why; once `modelyard services start` has sent them, remove it again",
+            )
+        shutil.rmtree(folder)
 
 
 def services(home: Path) -> list[Live]:
@@ -114,7 +127,7 @@ def start_all(home: Path) -> list[Live]:
         Unavailable: a supervisor does not start.
     """
     for folder in service_folders(home.resolve()):
-        _ensure_supervisor(folder, None)
+        _ensure_supervisor(folder)
     deadline = time.monotonic() + _RUNNING_SECONDS
     while True:
         started = services(home)
@@ -149,27 +162,17 @@ def _live(folder: Path) -> Live | None:
     )
 
 
-def _ensure_supervisor(folder: Path, port: int | None) -> None:
+def _ensure_supervisor(folder: Path) -> None:
     """Start the folder's supervisor unless one answers; a dead one's servers have died with it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + _START_SECONDS
     while True:
-        try:
-            answers = list(ask(folder, {"command": "status"}, 10))
-        except OSError:
-            answers = []
-        if answers:
-            if port not in (None, answers[0]["status"]["port"]):
-                raise DeploymentFailed(
-                    f"{folder.name} in '{folder.parent.name}' is at port {answers[0]['status']['port']}, not {port}",
-                    "leave the port out, or remove the service first",
-                )
-            return
+        with suppress(OSError):
+            if list(ask(folder, {"command": "status"}, 10)):
+                return
         if time.monotonic() > deadline:
             raise Unavailable(f"The supervisor in {folder} does not answer", f"its log {folder / LOG} tells more")
         command = [sys.executable, "-P", "-m", "modelyard.deployment.supervisor", str(folder)]
-        if port is not None:
-            command.append(str(port))
         # AIRFLOW_HOME is for the supervisor alone, which hides what lies there from its servers.
         environment = {name: os.environ[name] for name in (*PASSED_ON, "AIRFLOW_HOME") if name in os.environ}
         started = subprocess.run(

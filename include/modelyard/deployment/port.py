@@ -15,25 +15,19 @@ _LET_GO = 3.0
 
 
 class NoPortError(Exception):
-    """No port can be had; says which and why."""
+    """No port can be had; says why."""
 
 
-def listen(home: Path, kept: int | None, wanted: int | None) -> socket.socket:
+def listen(home: Path, kept: int | None) -> socket.socket:
     """Return a listening socket on 127.0.0.1.
 
     Args:
         home: where the other services' ports are written down; those that do not run now keep theirs as well.
         kept: the service's port so far; when another program has it by now, a new one is chosen.
-        wanted: it must be this one.
 
     Raises:
-        NoPortError: ``wanted`` is taken, or all are.
+        NoPortError: all are taken.
     """
-    if wanted is not None:
-        listening = _try(wanted, time.monotonic() + _LET_GO)
-        if listening is None:
-            raise NoPortError(f"port {wanted} is taken by another program")
-        return listening
     if kept is not None and (listening := _try(kept, time.monotonic() + _LET_GO)):
         return listening
     reserved = {state.port for folder in service_folders(home) if (state := read_state(folder))}

@@ -1,4 +1,4 @@
-"""``python -m modelyard.deployment.supervisor FOLDER [PORT]``: the process that keeps one local service alive.
+"""``python -m modelyard.deployment.supervisor FOLDER``: the process that keeps one local service alive.
 
 It holds the listening socket for as long as the service is up, so that no connection is ever refused while servers come
 and go. It leaves the process that started it, and its servers end when it does. Standard library only.
@@ -95,12 +95,11 @@ async def _supervise(service: Service, log: ServiceLog, ready: Callable[[], None
     await service.end()
 
 
-def main(folder: Path, port: int | None, ready: Callable[[], None]) -> None:
+def main(folder: Path, ready: Callable[[], None]) -> None:
     """Supervise the service in ``folder`` until told to stop; return at once when another process does.
 
     Args:
         folder: ``…/deployments/ENVIRONMENT/MODEL``.
-        port: the port the service must have, None for the one it had, or any.
         ready: called when the supervisor can be talked to.
 
     Raises:
@@ -119,7 +118,7 @@ def main(folder: Path, port: int | None, ready: Callable[[], None]) -> None:
     log = ServiceLog(Path(LOG))
     before = read_state(Path())
     home = folder.parents[2]
-    with listen(home, before.port if before else None, port) as listening:
+    with listen(home, before.port if before else None) as listening:
         state = State(listening.getsockname()[1], before.live if before else None)
         write_state(Path(), state)
         if before is not None and before.port != state.port:
@@ -167,7 +166,7 @@ def _detached() -> Callable[[bytes], None]:
 if __name__ == "__main__":
     _report = _detached()
     try:
-        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None, lambda: _report(_READY))
+        main(Path(sys.argv[1]), lambda: _report(_READY))
     except NoPortError as error:
         _report(str(error).encode())
     except OSError as error:

@@ -95,7 +95,6 @@ class ServiceSpec:
     Attributes:
         generation: grows with each pipeline run; a target refuses one that is older than what it serves.
         smoke: golden predictions, ``{"inputs": [row, …], "outputs": {name: [value, …]}}``: how it must answer.
-        port: the port it must have; None leaves the choice to the target, which keeps it from version to version.
         workers: processes with the model loaded, in each replica.
         replicas: servers side by side, where the target has more than one place for them.
         cpu, memory: what one replica gets, as Kubernetes quantities; None leaves it to the target.
@@ -114,7 +113,6 @@ class ServiceSpec:
     image_digest: str
     generation: int
     smoke: JSON = field(default_factory=dict)
-    port: int | None = None
     workers: int = 1
     replicas: int = 1
     cpu: str | None = None

@@ -182,7 +182,7 @@ class DockerStep:
             if command.project is not None:
                 self._start_project(command.project, container)
             if self._killed:
-                raise Unavailable(f"Step '{command.step}' was stopped before it began")
+                raise Unavailable(f"Step '{command.step}' was stopped before it began", "clear its task to run it")
             self._start(container)
         except BaseException:
             with suppress(NotFound):

@@ -61,10 +61,6 @@ class Layout:
         sweep(self._blobs)
         return pack(entries, self._blobs, self.compression, kind)
 
-    def has_blob(self, repository: str, digest: str) -> bool:  # noqa: ARG002 - a folder has one set of blobs
-        """Whether a blob is there; a folder has one set of them for all repositories."""
-        return self._path(digest).exists()
-
     def push(self, repository: str, image: Image | Index, tag: str | None = None) -> str:
         """Keep ``image``; see :class:`~modelyard.images.store.ImageStore`."""
         for digest in digests_in(image):

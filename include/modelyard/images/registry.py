@@ -79,11 +79,6 @@ class Registry:
         # Whoever reads it was told by this process that it is there: after a crash it is packed again.
         return pack(entries, self._packed, self.compression, kind, durable=False)
 
-    def has_blob(self, repository: str, digest: str) -> bool:
-        """Whether a blob is in a repository."""
-        url = f"/v2/{self._name(repository)}/blobs/{digest}"
-        return self._transport.request("HEAD", url, (200, 404)).status_code == 200
-
     def push(self, repository: str, image: Image | Index, tag: str | None = None) -> str:
         """Keep ``image``; its manifest is written last, so that what can be resolved is whole."""
         for digest in digests_in(image):

@@ -53,10 +53,6 @@ class ImageStore(Protocol):
         """Make a layer that :meth:`push` can take without copying it."""
         ...
 
-    def has_blob(self, repository: str, digest: str) -> bool:
-        """Whether a layer or config is there already."""
-        ...
-
     def push(self, repository: str, image: Image | Index, tag: str | None = None) -> str:
         """Keep ``image``, sending only what is not there; return its digest."""
         ...

@@ -162,7 +162,10 @@ class RecordedRun:
                     self._fail(error)
                 except Exception as error:  # noqa: BLE001 - whatever it is, `wait` tells it
                     self._fail(
-                        TrainingFailed(f"'{event['event']}' cannot be recorded: {type(error).__name__}: {error}")
+                        TrainingFailed(
+                            f"'{event['event']}' cannot be recorded: {type(error).__name__}: {error}",
+                            "have the project's code record numbers, texts, and lists and objects of them there",
+                        )
                     )
 
     def _fail(self, error: ModelyardError) -> None:

@@ -176,7 +176,10 @@ def _write(repo: Repo, folder: Path, name: str, mode: int, object_id: ObjectID) 
     """
     parts = PurePosixPath(name).parts
     if name.startswith("/") or any(part == ".." or part.lower() == ".git" for part in parts):
-        raise RequestError(f"The repository holds a file with the name '{name}', which is not safe to write.")
+        raise RequestError(
+            f"The repository holds a file with the name '{name}', which is not safe to write.",
+            "Rename or remove it there, and commit.",
+        )
     if mode == _SUBMODULE:
         return
     path = folder / name

@@ -74,7 +74,10 @@ def unpack_tree(file: BinaryIO, folder: Path) -> None:
             for member in tar:
                 _take(tar, member, folder.resolve())
     except (tarfile.TarError, FileExistsError) as error:
-        raise RequestError(f"The project's files cannot be unpacked: {error}") from error
+        raise RequestError(
+            f"The project's files cannot be unpacked: {error}",
+            "Correct what it names in the project, and start a new run, which stores them anew.",
+        ) from error
 
 
 def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

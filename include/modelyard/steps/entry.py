@@ -20,6 +20,8 @@ from pathlib import Path
 
 from modelyard.deployment import ClusterAccess
 from modelyard.errors import Fenced, ModelyardError, Unavailable
+from modelyard.images import open_images
+from modelyard.steps.context import StepContext
 from modelyard.steps.plan import BY_NAME
 from modelyard.store import Claim, Store, StoreAddress
 from modelyard.supply_chain import SigningKey
@@ -61,19 +63,23 @@ def run_step(
                 _log(f"Step '{name}' was done already by try {claim.try_number}; its result stands.")
                 return 0
             try:
-                result = _run_claimed(
-                    name,
-                    claim,
-                    store,
-                    address,
-                    home,
-                    beside or {},
-                    git,
-                    runner_image,
-                    cluster,
-                    signing,
-                    builder,
-                )
+                with _own_folder(home / "work", f"{pipeline_run[:16]}-{name}-", claim.fence) as workdir:
+                    context = StepContext(
+                        store=store,
+                        images=open_images(address, home, pardon=store.pardon_image),
+                        run=store.pipelines.get(pipeline_run),
+                        claim=claim,
+                        workdir=workdir,
+                        home=home,
+                        beside=beside or {},
+                        git=git,
+                        log=_log,
+                        cluster=cluster,
+                        signing=signing,
+                        runner_image=runner_image,
+                        builder=builder,
+                    )
+                    result = _result_of(name, context)
             except Fenced:
                 raise
             except Exception as error:
@@ -91,49 +97,16 @@ def run_step(
     return 0
 
 
-def _run_claimed(
-    name: str,
-    claim: Claim,
-    store: Store,
-    address: StoreAddress,
-    home: Path,
-    beside: Mapping[str, str],
-    git: tuple[str, str] | None,
-    runner_image: str | None,
-    cluster: ClusterAccess | None,
-    signing: SigningKey | None,
-    builder: str | None = None,
-) -> dict[str, object]:
-    from modelyard.images import open_images
-    from modelyard.steps.context import StepContext
-
-    run = store.pipelines.get(claim.pipeline_run)
-    workdir = _own_folder(home / "work", f"{run.id[:16]}-{name}-", claim.fence)
-    try:
-        context = StepContext(
-            store=store,
-            images=open_images(address, home, pardon=store.pardon_image),
-            run=run,
-            claim=claim,
-            workdir=workdir,
-            home=home,
-            beside=beside,
-            git=git,
-            log=_log,
-            cluster=cluster,
-            signing=signing,
-            runner_image=runner_image,
-            builder=builder,
-        )
-        function = importlib.import_module(f"modelyard.steps.{name}").run
-        with _heartbeat(claim):
-            return asdict(function(context))
-    finally:
-        shutil.rmtree(workdir, ignore_errors=True)
+def _result_of(name: str, context: StepContext) -> dict[str, object]:
+    """Call the step's function, under the claim's heartbeat."""
+    function = importlib.import_module(f"modelyard.steps.{name}").run
+    with _heartbeat(context.claim):
+        return asdict(function(context))
 
 
-def _own_folder(work: Path, name: str, fence: int) -> Path:
-    """Make this claim's folder, and remove those of older claims: their tries were killed, or may write no more.
+@contextmanager
+def _own_folder(work: Path, name: str, fence: int) -> Iterator[Path]:
+    """Make this claim's folder, and remove it in the end; those of older claims at once: killed, or to write no more.
 
     Each claim has its own: a try that was taken over and cleans up late removes nothing of the newer one's.
     """
@@ -142,7 +115,10 @@ def _own_folder(work: Path, name: str, fence: int) -> Path:
             shutil.rmtree(left, ignore_errors=True)
     folder = work / f"{name}{fence}"
     folder.mkdir(parents=True)
-    return folder
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end_after(seconds: int, name: str) -> None:

@@ -23,7 +23,6 @@ def run_pipeline(
     address: StoreAddress,
     home: Path,
     emit: Callable[[str, str], None],
-    run_id: str | None = None,
     signing: SigningKey | None = None,
 ) -> tuple[str, int]:
     """Run every step that these Params ask for and return the pipeline run's key and 0, or the first failing exit code.
@@ -34,14 +33,13 @@ def run_pipeline(
         address: of the store.
         home: this machine's folder.
         emit: called with the step's name and each line it prints.
-        run_id: of a run to go on with: what it has finished is not done again.
         signing: the key that the image is signed with; None leaves it unsigned.
 
     Raises:
         RequestError: model.yaml has no such environment, or it deploys only after a person said yes.
     """
     started = datetime.now(UTC)
-    run_id = run_id or f"local__{started:%Y-%m-%dT%H:%M:%S.%f}"
+    run_id = f"local__{started:%Y-%m-%dT%H:%M:%S.%f}"
     name = project["project"]["name"]
     settings = plan.settings(project["project"], params)
     if plan.skipped_because("deploy", params) is None and plan.asks_approval(settings, params):
@@ -70,13 +68,7 @@ def run_pipeline(
             if reason is not None:
                 emit(step.name, f"skipped: {reason}")
                 continue
-            record = store.steps.get(run.id, step.name)
-            command = Command(
-                step=step.name,
-                pipeline_run=run.id,
-                try_number=1 if record is None else record.try_number + 1,
-                beside=plan.beside(step.name, run, store),
-            )
+            command = Command(step=step.name, pipeline_run=run.id, beside=plan.beside(step.name, run, store))
             key = signing if step.name == plan.SIGNING else None
             code = LocalStep(command, address, home, partial(emit, step.name), signing=key).run()
             if code != 0:

@@ -61,7 +61,10 @@ class Folder:
             try:
                 return (self._root / path).open("rb")
             except FileNotFoundError as error:
-                raise NotFound(f"There is no file {self._root / path}") from error
+                raise NotFound(
+                    f"There is no file {self._root / path}",
+                    "it was never stored there, or deleted meanwhile: start the run anew that stores it",
+                ) from error
 
     def paths(self, prefix: str) -> Iterator[str]:
         """Yield the path of every file below the folder ``prefix``, sorted."""

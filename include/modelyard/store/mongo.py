@@ -111,9 +111,15 @@ class Database:
                     f"The database at {self.hosts} does not let this user do that: {_brief(error)}",
                     "grant the user the role readWrite on the store's database",
                 ) from error
-            raise StoreError(f"The database at {self.hosts} refuses: {_brief(error)}") from error
+            raise StoreError(
+                f"The database at {self.hosts} refuses: {_brief(error)}",
+                "correct what it names; its own log tells more",
+            ) from error
         except (PyMongoError, BSONError, OverflowError) as error:
-            raise StoreError(f"The database at {self.hosts} cannot take this: {_brief(error)}") from error
+            raise StoreError(
+                f"The database at {self.hosts} cannot take this: {_brief(error)}",
+                "record less at once, or in other types: a document has at most 16 MB, an integer 64 bits",
+            ) from error
 
     def _unavailable(self, error: PyMongoError) -> Unavailable:
         return Unavailable(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -18,10 +19,12 @@ from modelyard.errors import NotFound, StoreError, Unavailable
 _PART = 16 * 1024 * 1024
 _MOST_PARTS = 10_000
 _DELETED_AT_ONCE = 8
-_THERE_ALREADY = {"PreconditionFailed", "ConditionalRequestConflict"}
+_IN_CONFLICT, _THERE_ALREADY = 409, 412  # what answers a conditional put
 _MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 _REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 _LATER = {"SlowDown", "RequestTimeout", "TooManyRequests", "Throttling", "InternalError", "ServiceUnavailable"}
+# Seconds until a put that met another one of the same object is tried again.
+_PAUSES = (0.1, 0.3, 1.0, 3.0)
 
 
 class S3Address(Protocol):
@@ -172,19 +175,21 @@ class Bucket:
     def _put(self, path: str, data: bytes) -> None:
         from botocore.exceptions import ClientError
 
+        given = self.object(path) | self._encryption | self._acl | {"ContentMD5": _md5(data), "IfNoneMatch": "*"}
         with self.errors():
-            try:
-                self.client.put_object(
-                    **self.object(path),
-                    **self._encryption,
-                    **self._acl,
-                    Body=data,
-                    ContentMD5=_md5(data),
-                    IfNoneMatch="*",
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in _THERE_ALREADY:
-                    raise
+            for pause in (*_PAUSES, None):
+                try:
+                    self.client.put_object(**given, Body=data)
+                    return
+                except ClientError as error:
+                    status = error.response["ResponseMetadata"].get("HTTPStatusCode")
+                    if status == _THERE_ALREADY:
+                        return
+                    # Another put of it, or its deletion, is on its way and may yet fail: nobody can say before whether
+                    # the object will be there.
+                    if status != _IN_CONFLICT or pause is None:
+                        raise
+                time.sleep(pause)
 
     def _upload(self, path: str, source: BinaryIO, part_size: int) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -269,7 +274,9 @@ class Bucket:
                 "check the endpoint's address and certificates from where this process runs",
             ) from error
         except BotoCoreError as error:
-            raise StoreError(f"{self._where} cannot be used: {error}") from error
+            raise StoreError(
+                f"{self._where} cannot be used: {error}", "correct what it names in the address of the artifacts"
+            ) from error
 
     def _no_bucket(self) -> StoreError:
         return StoreError(f"{self._where} does not exist", "create it, or correct the address of the artifacts")
@@ -280,16 +287,21 @@ class Bucket:
         if code == "NoSuchBucket":
             return self._no_bucket()
         if code in _MISSING:
-            return NotFound(f"{self._where} has no such object")
+            return NotFound(
+                f"{self._where} has no such object",
+                "it was never stored there, or deleted meanwhile: start the run anew that stores it",
+            )
         if code in _REFUSED:
             return StoreError(
                 f"{self._where} refuses this access key ({code})",
                 "check access key and secret key, and that they may get, put and list in this bucket; for garbage "
                 "collection, delete too",
             )
-        if status >= 500 or code in _LATER:
+        if status >= 500 or status == _IN_CONFLICT or code in _LATER:
             return Unavailable(f"{self._where} cannot answer now ({code})", "try again later")
-        return StoreError(f"{self._where} refuses: {error}")
+        return StoreError(
+            f"{self._where} refuses: {error}", "correct what it names; the bucket's policy may be what refuses"
+        )
 
 
 class _Body(io.RawIOBase):

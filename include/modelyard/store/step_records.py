@@ -70,11 +70,6 @@ class Steps:
         document = self._records.get(_key(pipeline_run, step))
         return None if document is None else from_document(StepRecord, document)
 
-    def of(self, pipeline_run: str) -> dict[str, StepRecord]:
-        """Return every step's record of a pipeline run, by step."""
-        documents = self._records.find({"pipeline_run": pipeline_run}, [("started_at", 1)])
-        return {document["step"]: from_document(StepRecord, document) for document in documents}
-
 
 class Claim:
     """The right to work on a step, until a newer claim takes it.

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from tests.released_models import pipeline_run
+from tests.step_context import context_of
 
 from modelyard.execution.credentials import credentials_line
 from modelyard.steps import entry
@@ -24,6 +26,7 @@ def test_a_try_that_was_taken_over_removes_its_own_folder_alone(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = pipeline_run(store, "wine", "one")
+    any_context = context_of(store, run, "train", tmp_path / "home")
     folders: list[Path] = []
     newer_works, older_is_gone = threading.Event(), threading.Event()
     newer: list[Future[bool]] = []
@@ -44,7 +47,8 @@ def test_a_try_that_was_taken_over_removes_its_own_folder_alone(
     def run_try(number: int) -> bool:
         claim = store.steps.claim(run.id, "push", try_number=number, clear_number=0)
         assert isinstance(claim, Claim)
-        entry._run_claimed("push", claim, store, store.address, tmp_path, {}, None, None, None, None)
+        with entry._own_folder(tmp_path / "work", f"{run.id[:16]}-push-", claim.fence) as workdir:
+            entry._result_of("push", replace(any_context, claim=claim, workdir=workdir))
         return True
 
     step = ModuleType("modelyard.steps.push")

@@ -1,9 +1,13 @@
+import io
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from tests.faulty_proxy import FaultyProxy, faulty_proxy
 
 from modelyard.errors import NotFound, StoreError, Unavailable
 from modelyard.store.artifacts import open_artifacts
@@ -30,13 +34,50 @@ def test_a_failed_multipart_upload_leaves_nothing_behind(s3: Any):
         def read(self, size: int) -> bytes:
             self.reads += 1
             if self.reads > 2:
-                raise NotFound("gone")
+                raise NotFound("gone", None)
             return bytes(size)
 
     with pytest.raises(NotFound, match="gone"):
         Bucket(s3.bucket, "", s3.address()).write("x", Failing(), 100_000_000)  # type: ignore[arg-type]
     assert s3.client().list_multipart_uploads(Bucket=s3.bucket).get("Uploads", []) == []
     assert s3.client().list_objects_v2(Bucket=s3.bucket)["KeyCount"] == 0
+
+
+@pytest.fixture
+def proxy(s3: Any) -> Iterator[FaultyProxy]:
+    with faulty_proxy(urlsplit(s3.address().s3_endpoint_url).netloc) as proxy:
+        yield proxy
+
+
+def behind(proxy: FaultyProxy, s3: Any) -> Any:
+    return replace(s3.address(), s3_endpoint_url=f"http://{proxy.host}")
+
+
+def test_what_is_there_already_is_left_as_it_is(s3: Any):
+    bucket = Bucket(s3.bucket, "", s3.address())
+    for data in (b"first", b"again"):
+        bucket.write("x", io.BytesIO(data), len(data))
+    assert bucket.open("x").read() == b"first"
+
+
+def test_a_put_that_another_one_was_in_the_way_of_is_tried_again_until_it_is_kept(s3: Any, proxy: FaultyProxy):
+    # AWS answers 409 while another put or a deletion is on its way, which may fail: nothing may be there.
+    proxy.faults = [("PUT", "/x", 409), ("PUT", "/x", 409)]
+    bucket = Bucket(s3.bucket, "", behind(proxy, s3))
+    bucket.write("x", io.BytesIO(b"1"), 1)
+    assert bucket.open("x").read() == b"1"
+    assert proxy.faults == []
+
+
+def test_a_put_that_others_are_in_the_way_of_for_good_is_not_taken_for_kept(
+    s3: Any, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("modelyard.store.s3._PAUSES", (0.01, 0.01))
+    proxy.faults = [("PUT", "/x", 409)] * 3
+    with pytest.raises(Unavailable, match="409"):
+        Bucket(s3.bucket, "", behind(proxy, s3)).write("x", io.BytesIO(b"1"), 1)
+    assert proxy.faults == []
+    assert Bucket(s3.bucket, "", s3.address()).size("x") is None
 
 
 def test_a_bucket_that_is_not_there_is_told_with_its_name(s3: Any):

@@ -19,7 +19,7 @@ def test_a_done_step_is_not_done_again(store: Store):
     record = store.steps.claim("run", "train", 2, 0)
     assert isinstance(record, StepRecord)
     assert (record.state, record.result, record.try_number) == ("done", result, 1)
-    assert store.steps.of("run") == {"train": record}
+    assert store.steps.get("run", "train") == record
 
 
 def test_a_newer_try_takes_over_and_fences_the_older_process_out(store: Store):
@@ -66,7 +66,7 @@ def test_a_failure_keeps_what_people_read_until_the_next_try(store: Store):
     assert record is not None
     assert record.error == {"message": "accuracy is 0.8", "remedy": "train longer", "transient": False}
     assert record.finished_at is not None
-    claim(store, try_number=2).fail(Unavailable("no database"))
+    claim(store, try_number=2).fail(Unavailable("no database", "start it"))
     claim(store, try_number=3).fail(KeyError("x"))
     record = store.steps.get("run", "train")
     assert record is not None

@@ -183,6 +183,6 @@ class Client:
 
 
 def test_of_two_first_deployments_at_once_none_is_refused_for_what_the_other_has_made() -> None:
-    assert ServiceContainers(Client(others=True), PLACE).have_front("image", None) == 18_001
+    assert ServiceContainers(Client(others=True), PLACE).have_front("image") == 18_001
     with pytest.raises(APIError):
-        ServiceContainers(Client(others=False), PLACE).have_front("image", None)
+        ServiceContainers(Client(others=False), PLACE).have_front("image")

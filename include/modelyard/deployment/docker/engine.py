@@ -53,11 +53,11 @@ class ServiceContainers:
             )
         return found
 
-    def have_front(self, image: str, port: int | None) -> int:
+    def have_front(self, image: str) -> int:
         """Have the front and what it needs, and return its port: the one that it had, or any that is free.
 
         Raises:
-            DeploymentFailed: it has another port than ``port``, or that is taken.
+            DeploymentFailed: no port is free.
         """
         name = self.place.name
         if not self._networks():
@@ -69,25 +69,19 @@ class ServiceContainers:
         self._client.create_volume(name, labels=self.place.labels)  # the same again is no error
         found = self.find(name)
         if found is None:
-            return self._made_front(image, port)
-        has = int(found["Config"]["Labels"][containers.PORT])
-        if port not in (None, has):
-            raise DeploymentFailed(
-                f"{self.place.model} in '{self.place.environment}' is at port {has}, not {port}",
-                "leave the port out, or remove the service first",
-            )
+            return self._made_front(image)
         self._connect_and_start(name)
-        return has
+        return int(found["Config"]["Labels"][containers.PORT])
 
-    def _made_front(self, image: str, wanted: int | None) -> int:
+    def _made_front(self, image: str) -> int:
         name = self.place.name
-        for port in [wanted] if wanted is not None else self._free_ports():
+        for port in self._free_ports():
             try:
                 self._client.create_container_from_config(containers.front_container(self.place, image, port), name)
             except APIError as error:
                 if error.status_code != _CONFLICT:
                     raise
-                return self.have_front(image, wanted)  # another deployment was quicker
+                return self.have_front(image)  # another deployment was quicker
             try:
                 self._connect_and_start(name)
             except APIError as error:
@@ -96,9 +90,9 @@ class ServiceContainers:
                     raise
                 continue
             return port
-        which = "no port" if wanted is None else f"port {wanted} is not"
         raise DeploymentFailed(
-            f"{which} free on the engine's host for {self.place.model}", "free one: docker ps shows who has which"
+            f"No port from {_FIRST} to {_LAST} is free on the engine's host for {self.place.model}",
+            "free one: docker ps shows who has which",
         )
 
     def _free_ports(self) -> list[int]:

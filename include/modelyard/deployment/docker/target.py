@@ -64,7 +64,7 @@ class DockerTarget:
         image = self._reference(spec.model, spec.image_digest)
         pull(self._client, image, self._login, log)
         with in_words():
-            port = service.have_front(image, spec.port)
+            port = service.have_front(image)
             live = self._taken(service, spec)["live"]
             try:
                 self._roll_out(service, spec, image, live, log)
@@ -72,7 +72,8 @@ class DockerTarget:
                 log(f"Version {spec.version} does not come up: {error}")
                 serving = self._go_back(service, spec)
                 raise DeploymentFailed(
-                    f"{spec.model}:{spec.version} did not go live in '{spec.environment}'; {serving}: {error}"
+                    f"{spec.model}:{spec.version} did not go live in '{spec.environment}'; {serving}: {error}",
+                    "correct what it says and start a new run; where the host had no room for it, clear `deploy`",
                 ) from error
             except Superseded:
                 if not _is_live(live, service, spec):  # what the newer one does not replace goes on
@@ -150,7 +151,7 @@ class DockerTarget:
         self._wait_until_ready(service, spec, host, restarts)
         log(f"Version {spec.version} is ready; it takes over")
         self._tell(service, spec, "serve", host)
-        self._smoke(service, spec, _THROUGH_THE_SERVICE)
+        _check(service.tell("ask", _THROUGH_THE_SERVICE), spec)
         self._tell(service, spec, "live", containers.release(service.place, spec))
         if live is not None and live["host"] != host:
             log(f"Version {live['version']} answers what it has, then ends")
@@ -177,9 +178,6 @@ class DockerTarget:
                 raise _NotUpError(f"it was not ready in {spec.ready_timeout:g} s; its last lines:\n{lines}")
             time.sleep(_POLL_SECONDS)
         _check(answer, spec)
-
-    def _smoke(self, service: ServiceContainers, spec: ServiceSpec, host: str) -> None:
-        _check(self._tell(service, spec, "ask", host), spec)
 
     def _go_back(self, service: ServiceContainers, spec: ServiceSpec) -> str:
         """Have what is live serve alone, and return what that is: this version, if it was written down as proven."""

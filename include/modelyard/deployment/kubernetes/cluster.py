@@ -227,7 +227,10 @@ class Cluster:
             if status != 429 and status < 500:
                 raise _refused(status, answer, path)
             if time.monotonic() > deadline:
-                raise Unavailable(f"The cluster's API server answers {status}: {answer.get('message', '')}")
+                raise Unavailable(
+                    f"The cluster's API server answers {status}: {answer.get('message', '')}",
+                    "try again later; if it goes on, ask who runs the cluster",
+                )
             time.sleep(_AGAIN_SECONDS)
 
     def _answer(
@@ -309,4 +312,7 @@ def _refused(status: int, answer: JSON, path: str) -> DeploymentFailed:
             f"The cluster refuses: {message}",
             "the namespace must exist, with the Role of docker/kubernetes/environment.yaml for the deploying account",
         )
-    return DeploymentFailed(f"The cluster refuses: {message}")
+    return DeploymentFailed(
+        f"The cluster refuses: {message}",
+        "correct what it names: in model.yaml, or in the namespace's quotas and policies",
+    )

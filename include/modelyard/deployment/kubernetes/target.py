@@ -209,7 +209,10 @@ class KubernetesTarget:
     def _in_hand(self, place: Place, release: Release) -> JSON:
         found = self._cluster.get("Deployment", place.namespace, place.model)
         if found is None or "deletionTimestamp" in found["metadata"]:
-            raise DeploymentFailed(f"Deployment {place} was deleted while version {release.version} was rolled out")
+            raise DeploymentFailed(
+                f"Deployment {place} was deleted while version {release.version} was rolled out",
+                "clear `deploy` to put it up anew, unless it was meant to go",
+            )
         if (other := manifests.generation_of(found)) != release.generation:
             raise _superseded(place, release, other)
         return found
