@@ -53,6 +53,10 @@ class Connection(asyncio.Protocol):
         self._blocked = False  # the client does not read its answers
         self.since = time.monotonic()  # of what `waits_for` says
         self._began = self._arrived = self.since  # the request that arrives, and the last of it so far
+        self._headers: dict[str, str]
+        self._header_bytes: int
+        self._body: bytes | bytearray
+        self._body_bytes: int
         self._new_message()
 
     @property
@@ -178,11 +182,11 @@ class Connection(asyncio.Protocol):
 
     def _new_message(self) -> None:
         self._url = b""
-        self._headers: dict[str, str] = {}
+        self._headers = {}
         self._has_head = False  # what else comes of headers are trailers
         self._expects = False  # the client sends the body when it is told to
         self._header_bytes = 0
-        self._body: bytes | bytearray = b""
+        self._body = b""
         self._body_bytes = 0
 
     def _repeated(self, name: str, value: str) -> str:
