@@ -60,7 +60,7 @@ while header := stream.read(4):
         if "raise" in columns["word"]:
             answer = {"error": "ValueError: a word that the model does not know"}
     body = json.dumps(answer).encode()
-    for word in request.get("columns", {"word": []})["word"]:
+    for word in request.get("columns", {}).get("word", []):
         if word and word[0] == "=":  # the very words that the model answers
             body = word[1:].encode()
     stream.write(len(body).to_bytes(4, "big") + body)

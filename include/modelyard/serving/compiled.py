@@ -137,7 +137,9 @@ def _reader(field: Field, given: str) -> tuple[str, Callable[[Any, int], list[An
     kind, promised = np.dtype(_KINDS.get(given, np.object_)), _promised(field.datatype)
     # Labels may come as other numbers than they are: truth values as 0 and 1, and the other way round.
     cast = kind.kind != promised.kind and ("b" in (kind.kind, promised.kind) or promised.kind == "f")
-    fits = np.can_cast(promised if cast else kind, promised)
+    kind = promised if cast else kind
+    # No value of a type that fits can be any that the field's is not, but for an infinite one.
+    fits, fractions = np.can_cast(kind, promised), kind.kind == "f"
 
     def read(array: Any, rows: int) -> list[Any]:
         if array.ndim != dimensions:
@@ -145,8 +147,8 @@ def _reader(field: Field, given: str) -> tuple[str, Callable[[Any, int], list[An
         if cast:
             array = array.astype(promised)
         values: list[Any] = array.tolist()
-        if fits and (array.dtype.kind != "f" or _finite(array, values)):
-            return values  # no value of this type can be any that the field's is not
+        if fits and (not fractions or _finite(array, values)):
+            return values
         return settled(field, values, rows)
 
     return field.name, read
