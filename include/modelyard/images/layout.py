@@ -7,35 +7,30 @@ the same lock, so nothing is ever listed that is not there whole.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from modelyard.errors import ImageError, Unavailable
 from modelyard.images import artifact
 from modelyard.images.compression import Compression
-from modelyard.images.image import INDEX, MANIFEST, Image, blobs_named_in, digest_of, read_layers, to_bytes
+from modelyard.images.image import INDEX, MANIFEST, Image, blobs_named_in, digest_of, read_layers
 from modelyard.images.index import Index, digest_for, digests_in, is_index
 from modelyard.images.interpreter import Interpreter
 from modelyard.images.layer import Digesting, Entry, Kind, Layer, pack, sweep, writing
+from modelyard.images.layout_index import LayoutIndex, descriptor_of, name_in
 from modelyard.images.store import Pardon, Referrer, nobody_collects
 
-JSON = dict[str, Any]
-
-_REF = "org.opencontainers.image.ref.name"
 _CHUNK = 1 << 20
 
 
 class Layout:
     """An :class:`~modelyard.images.store.ImageStore` in a folder, made when it is not there.
-
-    An image is listed as ``REPOSITORY:TAG``, or as ``REPOSITORY@DIGEST`` when it has no tag.
 
     Args:
         path: of the folder.
@@ -51,10 +46,7 @@ class Layout:
         self._pardon = pardon
         self._blobs = path / "blobs" / "sha256"
         self._blobs.mkdir(parents=True, exist_ok=True)
-        with self._locked():
-            if not (path / "index.json").exists():
-                self._replace("index.json", to_bytes({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}))
-                self._replace("oci-layout", to_bytes({"imageLayoutVersion": "1.0.0"}))
+        self._index = LayoutIndex(path)
 
     def pack(self, entries: Iterable[Entry], kind: Kind | None = None) -> Layer:
         """Make a layer, right among the blobs."""
@@ -100,10 +92,10 @@ class Layout:
 
     def resolve(self, repository: str, tag: str) -> str | None:
         """Return the digest a tag stands for, None when there is no such tag."""
-        digest = self._find(repository, tag)
+        digest = self._index.find(f"{repository}:{tag}")
         if digest is not None:
             self._pardon(repository, digest)
-            digest = self._find(repository, tag)  # it may have been deleted before
+            digest = self._index.find(f"{repository}:{tag}")  # it may have been deleted before
         return digest
 
     def copy(self, source: str, destination: str, digest: str) -> None:
@@ -130,7 +122,7 @@ class Layout:
         descriptor = {"mediaType": json.loads(raw).get("mediaType", MANIFEST), "digest": subject, "size": len(raw)}
         manifest = artifact.artifact_manifest(descriptor, artifact_type, data, annotations)
         tag = artifact.fallback_tag(subject)
-        with self._locked():
+        with self._index.locked():
             for blob in (artifact.EMPTY, data, manifest):
                 self._write_bytes(blob)
             index = artifact.with_referrer(self._tagged(repository, tag), manifest, artifact_type)
@@ -149,7 +141,7 @@ class Layout:
     def attach_signature(self, repository: str, subject: str, payload: bytes, signature: str) -> None:
         """Put a signature where cosign 2 would look for it."""
         tag = artifact.signature_tag(subject)
-        with self._locked():
+        with self._index.locked():
             manifest, config = artifact.with_signature(self._tagged(repository, tag), payload, signature)
             for blob in (payload, config):
                 self._write_bytes(blob)
@@ -166,15 +158,14 @@ class Layout:
 
     def names(self, repository: str) -> list[str]:
         """List tags, and the digests of images that have none."""
-        starts = (f"{repository}:", f"{repository}@")
-        return [_name(found)[len(starts[0]) :] for found in self._index() if _name(found).startswith(starts)]
+        return [name_in(found)[len(f"{repository}:") :] for found in self._index.listed_in(repository)]
 
     def contents(self, repository: str, digest: str) -> dict[str, int]:
         """Return digest and size of all that an image consists of."""
         if not self._listed(repository, digest):
             return {}
         tags = (tag for one in (digest, *self.inside(repository, digest)) for tag in artifact.attached_tags(one))
-        attached = (self._find(repository, tag) for tag in tags)
+        attached = (self._index.find(f"{repository}:{tag}") for tag in tags)
         return self._reached([digest, *(found for found in attached if found)])
 
     def inside(self, repository: str, digest: str) -> list[str]:
@@ -185,12 +176,11 @@ class Layout:
     def delete(self, repository: str, digest: str, check: Callable[[], None]) -> None:
         """Take an image off the index, with what is attached to it: bytes that no other has are then unlisted."""
         attached = {f"{repository}:{tag}" for tag in artifact.attached_tags(digest)}
-        starts = (f"{repository}:", f"{repository}@")
-        with self._locked():
-            index = self._index()
+        with self._index.locked():
             check()
-            gone = [found for found in index if found["digest"] == digest and _name(found).startswith(starts)]
-            self._write_index([found for found in index if found not in gone and _name(found) not in attached])
+            gone = [found for found in self._index.listed_in(repository) if found["digest"] == digest]
+            listed = self._index.listed()
+            self._index.write(found for found in listed if found not in gone and name_in(found) not in attached)
 
     def unlisted(self, before: datetime) -> dict[str, int]:
         """Return name and size of each file that no image has, and nobody has written or found there since then.
@@ -198,19 +188,19 @@ class Layout:
         Raises:
             ImageError: a manifest that the index lists is lost or damaged, so it cannot be told what it needs.
         """
-        with self._locked():
+        with self._index.locked():
             return {path.name: size for path, size in self._unlisted(before)}
 
     def delete_unlisted(self, before: datetime) -> dict[str, int]:
         """Delete what no image has, and return it; raises as :meth:`unlisted` does."""
-        with self._locked():
+        with self._index.locked():
             found = dict(self._unlisted(before))
             for path in found:
                 path.unlink(missing_ok=True)
         return {path.name: size for path, size in found.items()}
 
     def _unlisted(self, before: datetime) -> Iterator[tuple[Path, int]]:
-        reached = {self._path(digest) for digest in self._reached(found["digest"] for found in self._index())}
+        reached = {self._path(digest) for digest in self._reached(found["digest"] for found in self._index.listed())}
         for path in self._blobs.iterdir():
             if path not in reached:
                 with suppress(FileNotFoundError):  # its writer has ended
@@ -250,10 +240,6 @@ class Layout:
         config = self._read(parsed["config"]["digest"])
         layers = read_layers(parsed, json.loads(config), lambda blob: self._path(blob).open("rb"))
         return Image(manifest, config, layers)
-
-    def _find(self, repository: str, tag: str) -> str | None:
-        name = f"{repository}:{tag}"
-        return next((found["digest"] for found in self._index() if _name(found) == name), None)
 
     def _path(self, digest: str) -> Path:
         return self._blobs / digest.removeprefix("sha256:")
@@ -296,15 +282,13 @@ class Layout:
 
     def _list(self, repository: str, image: Image | Index, tag: str | None) -> None:
         name = f"{repository}@{image.digest}" if tag is None else f"{repository}:{tag}"
-        with self._locked():
-            index = self._index()
-            for found in index:
-                if _name(found) != name:
-                    continue
-                if found["digest"] == image.digest:
-                    return
+        with self._index.locked():
+            kept = self._index.find(name)
+            if kept == image.digest:
+                return
+            if kept is not None:
                 raise ImageError(
-                    f"{name} is {found['digest']} already, and never becomes another image ({image.digest})",
+                    f"{name} is {kept} already, and never becomes another image ({image.digest})",
                     "use another tag: a version's image is made once",
                 )
             needed = [name for one in image.images for name in (one.digest, *blobs_named_in(one.parsed_manifest))]
@@ -314,62 +298,24 @@ class Layout:
                         f"{self.path} has lost the blob {digest}, of which nobody knew that {name} needs it",
                         "do it again: what was deleted as garbage meanwhile is made anew",
                     )
-            self._write_index([*index, _descriptor(name, image.digest, image.media_type, len(image.manifest))])
+            new = descriptor_of(name, image.digest, image.media_type, len(image.manifest))
+            self._index.write([*self._index.listed(), new])
 
     def _tagged(self, repository: str, tag: str) -> bytes | None:
-        digest = self._find(repository, tag)
+        digest = self._index.find(f"{repository}:{tag}")
         return None if digest is None else self._read(digest)
 
     def _move(self, repository: str, tag: str, manifest: bytes, media_type: str) -> None:
         """Write what a tag stands for from now on: only those of what is attached to an image ever move."""
         self._write_bytes(manifest)
         name = f"{repository}:{tag}"
-        kept = [found for found in self._index() if _name(found) != name]
-        self._write_index([*kept, _descriptor(name, digest_of(manifest), media_type, len(manifest))])
+        kept = [found for found in self._index.listed() if name_in(found) != name]
+        self._index.write([*kept, descriptor_of(name, digest_of(manifest), media_type, len(manifest))])
 
     def _listed(self, repository: str, digest: str) -> bool:
-        starts = (f"{repository}:", f"{repository}@")
-        named = [found for found in self._index() if _name(found).startswith(starts)]
+        named = self._index.listed_in(repository)
         if any(found["digest"] == digest for found in named):
             return True
         # An image for one of several platforms is listed by its index alone.
         indexes = (self._read(found["digest"]) for found in named if found["mediaType"] == INDEX)
         return any(digest in blobs_named_in(json.loads(index)) for index in indexes)
-
-    def _index(self) -> list[JSON]:
-        manifests: list[JSON] = json.loads((self.path / "index.json").read_bytes())["manifests"]
-        return manifests
-
-    def _write_index(self, manifests: list[JSON]) -> None:
-        _sync(self._blobs)  # what it names, before it
-        self._replace("index.json", to_bytes({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}))
-
-    def _replace(self, name: str, data: bytes) -> None:
-        with writing(self.path) as (file, path):
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            path.replace(self.path / name)
-        _sync(self.path)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.path / ".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _name(descriptor: JSON) -> str:
-    return str((descriptor.get("annotations") or {}).get(_REF, ""))
-
-
-def _descriptor(name: str, digest: str, media_type: str, size: int) -> JSON:
-    return {"mediaType": media_type, "digest": digest, "size": size, "annotations": {_REF: name}}

@@ -40,7 +40,7 @@ class Service:
             if self.fails_at == 0 or (self.fails_at < 0 and not self.fails_once):
                 raise Unavailable("The engine is away", "try again")
 
-    def have_front(self, image: str, port: int | None) -> int:
+    def have_front(self, image: str) -> int:
         return 18_000
 
     def find(self, name: str) -> dict[str, Any] | None:
