@@ -172,7 +172,7 @@ class Registry:
 
     def read_referrer(self, repository: str, digest: str) -> bytes:
         """Return the data that was attached under a manifest's digest."""
-        return self._read(repository, json.loads(self._manifest(repository, digest))["layers"][0]["digest"])
+        return artifact.data_in(self._manifest(repository, digest), partial(self._read_attached, repository))
 
     def attach_signature(self, repository: str, subject: str, payload: bytes, signature: str) -> None:
         """Put a signature where cosign 2 looks for it; of two that come in the same moment one may be lost."""
@@ -185,7 +185,7 @@ class Registry:
     def signatures(self, repository: str, subject: str) -> list[tuple[bytes, str]]:
         """Return what lies there."""
         manifest = self._tagged(repository, artifact.signature_tag(subject))
-        return [] if manifest is None else artifact.signatures_in(manifest, partial(self._read, repository))
+        return [] if manifest is None else artifact.signatures_in(manifest, partial(self._read_attached, repository))
 
     def reference(self, repository: str, digest: str) -> str:
         """Return ``host/prefix/repository@digest``."""
@@ -306,6 +306,13 @@ class Registry:
     def _read(self, repository: str, digest: str) -> bytes:
         with self._open(repository, digest) as stream:
             data = stream.read()
+        return self._checked(data, digest, repository)
+
+    def _read_attached(self, repository: str, digest: str) -> bytes:
+        with self._open(repository, digest) as stream:
+            data = stream.read(artifact.MOST_BYTES + 1)
+        if len(data) > artifact.MOST_BYTES:
+            raise artifact.too_large(digest)
         return self._checked(data, digest, repository)
 
     def _manifest(self, repository: str, reference: str) -> bytes:

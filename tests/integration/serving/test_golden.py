@@ -20,14 +20,18 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from tests.fixtures_compilation import Workshop
-from tests.fixtures_flavors import MakePython, Train
+from tests.fixtures_flavors import MakePython, Train, Trained
 from tests.image_roots import make_root, script
 from tritonclient import http as triton
 
+from modelyard.client.child import lay_client
 from modelyard.client.model import write_model
+from modelyard.compilation import Compilation
 from modelyard.deployment.smoke import largest, same
 
-from .conftest import Running, Start
+from .conftest import FACTS, Running, Start
+
+VERTEX = "/v1/vertex"
 
 _PYTHON = """
 def load(folder):
@@ -57,6 +61,23 @@ def frame() -> tuple[Any, Any]:
         ("passthrough", ["count", "good"]),
     )
     labels = np.where(count + rows["good"] > 4, "much", "little")
+    return make_pipeline(columns, LogisticRegression()).fit(rows, labels), rows[:8]
+
+
+def pipeline() -> tuple[Any, Any]:
+    """A pipeline with text, gaps and whole numbers, of which there is a compiled form."""
+    chance = np.random.default_rng(5)
+    rows = pd.DataFrame(
+        {
+            "word": chance.choice(["x", "zwölf", "a,b"], 60).astype(object),
+            "count": chance.integers(0, 9, 60),
+            "size": np.where(chance.random(60) > 0.8, np.nan, chance.normal(size=60)),
+        }
+    )
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["word"]), (SimpleImputer(), ["size"]), remainder="passthrough"
+    )
+    labels = np.where(rows["count"] > 4, "much", "little")
     return make_pipeline(columns, LogisticRegression()).fit(rows, labels), rows[:8]
 
 
@@ -128,7 +149,7 @@ class Served:
 def of_tests(name: str, root: Path) -> None:
     """Make a model in this process, and its image."""
     script(root / "environment" / "bin" / "python", f'exec {sys.executable} "$@"')
-    made = {"frame": frame, "array": array, "one_column": one_column}.get(name)
+    made = {"frame": frame, "pipeline": pipeline, "array": array, "one_column": one_column}.get(name)
     model, example = made() if made else python(root / "project")
     (root / "model").mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -141,6 +162,7 @@ def of_tests(name: str, root: Path) -> None:
     scope="module",
     params=[
         *("frame", "array", "one_column", "python"),
+        pytest.param("pipeline compiled", marks=pytest.mark.slow),
         *(pytest.param(name, marks=pytest.mark.slow) for name in _AS_THEY_ARE),
         *(pytest.param(f"{name} compiled", marks=pytest.mark.slow) for name in _COMPILED),
     ],
@@ -164,11 +186,11 @@ def served(
         script(root / "environment" / "bin" / "python", f'exec {python} "$@"')
     elif name not in _AS_THEY_ARE:
         of_tests(name, root)
+        if compiled:
+            example = Trained(Path(sys.executable), root / "project", root / "model", lay_client(folder / "client"))
+            compile_in(root, example.compile(workshop, folder))
     elif compiled:
-        compilation = trained(name).compile(workshop, folder)
-        assert compilation.folder is not None, compilation.why
-        shutil.rmtree(root / "project")
-        shutil.copytree(compilation.folder.parent, root / "model")
+        compile_in(root, trained(name).compile(workshop, folder))
     else:
         example = trained(name)
         shutil.copytree(example.project, root / "project", dirs_exist_ok=True)
@@ -176,7 +198,17 @@ def served(
         script(root / "environment" / "bin" / "python", f'exec {example.python} "$@"')
     facts = json.loads((root / "model" / "modelyard.json").read_text())
     golden = facts["golden"]
-    return Served(start(root), facts["signature"], golden["inputs"], golden["outputs"], name in _AS_THEY_ARE)
+    rounded = bool(compiled) or name in _AS_THEY_ARE
+    server = start(root, environment={**FACTS, "AIP_PREDICT_ROUTE": VERTEX})
+    return Served(server, facts["signature"], golden["inputs"], golden["outputs"], rounded)
+
+
+def compile_in(root: Path, compilation: Compilation) -> None:
+    """Leave nothing but the compiled model in an image."""
+    assert compilation.folder is not None, compilation.why
+    shutil.rmtree(root / "project")
+    shutil.rmtree(root / "model", ignore_errors=True)
+    shutil.copytree(compilation.folder.parent, root / "model")
 
 
 def ask(served: Served, path: str, body: Any, **headers: str) -> Any:
@@ -198,6 +230,10 @@ def predict(served: Served) -> dict[str, list[Any]]:
 
 def instances(served: Served) -> dict[str, list[Any]]:
     return by_rows(ask(served, "/v1/models/sum:predict", {"instances": served.rows})["predictions"])
+
+
+def vertex(served: Served) -> dict[str, list[Any]]:
+    return by_rows(ask(served, VERTEX, {"instances": served.rows})["predictions"])
 
 
 def inputs(served: Served) -> dict[str, list[Any]]:
@@ -277,7 +313,7 @@ def queries(served: Served) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize(
     "route",
-    [predict, instances, inputs, infer_json, infer_bytes, split, records, named_inputs, csv, score, queries],
+    [predict, instances, vertex, inputs, infer_json, infer_bytes, split, records, named_inputs, csv, score, queries],
     ids=lambda route: route.__name__,
 )
 def test_any_route_answers_as_training_did(served: Served, route: Callable[[Served], dict[str, list[Any]]]) -> None:

@@ -238,6 +238,18 @@ def test_a_broken_attachment_is_no_signature_and_takes_nothing_from_a_valid_one(
     check_signed(layout, "wine", image.digest, OURS.trusted)
 
 
+def test_of_a_registry_no_more_is_read_than_anything_attached_has(images: Registry) -> None:
+    image = pushed(images, b"one")
+    data = b" " * artifact.MOST_BYTES + b"{}"
+    attached = images.attach("wine", image.digest, BUNDLE, data)
+    with pytest.raises(ImageError, match="larger than 8 MiB"):
+        images.read_referrer("wine", attached)
+    with pytest.raises(ImageError, match="larger than 8 MiB"):  # whatever size its manifest claims
+        images._read_attached("wine", digest_of(data))
+    sign(images, "wine", image.digest, OURS.signer)
+    check_signed(images, "wine", image.digest, OURS.trusted)
+
+
 @pytest.mark.parametrize("nonsense", [b"not JSON", b"[]", b'{"layers": 1, "manifests": [1]}', b"[" * 100_000])
 def test_nonsense_where_one_form_is_listed_takes_nothing_from_the_other(tmp_path: Path, nonsense: bytes) -> None:
     layout = Layout(tmp_path / "images")

@@ -151,7 +151,7 @@ class DockerTarget:
         self._wait_until_ready(service, spec, host, restarts)
         log(f"Version {spec.version} is ready; it takes over")
         self._tell(service, spec, "serve", host)
-        _check(service.tell("ask", _THROUGH_THE_SERVICE), spec)
+        _check(self._tell(service, spec, "ask", _THROUGH_THE_SERVICE), spec)
         self._tell(service, spec, "live", containers.release(service.place, spec))
         if live is not None and live["host"] != host:
             log(f"Version {live['version']} answers what it has, then ends")
