@@ -54,6 +54,7 @@ class Connection(asyncio.Protocol):
         self.since = time.monotonic()  # of what `waits_for` says
         self._began = self._arrived = self.since  # the request that arrives, and the last of it so far
         self._headers: dict[str, str]
+        self._fields: dict[str, str]  # the headers until they are complete, then the trailers
         self._header_bytes: int
         self._body: bytes | bytearray
         self._body_bytes: int
@@ -94,17 +95,23 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; it calls the ``on_…`` methods below."""
-        pieces: list[bytes | memoryview] = [data]
-        while pieces and not self._last:
-            piece = pieces.pop()
-            try:
-                self._parser.feed_data(piece)
-            except httptools.HttpParserUpgrade as offer:
-                pieces += (memoryview(piece)[offer.args[0] :], self._head_without_offer())
-            except httptools.HttpParserError as error:
-                self._refuse(400, f"this is no HTTP/1.1 request: {error}")
+        if self._last:
+            return
+        left = self._feed(data)
+        while left and not self._last:
+            left += self._feed(left.pop())
         if self._reading:
             self._arrived = time.monotonic()
+
+    def _feed(self, data: bytes | memoryview) -> list[bytes | memoryview]:
+        """Parse data; return what is to be parsed then, the last first."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            return [memoryview(data)[offer.args[0] :], self._head_without_offer()]
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"this is no HTTP/1.1 request: {error}")
+        return []
 
     def on_message_begin(self) -> None:  # noqa: D102
         self._reading = True
@@ -112,31 +119,35 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:  # noqa: D102
         self._url += url
-        self._count_header(len(url))
+        self._header_bytes += len(url)
+        if self._header_bytes > MOST_HEADER_BYTES:
+            self._refuse_header()
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
-        self._count_header(len(name) + len(value))
-        if self._has_head:
-            return  # a trailer, which is no header: nobody else has looked at it as one (RFC 9110, 6.5.1)
-        known, text = _NAMES.get(name) or name.decode("latin-1").lower(), value.decode("latin-1")
-        if known in self._headers:
-            text = self._repeated(known, text)
-        self._headers[known] = text
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MOST_HEADER_BYTES:
+            self._refuse_header()
+        known, text, fields = _NAMES.get(name) or name.decode("latin-1").lower(), value.decode("latin-1"), self._fields
+        fields[known] = self._repeated(known, text) if known in fields else text
 
     def on_headers_complete(self) -> None:  # noqa: D102
-        self._offers = self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
-        if self._offers:
-            return  # of another protocol; the same head comes again without that
-        self._has_head = True
         headers = self._headers
+        if "upgrade" in headers and self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
+            self._offers = True
+            return  # of another protocol; the same head comes again without that
+        self._fields = {}  # of trailers, which are no headers: nobody else has looked at them as such (RFC 9110, 6.5.1)
         length = headers.get("content-length", "0")
         if "host" not in headers and self._parser.get_http_version() == "1.1":
             self._refuse(400, "this is no HTTP/1.1 request: it has no Host header (RFC 9112, 3.2)")
-        elif (coding := headers.get("transfer-encoding", "chunked").lower()) != "chunked":
+        elif (coding := headers.get("transfer-encoding")) is not None and coding.lower() != "chunked":
             self._refuse(501, f"the body is sent as {coding[:60]!r}; only chunked is taken: send it uncompressed")
         elif length.isdigit() and int(length) > self._most_body_bytes:
             self._refuse(413, f"the body has {length} bytes, at most {self._most_body_bytes} are taken")
-        elif headers.get("expect", "").lower() == "100-continue" and self._parser.get_http_version() != "1.0":
+        elif (
+            "expect" in headers
+            and headers["expect"].lower() == "100-continue"
+            and self._parser.get_http_version() != "1.0"
+        ):
             self._expects = not self._last
             self._next()
 
@@ -182,8 +193,8 @@ class Connection(asyncio.Protocol):
 
     def _new_message(self) -> None:
         self._url = b""
-        self._headers = {}
-        self._has_head = False  # what else comes of headers are trailers
+        self._headers = self._fields = {}
+        self._offers = False  # another protocol
         self._expects = False  # the client sends the body when it is told to
         self._header_bytes = 0
         self._body = b""
@@ -193,7 +204,7 @@ class Connection(asyncio.Protocol):
         """Return what counts of a header that comes again."""
         if name == "host":
             self._refuse(400, "this is no HTTP/1.1 request: it has two Host headers (RFC 9112, 3.2)")
-        return f"{self._headers[name]}, {value}" if name == "transfer-encoding" else value
+        return f"{self._fields[name]}, {value}" if name == "transfer-encoding" else value
 
     def _head_without_offer(self) -> bytes:
         """Return the head of a request that offers another protocol without its offer, and be ready to parse it.
@@ -207,14 +218,12 @@ class Connection(asyncio.Protocol):
         self._new_message()
         return head
 
-    def _count_header(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > MOST_HEADER_BYTES:
-            self._refuse(431, f"the headers are larger than the {MOST_HEADER_BYTES} bytes that are taken")
+    def _refuse_header(self) -> None:
+        self._refuse(431, f"the headers are larger than the {MOST_HEADER_BYTES} bytes that are taken")
 
     def _request(self) -> Request:
         path, _, query = self._url.decode("latin-1").partition("?")
-        if not path.startswith("/") and (whole := _WHOLE_ADDRESS.match(path)):
+        if path[:1] != "/" and (whole := _WHOLE_ADDRESS.match(path)):
             path = path[whole.end() :] or "/"  # RFC 9112, 3.2.2
         given = self._headers.get("x-request-id", "")
         sane = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
