@@ -21,16 +21,24 @@ class FrameError(OSError):
     """What arrived is no message: it ends in the middle, or is longer than any message may be."""
 
 
-def send(connection: socket.socket, message: Message, file: int | None = None) -> None:
-    """Send one message, and the open file with it if one is given."""
+def packed(message: Message) -> bytes:
+    """Return one message as it is sent.
+
+    Raises:
+        TypeError, ValueError, RecursionError: it holds what JSON has not; FrameError: it is too long.
+    """
     body = json.dumps(message, separators=(",", ":")).encode()
     if len(body) > _LIMIT:
         raise FrameError(f"a message of {len(body)} bytes is too long: keep large values in a file")
-    header = _LENGTH.pack(len(body))
+    return _LENGTH.pack(len(body)) + body
+
+
+def send(connection: socket.socket, message: Message, file: int | None = None) -> None:
+    """Send one message, and the open file with it if one is given."""
+    data = packed(message)
     if file is not None:
-        sent = socket.send_fds(connection, [header], [file])
-        header = header[sent:]
-    connection.sendall(header + body)
+        data = data[socket.send_fds(connection, [data[: _LENGTH.size]], [file]) :]
+    connection.sendall(data)
 
 
 def receive(connection: socket.socket) -> Message | None:

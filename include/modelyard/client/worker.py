@@ -20,11 +20,11 @@ def serve(model: LoadedModel, connection: socket.socket) -> None:
     """Answer until the other side ends the connection."""
     while (request := frames.receive(connection)) is not None:
         try:
-            answer: frames.Message = {"outputs": model.answer(request)}
+            answer = frames.packed({"outputs": model.answer(request)})
         except Exception as error:  # noqa: BLE001 - the model's own code; the next rows may suit it
             traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        frames.send(connection, answer)
+            answer = frames.packed({"error": f"{type(error).__name__}: {error}"})
+        connection.sendall(answer)
 
 
 def main() -> None:

@@ -68,6 +68,20 @@ def test_the_projects_code_answers(start: Start, root: Path) -> None:
     assert "something the project prints" not in running.access_log.read_text()
 
 
+@pytest.mark.parametrize("odd", ["10**5000", "rows[0]['n'] + 0.5", "'forty'", "{1}", "[]"])
+def test_an_answer_that_is_none_of_the_signatures_is_refused_and_costs_no_process(
+    start: Start, root: Path, odd: str
+) -> None:
+    changed = PREDICT.replace("return [", f"return [{odd} if row['n'] == 13 else ")
+    (root / "project" / "predict.py").write_text(changed)
+    running = start(root)
+    pid = running.process.pid
+    workers = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    assert running.post("/predict", [{"n": 13}]).status == 422
+    assert running.post("/predict", [{"n": 2}]).json["predictions"][0]["prediction"] == 42
+    assert Path(f"/proc/{pid}/task/{pid}/children").read_text() == workers
+
+
 def test_the_model_ends_with_its_server(start: Start, root: Path) -> None:
     running = start(root)
     pid = running.process.pid
