@@ -102,6 +102,13 @@ class Connection(asyncio.Protocol):
             left += self._feed(left.pop())
         if self._reading:
             self._arrived = time.monotonic()
+            # The others have their turn first: a body in tiny chunks keeps the parser busy for long.
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._waiting and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _feed(self, data: bytes | memoryview) -> list[bytes | memoryview]:
         """Parse data; return what is to be parsed then, the last first."""

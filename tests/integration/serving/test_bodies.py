@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +29,20 @@ def test_a_body_in_single_bytes_takes_no_more_than_its_size(start: Start, tmp_pa
         assert resident(running) - before < 8
         connection.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_in_single_bytes_leaves_the_others_their_turns(start: Start, tmp_path: Path) -> None:
+    running = start(make_root(tmp_path / "root"))
+    began, slowest = time.monotonic(), 0.0
+    with ThreadPoolExecutor(1) as pool:
+        upload = pool.submit(begin, running, "transfer-encoding: chunked", b"1\r\n \r\n" * 5_000_000)
+        while not upload.done():
+            asked = time.monotonic()
+            assert running.get("/healthz").status == 200
+            slowest = max(slowest, time.monotonic() - asked)
+    upload.result().close()
+    print(f"{slowest:.2f} s of {time.monotonic() - began:.2f}")
+    assert slowest < (time.monotonic() - began) / 5
 
 
 def test_all_bodies_together_have_a_limit(start: Start, tmp_path: Path) -> None:
