@@ -10,6 +10,7 @@ from tests.git_server import git
 from tests.yard import Yard, change
 
 from model_store.projects import GIT_FILE, LockedProject, find
+from modelyard.images import open_images
 from modelyard.steps.local_run import run_pipeline
 
 DATA = "data: {points: {uri: points.csv, role: train}}\n"
@@ -39,7 +40,7 @@ def test_a_run_at_another_ref_has_that_refs_defaults(yard: Yard, tiny: Path, tmp
     expected: list[tuple[dict[str, Any], float, str]] = [
         ({"ref": "first"}, 0.5, "points.csv"),
         ({"ref": "first", "config.threshold": 0.6}, 0.6, "points.csv"),
-        ({"ref": None}, 0.7, "more-points.csv"),
+        ({"ref": None, "release": True}, 0.7, "more-points.csv"),
     ]
     for number, (changes, threshold, uri) in enumerate(expected, start=1):
         said: list[str] = []
@@ -51,3 +52,6 @@ def test_a_run_at_another_ref_has_that_refs_defaults(yard: Yard, tiny: Path, tmp
             version = store.versions.get("tiny", number)
         assert version.config["threshold"] == threshold
         assert [data.uri for data in version.data if data.name == "points"][:1] == [uri]
+    assert version.image_digest is not None
+    image = open_images(yard.address, yard.home).pull("tiny", version.image_digest)
+    assert image.parsed_manifest["annotations"]["org.opencontainers.image.source"] == tiny.as_uri()

@@ -53,6 +53,7 @@ def build_model_image(
     commit: str | None,
     log: Callable[[str], None],
     created: datetime | None = None,
+    source: str | None = None,
     compiled: bool = False,
 ) -> Image | Index:
     """Build a model image: an index of one image a platform, where there are several; nothing of it is pushed here.
@@ -65,6 +66,7 @@ def build_model_image(
         commit: of the project; None when it has none.
         log: given a line a layer.
         created: the commit's time, None for 1970: never the time of the build.
+        source: address of the commit's repository, as it may be shown.
         compiled: the model directory holds the compiled model, and needs nothing of the project.
 
     Raises:
@@ -83,7 +85,7 @@ def build_model_image(
         layers = [*_own_layers(one, images, compiled=compiled), *shared]
         for layer in layers:
             log(f"Layer {layer.kind}: {layer.size / 1e6:.1f} MB, {layer.digest[:19]}")
-        built.append(_image(one, layers, moment, commit))
+        built.append(_image(one, layers, moment, commit, source))
     return built[0] if len(built) == 1 else Index.of(built)
 
 
@@ -100,7 +102,7 @@ def _own_layers(parts: PlatformParts, images: ImageStore, *, compiled: bool) -> 
     ]
 
 
-def _image(parts: PlatformParts, layers: Sequence[Layer], moment: str, commit: str | None) -> Image:
+def _image(parts: PlatformParts, layers: Sequence[Layer], moment: str, commit: str | None, source: str | None) -> Image:
     environment, base = parts.environment, parts.base
     below = empty(environment.platform.partition("/")[2]) if base is None else base.image
     whole = environment.executable is not None
@@ -110,6 +112,7 @@ def _image(parts: PlatformParts, layers: Sequence[Layer], moment: str, commit: s
         "io.modelyard.dockerfile" if whole else "io.modelyard.lock": environment.lock_digest,
         "io.modelyard.model": layers[-1].diff_id,
         **({} if commit is None else {"org.opencontainers.image.revision": commit}),
+        **({} if source is None else {"org.opencontainers.image.source": source}),
     }
     return below.append(layers, _run_config(annotations), annotations, moment)
 

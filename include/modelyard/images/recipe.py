@@ -22,6 +22,7 @@ class ImageRecipe:
         compiled: the compiled model's ``[ArtifactFile as JSON]``; None when the model is served as it is.
         elsewhere: of an image for several platforms, ``{"environment", "server", "base"}`` for each but the first,
             which was the builder's own.
+        source: address of the repository that the project's commit is in; None when it came from a folder.
     """
 
     modelyard: str
@@ -31,6 +32,7 @@ class ImageRecipe:
     base: str | None
     compiled: list[JSON] | None
     elsewhere: list[JSON] = field(default_factory=list)
+    source: str | None = None
 
     def to_json(self) -> JSON:
         """Return the recipe as plain JSON; ``ImageRecipe(**json)`` is the way back."""

@@ -13,6 +13,7 @@ from modelyard.images.recipe import ImageRecipe
 from modelyard.steps.context import StepContext
 from modelyard.steps.results import Containerised, Prepared, Validated
 from modelyard.store import ArtifactFile, ModelVersion
+from modelyard.uri import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,9 @@ def run(context: StepContext) -> Containerised:
         )
         for one in environments
     ]
+    # A candidate was trained from somebody's folder, whatever repository this pipeline has the project from.
+    git = context.run.project.get("git") if version.pipeline_run == context.run.id else None
+    source = None if git is None else shown(git)
     built = build_model_image(
         parts,
         images=context.images,
@@ -50,6 +54,7 @@ def run(context: StepContext) -> Containerised:
         model=model,
         commit=version.commit,
         created=version.committed_at,
+        source=source,
         log=context.log,
         compiled=validated.compiled is not None,
     )
@@ -66,6 +71,7 @@ def run(context: StepContext) -> Containerised:
         compression=context.images.compression,
         compiled=validated.compiled,
         elsewhere=made_of[1:],
+        source=source,
         **made_of[0],
     )
     repository = repositories.staging(context.run.model)

@@ -132,6 +132,7 @@ def rebuilt(
             model=model,
             commit=version.commit,
             created=version.committed_at,
+            source=recipe.source,
             log=log,
             compiled=recipe.compiled is not None,
         )

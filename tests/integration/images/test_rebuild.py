@@ -42,6 +42,7 @@ from modelyard.supply_chain.bom import bill_of_materials
 from modelyard.supply_chain.packages import packages_of
 
 PYTHON = Interpreter.of_this_machine().python
+SOURCE = "https://git.example.com/triple"
 OTHER_USER = 12345
 _REACHING = re.compile(r"UV_(?!CACHE)|SSL_|(https?|no|all)_proxy", re.IGNORECASE)
 
@@ -127,13 +128,16 @@ def of_a_dockerfile(
         model=model,
         commit=made.commit,
         created=made.committed_at,
+        source=SOURCE,
         log=print,
     )
     assert isinstance(image, Image)
+    assert image.parsed_manifest["annotations"]["org.opencontainers.image.source"] == SOURCE
     images.push("triple", image, "own")
     same = {name: getattr(made, name) for name in ("commit", "committed_at", "project_digest", "model")}
     number = version(store, "triple", 100, **same).version
-    recipe = ImageRecipe("0", images.compression, environment.to_json(), server.to_json(), base.reference, None)
+    made_of = environment.to_json(), server.to_json(), base.reference
+    recipe = ImageRecipe("0", images.compression, *made_of, compiled=None, source=SOURCE)
     return store.versions.set_image("triple", number, image.digest, recipe.to_json()), image
 
 
