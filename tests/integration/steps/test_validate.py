@@ -219,7 +219,7 @@ def test_a_model_that_was_not_saved_by_log_model_refuses(bench: Bench) -> None:
 
 def test_critical_predictions_that_are_none_are_refused_by_line(bench: Bench) -> None:
     (bench.project / "critical.jsonl").write_text('{"inputs": {}}\n')
-    with pytest.raises(ProjectError, match="jsonl:1: It has no 'expected'"):
+    with pytest.raises(ProjectError, match="jsonl:1: It has no `expected`"):
         bench.validate(bench.register())
 
 
