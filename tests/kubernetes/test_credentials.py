@@ -22,6 +22,9 @@ from modelyard.images.base import pull_image
 from modelyard.project.write_lock import write_git_entry
 from modelyard.store import Store
 
+# Two whole runs in pods and the search, all in one fixture; the others of this session run beside it.
+pytestmark = pytest.mark.timeout(1200)
+
 # What a project that knows no better does with its own: where it is, and in which place the search is to find it.
 PLANTED = {what: made_up(what) for what in ("variable", "line", "argument", "source", "model", "XCom", "ConfigMap")}
 PLACES = {
