@@ -86,11 +86,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def answering(answer: Callable[[Asked], Answer], tls: SSLContext | None = None) -> Iterator[Answering]:
-    with Answering(answer, tls) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with Answering(answer, tls) as server, running(server):
+        yield server
+
+
+@contextmanager
+def running(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Have a server of this process answer, in a thread of its own."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ssl import SSLContext
 from typing import Literal
 
+from tests.answering import running
+
 # Before: the server never sees the request. After: it does, and the answer is lost. Half: half a body gets through.
 Fault = Literal["drop before", "drop after", "half of the request", "half of the answer"] | int
 
@@ -102,11 +104,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def faulty_proxy(behind: str, tls: SSLContext | None = None) -> Iterator[FaultyProxy]:
-    with FaultyProxy(behind, tls) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            proxy.shutdown()
-            thread.join()
+    with FaultyProxy(behind, tls) as proxy, running(proxy):
+        yield proxy

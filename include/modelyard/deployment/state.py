@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from modelyard.deployment.target import JSON
+from modelyard.durable import sync_folder
 
 NAME = "state.json"
 SEGMENTS = "predictions"  # the folder of the prediction log, beside it
@@ -65,11 +66,7 @@ def write_state(folder: Path, state: State) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(folder / NAME)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
 
 
 def service_folder(home: Path, environment: str, model: str) -> Path:

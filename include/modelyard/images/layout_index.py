@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from modelyard.durable import sync_folder
 from modelyard.images.image import INDEX, to_bytes
 from modelyard.images.layer import writing
 
@@ -60,7 +61,7 @@ class LayoutIndex:
 
     def write(self, descriptors: Iterable[JSON]) -> None:
         """List these alone, whose blobs are there. Only under the lock."""
-        _sync(self._folder / "blobs" / "sha256")  # what it names, before it
+        sync_folder(self._folder / "blobs" / "sha256")  # what it names, before it
         self._replace(_FILE, {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(descriptors)})
 
     def _replace(self, name: str, content: JSON) -> None:
@@ -69,15 +70,7 @@ class LayoutIndex:
             file.flush()
             os.fsync(file.fileno())
             path.replace(self._folder / name)
-        _sync(self._folder)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(self._folder)
 
 
 def name_in(descriptor: JSON) -> str:

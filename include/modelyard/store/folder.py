@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from modelyard.durable import sync_folder
 from modelyard.errors import NotFound, StoreError
 
 _CHUNK = 1024 * 1024
@@ -53,7 +54,7 @@ class Folder:
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
-            _sync(target.parent)
+            sync_folder(target.parent)
 
     def open(self, path: str) -> BinaryIO:
         """Return a file, open for reading."""
@@ -124,12 +125,4 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder.parent)
