@@ -34,7 +34,8 @@ class LoadedModel:
         """Return the outputs for a request's rows as nested lists, by name.
 
         Args:
-            request: ``{"columns": {name: [value, …]}}``, or ``{"tensor": {"data": …, "shape": […]}}``.
+            request: ``{"columns": {name: [value, …]}}``, or ``{"tensor": {"data": …, "shape": […]}}``; ``outputs``
+                beside it are the names of those that are wanted, when not all are. There may be more.
         """
-        outputs = self._flavor.predict(self._model, arriving(request, self._signature))
+        outputs = self._flavor.predict(self._model, arriving(request, self._signature), request.get("outputs"))
         return {name: cells(values) for name, values in outputs.items()}

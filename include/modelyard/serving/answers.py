@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 
 from modelyard.serving.datatypes import MismatchError, float_range, integer_range
-from modelyard.serving.messages import Outputs, Refused
+from modelyard.serving.messages import Outputs, Refused, Wanted
 from modelyard.serving.signature import Field, listed, shown
 
 
@@ -25,11 +25,11 @@ class Answers:
         self._fields = outputs
         self._names = tuple(field.name for field in outputs)
         types = {field.name: list.__class_getitem__(_type(field)) for field in outputs}
-        found: Any = TypedDict("Found", types)  # type: ignore[misc]
+        found: Any = TypedDict("Found", types, total=False)  # type: ignore[misc]
         self._decode = msgspec.json.Decoder(msgspec.defstruct("Answer", [("outputs", found)], gc=False)).decode
 
-    def read(self, frame: bytes, rows: int) -> Outputs:
-        """Return the outputs of ``rows`` rows, in the signature's order.
+    def read(self, frame: bytes, rows: int, wanted: Wanted = None) -> Outputs:
+        """Return the wanted outputs of ``rows`` rows, all in the signature's order for None.
 
         Raises:
             Refused: 422, the model could not answer, or its answer is not what the signature says.
@@ -37,15 +37,15 @@ class Answers:
         """
         try:
             found = self._decode(frame).outputs  # type: ignore[attr-defined]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return self._read_slowly(frame, rows)
-        outputs = {name: found[name] for name in self._names}
+            outputs = {name: found[name] for name in wanted or self._names}
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+            return self._read_slowly(frame, rows, wanted)
         for values in outputs.values():
             if len(values) != rows:
-                return self._read_slowly(frame, rows)
+                return self._read_slowly(frame, rows, wanted)
         return outputs
 
-    def _read_slowly(self, frame: bytes, rows: int) -> Outputs:
+    def _read_slowly(self, frame: bytes, rows: int, wanted: Wanted) -> Outputs:
         """Take what ``read`` takes and the words NaN and Infinity, 2.0 for an integer; else say what is wrong."""
         try:
             answer = json.loads(frame.decode())
@@ -59,9 +59,10 @@ class Answers:
         outputs = answer.get("outputs")
         if type(outputs) is not dict:
             raise _misfit(f"expected an object with {listed(self._names)}, found {shown(outputs)}")
-        if missing := [name for name in self._names if name not in outputs]:
+        fields = [field for field in self._fields if wanted is None or field.name in wanted]
+        if missing := [field.name for field in fields if field.name not in outputs]:
             raise _misfit(f"it has no {listed(missing)}")
-        return {field.name: settled(field, outputs[field.name], rows) for field in self._fields}
+        return {field.name: settled(field, outputs[field.name], rows) for field in fields}
 
 
 def settled(field: Field, values: Any, rows: int) -> list[Any]:

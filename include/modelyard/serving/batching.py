@@ -7,26 +7,41 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
+from typing import NoReturn
 
 from modelyard.serving.limits import Limits
-from modelyard.serving.messages import Columns, Outputs, Refused
+from modelyard.serving.messages import Columns, Outputs, Refused, Wanted
 from modelyard.serving.metrics import Metrics
 
 _MOST_ROWS = 1024  # in one call that merges several requests; a single larger request goes alone
 _MOST_WAITING = 1024  # requests; beyond that a client is told to come back
 
-Ask = Callable[[Columns, int], Awaitable[Outputs]]
+Then = Callable[[Outputs | Exception], None]
+# Has a worker answer so many rows of columns by the wanted outputs; what comes of it is told once, by a call.
+Ask = Callable[[Columns, int, Wanted, Then], None]
 
 
 @dataclass(slots=True, eq=False)
 class _Item:
     columns: Columns
     rows: int
+    wanted: Wanted
     answer: asyncio.Future[Outputs]
-    alone: bool = False  # it was being answered when a worker ended, and may be to blame
+    alone: bool = False  # it was part of a call that went wrong, and may be to blame
+    suspect: bool = False  # a worker ended over that call
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """A worker: what it is being asked, and the future that gets the error it ends with."""
+
+    ask: Ask
+    ended: asyncio.Future[NoReturn]
+    batch: list[_Item]
 
 
 class Batcher:
@@ -36,22 +51,25 @@ class Batcher:
         self._metrics = metrics
         self._answer_seconds = answer_seconds
         self._waiting: deque[_Item] = deque()
-        self._arrived = asyncio.Event()
+        self._idle: list[_Lane] = []
+        self._crowded = False  # several went into the last call: so they will into the next, if it waits for this turn
 
-    async def predict(self, columns: Columns, rows: int) -> Outputs:
-        """Wait for the answer to checked columns.
+    async def predict(self, columns: Columns, rows: int, wanted: Wanted = None) -> Outputs:
+        """Wait for the answer to checked columns: the wanted outputs (None: all), or more.
 
         Raises:
-            Refused: 429 when too many wait already; 503 when no answer comes in time; what ``ask`` raised for them.
+            Refused: 429 when too many wait already; 503 when no answer comes in time; what a worker said of them.
         """
         if len(self._waiting) >= _MOST_WAITING:
             raise busy(self._metrics)
         loop = asyncio.get_running_loop()
-        item = _Item(columns, rows, loop.create_future())
+        item = _Item(columns, rows, wanted, loop.create_future())
         limit = loop.call_later(self._answer_seconds, self._give_up, item)
         self._waiting.append(item)
-        self._note_waiting()
-        self._arrived.set()
+        if not self._crowded:
+            self._begin()
+        elif len(self._waiting) == 1:
+            loop.call_soon(self._begin)
         try:
             return await item.answer
         finally:
@@ -62,42 +80,81 @@ class Batcher:
         while self._waiting:
             _settle(self._waiting.popleft(), reason)
 
-    async def serve(self, ask: Ask, ended: type[Exception]) -> None:
-        """Take requests and have ``ask`` answer them, until cancelled or until it raises anything but Refused.
+    async def serve(self, ask: Ask, ended: type[Exception]) -> NoReturn:
+        """Take requests and have ``ask`` answer them, until cancelled or until it tells anything but Refused.
 
         What it could not answer because it ``ended`` waits for the next one, and is then asked alone; the second time
         it is refused: a request that ends every worker shall not end them all.
+
+        Raises:
+            Exception: what it told.
         """
-        while True:
-            while not self._waiting:
-                self._arrived.clear()
-                await self._arrived.wait()
-            batch = self._take()
-            self._note_waiting()
-            if not batch:
-                continue
+        lane = _Lane(ask, asyncio.get_running_loop().create_future(), [])
+        self._idle.append(lane)
+        self._begin()
+        try:
+            await lane.ended
+        except BaseException as error:
+            batch, lane.batch = lane.batch, []
+            again = [item for item in batch if isinstance(error, ended) and not item.suspect]
+            for item in reversed(again):
+                item.alone = item.suspect = True
+                self._waiting.appendleft(item)
+            gone = Refused(503, "the model's process ended while it answered", headers=(("retry-after", "1"),))
+            for item in batch:
+                if item not in again:
+                    _settle(item, gone)
+            if lane in self._idle:
+                self._idle.remove(lane)
+            self._begin()
+            raise
+
+    def _begin(self) -> None:
+        """Have idle workers take up what waits, here and now: a task that is woken up for that would come later."""
+        while self._idle and (batch := self._take()):
+            lane, rows = self._idle.pop(), sum(item.rows for item in batch)
             if self._metrics is not None:
-                self._metrics.batch(sum(item.rows for item in batch))
+                self._metrics.batch(rows)
+            lane.batch, self._crowded = batch, len(batch) > 1
+            columns, wanted = batch[0].columns, batch[0].wanted
+            if len(batch) > 1:
+                columns, wanted = merge([item.columns for item in batch]), wanted_by_all(item.wanted for item in batch)
             try:
-                await self._answer(batch, ask)
-            except BaseException as error:
-                again = [item for item in batch if isinstance(error, ended) and not item.alone]
-                for item in reversed(again):
+                lane.ask(columns, rows, wanted, partial(self._told, lane))
+            except Exception as error:  # noqa: BLE001 - a mistake of ours is told where the worker is looked after
+                self._told(lane, error)
+        if self._metrics is not None:
+            self._metrics.queued(len(self._waiting))
+
+    def _told(self, lane: _Lane, result: Outputs | Exception) -> None:
+        """Pass on what a worker says of its batch, and have it take up the next."""
+        if lane.ended.done():
+            return
+        batch = lane.batch
+        if isinstance(result, Refused):
+            if len(batch) == 1:
+                _settle(batch[0], result)
+            else:
+                for item in reversed(batch):  # one of them is to blame: the others must not pay for it
                     item.alone = True
                     self._waiting.appendleft(item)
-                self._arrived.set()
-                gone = Refused(503, "the model's process ended while it answered", headers=(("retry-after", "1"),))
-                for item in batch:
-                    if item not in again:
-                        _settle(item, gone)
-                raise
+        elif isinstance(result, Exception):
+            lane.ended.set_exception(result)
+            return
+        else:
+            start = 0
+            for item in batch:
+                part = result
+                if len(batch) > 1:
+                    part = {name: values[start : start + item.rows] for name, values in result.items()}
+                _settle(item, part)
+                start += item.rows
+        lane.batch = []
+        self._idle.append(lane)
+        self._begin()
 
     def _give_up(self, item: _Item) -> None:
         _settle(item, late(self._answer_seconds))
-
-    def _note_waiting(self) -> None:
-        if self._metrics is not None:
-            self._metrics.queued(len(self._waiting))
 
     def _take(self) -> list[_Item]:
         batch: list[_Item] = []
@@ -112,25 +169,6 @@ class Batcher:
                 if item.alone:
                     break
         return batch
-
-    async def _answer(self, batch: list[_Item], ask: Ask) -> None:
-        merged = batch[0].columns if len(batch) == 1 else merge([item.columns for item in batch])
-        try:
-            outputs = await ask(merged, sum(item.rows for item in batch))
-        except Refused as refused:
-            if len(batch) == 1:
-                _settle(batch[0], refused)
-                return
-            for item in batch:  # one of them is to blame: the others must not pay for it
-                await self._answer([item], ask)
-            return
-        start = 0
-        for item in batch:
-            part = outputs
-            if len(batch) > 1:
-                part = {name: values[start : start + item.rows] for name, values in outputs.items()}
-            _settle(item, part)
-            start += item.rows
 
 
 def busy(metrics: Metrics | None) -> Refused:
@@ -148,6 +186,12 @@ def late(seconds: float) -> Refused:
 def merge(requests: list[Columns]) -> Columns:
     """Return the rows of all requests, one after the other."""
     return {name: list(chain.from_iterable([columns[name] for columns in requests])) for name in requests[0]}
+
+
+def wanted_by_all(requests: Iterable[Wanted]) -> Wanted:
+    """Return the outputs that all requests want; None, which is all outputs, when they do not want the same."""
+    first, *others = requests
+    return first if all(wanted == first for wanted in others) else None
 
 
 def _settle(item: _Item, result: Outputs | Refused) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import cast
 
 _LENGTH = 4
+
+Then = Callable[[bytes | Exception], None]
 
 
 class Channel(asyncio.Protocol):
@@ -16,7 +19,8 @@ class Channel(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._received = bytearray()
-        self._answer: asyncio.Future[bytes] | None = None
+        self._then: Then | None = None
+        self._limit: asyncio.TimerHandle | None = None
         self._ended: ConnectionError | None = None
 
     @classmethod
@@ -26,25 +30,23 @@ class Channel(asyncio.Protocol):
         _, channel = await asyncio.get_running_loop().create_connection(cls, sock=connection)
         return channel
 
-    async def ask(self, frame: bytes, seconds: float | None) -> bytes:
-        """Send a frame and return the one that comes back, however long that takes if ``seconds`` is None.
+    def ask(self, frame: bytes, seconds: float | None, then: Then) -> None:
+        """Send a frame; ``then`` is called with the one that comes back, as soon as it is there, or with an error.
 
-        Raises:
-            TimeoutError: none has come so soon.
-            ConnectionError: the other end is gone.
+        Not awaited: each turn of the loop in between would keep the other end waiting for its next frame.
+
+        Args:
+            frame: without its length.
+            seconds: to wait; None for as long as it takes.
+            then: gets TimeoutError when none has come so soon, ConnectionError when the other end is gone.
         """
+        self._then = then
         if self._ended is not None:
-            raise self._ended
-        answer: asyncio.Future[bytes] = self._loop.create_future()
-        self._answer = answer
-        limit = None if seconds is None else self._loop.call_later(seconds, self._give_up, answer)
+            self._answer(self._ended)
+            return
+        if seconds is not None:
+            self._limit = self._loop.call_later(seconds, self._answer, TimeoutError())
         self._transport.write(len(frame).to_bytes(_LENGTH, "big") + frame)
-        try:
-            return await answer
-        finally:
-            self._answer = None
-            if limit is not None:
-                limit.cancel()
 
     def close(self) -> None:
         """End the connection."""
@@ -60,15 +62,16 @@ class Channel(asyncio.Protocol):
             return
         frame = bytes(self._received[_LENGTH:size])
         del self._received[:size]
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(frame)
+        self._answer(frame)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: D102
         self._ended = ConnectionError(str(error or "it has closed its end"))
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(self._ended)
+        self._answer(self._ended)
 
-    @staticmethod
-    def _give_up(answer: asyncio.Future[bytes]) -> None:
-        if not answer.done():
-            answer.set_exception(TimeoutError())
+    def _answer(self, told: bytes | Exception) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+        then, self._then = self._then, None
+        if then is not None:
+            then(told)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from modelyard.serving.batching import merge
+from modelyard.serving.batching import merge, wanted_by_all
 from modelyard.serving.messages import Columns, Outputs, Refused, Wanted
 
 
@@ -64,10 +64,9 @@ class Turn:
             self._settle(batch, rows)
 
     def _settle(self, batch: list[_Item], rows: int) -> None:
-        columns = batch[0].columns if len(batch) == 1 else merge([item.columns for item in batch])
-        wanted = batch[0].wanted
-        if any(item.wanted != wanted for item in batch):
-            wanted = None
+        columns, wanted = batch[0].columns, batch[0].wanted
+        if len(batch) > 1:
+            columns, wanted = merge([item.columns for item in batch]), wanted_by_all(item.wanted for item in batch)
         try:
             outputs = self._answer(columns, rows, wanted)
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from modelyard.serving.answers import Answers
-from modelyard.serving.batching import Batcher
+from modelyard.serving.batching import Batcher, Then
 from modelyard.serving.channel import Channel
 from modelyard.serving.limits import Limits, processors
 from modelyard.serving.messages import JSON, Columns, NotServingError, Outputs, Refused, Wanted
@@ -86,35 +86,54 @@ class Worker:
                 raise WorkerEndedError(f"the model's process cannot be started: {error}") from error
         self._channel = await Channel.over(ours)
         rows = len(next(iter(self._model.golden.values())))
+        answered: asyncio.Future[Outputs | Exception] = asyncio.get_running_loop().create_future()
         try:
-            await self._answer(self._model.golden, rows, None)
+            self._ask(self._model.golden, rows, None, answered.set_result, None)
+            if isinstance(result := await answered, Exception):
+                raise result
         except BaseException as error:
             await self.stop()
             if isinstance(error, Refused):
                 raise WorkerEndedError(f"the model cannot answer its own golden rows: {error.message}") from error
             raise
 
-    async def ask(self, columns: Columns, rows: int) -> Outputs:
-        """Send checked columns and wait for the answer.
+    def ask(self, columns: Columns, rows: int, wanted: Wanted, then: Then) -> None:
+        """Send checked columns and have ``then`` called with the answer, or with an error.
 
-        Raises:
-            Refused: 422, the model raised for these rows, or what it answers is not what its signature says.
-            WorkerEndedError: there will be no answer, or not in the time that anybody waits for it.
+        Args:
+            columns: of the signature.
+            rows: in each.
+            wanted: outputs; None: all.
+            then: gets Refused (422) when the model raised for these rows, or what it answers is not what its signature
+                says; WorkerEndedError when there will be no answer, or not in the time that anybody waits for it.
         """
-        return await self._answer(columns, rows, self._answer_seconds)
+        self._ask(columns, rows, wanted, then, self._answer_seconds)
 
-    async def _answer(self, columns: Columns, rows: int, seconds: float | None) -> Outputs:
+    def _ask(self, columns: Columns, rows: int, wanted: Wanted, then: Then, seconds: float | None) -> None:
         message: JSON = {"columns": columns}
         if self._model.signature.kind == "tensor":
             field = self._model.signature.inputs[0]
             data = columns[field.name]
             message = {"tensor": {"data": data, "shape": [rows, *_inner_shape(data[0])]}}
-        try:
-            return self._answers.read(await self._channel.ask(msgspec.json.encode(message), seconds), rows)
-        except TimeoutError as error:
-            raise WorkerEndedError(f"the model's process has not answered in {seconds:g} s") from error
-        except (OSError, ValueError) as error:
-            raise WorkerEndedError(f"the model's process ended ({await self._ending()})") from error
+        if wanted is not None:
+            message["outputs"] = wanted
+
+        def answered(told: bytes | Exception) -> None:
+            if isinstance(told, TimeoutError):
+                then(WorkerEndedError(f"the model's process has not answered in {seconds:g} s"))
+                return
+            try:
+                if isinstance(told, Exception):
+                    raise told
+                outputs = self._answers.read(told, rows, wanted)
+            except Refused as refused:
+                then(refused)
+            except (OSError, ValueError):
+                self._last_words = asyncio.create_task(self._tell_ending(then))
+            else:
+                then(outputs)
+
+        self._channel.ask(msgspec.json.encode(message), seconds, answered)
 
     async def stop(self) -> None:
         """End the process and wait until it has."""
@@ -122,6 +141,9 @@ class Worker:
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
+
+    async def _tell_ending(self, then: Then) -> None:
+        then(WorkerEndedError(f"the model's process ended ({await self._ending()})"))
 
     async def _ending(self) -> str:
         try:
@@ -175,11 +197,15 @@ class Pool:
         """At least one worker answers."""
         return self._alive > 0
 
-    async def predict(self, columns: Columns, rows: int, _wanted: Wanted) -> Outputs:
-        """Have any worker answer checked columns, by all outputs; raises Refused: 503, there is none for too long."""
+    async def predict(self, columns: Columns, rows: int, wanted: Wanted) -> Outputs:
+        """Have any worker answer checked columns by the wanted outputs, or more.
+
+        Raises:
+            Refused: 503, there is no worker for too long; what ``Batcher.predict`` refuses.
+        """
         if self._refusing:
             raise _no_worker()
-        return await self._batcher.predict(columns, rows)
+        return await self._batcher.predict(columns, rows, wanted)
 
     async def start(self) -> None:
         """Start all workers and return when each has answered the golden rows.

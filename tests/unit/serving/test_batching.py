@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from modelyard.serving import batching
-from modelyard.serving.batching import Batcher
-from modelyard.serving.messages import Columns, Outputs, Refused
-
-Ask = Callable[[Columns, int], Awaitable[Outputs]]
+from modelyard.serving.batching import Ask, Batcher, Then
+from modelyard.serving.messages import Columns, Outputs, Refused, Wanted
 
 
 @asynccontextmanager
@@ -28,16 +26,19 @@ class Doubler:
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
-        self.begun, self.released = asyncio.Event(), asyncio.Event()
+        self.wanted: list[Wanted] = []
+        self.released = asyncio.Event()
+        self._answering: asyncio.Task[None]
 
-    async def __call__(self, columns: Columns, rows: int) -> Outputs:
+    def __call__(self, columns: Columns, rows: int, wanted: Wanted, then: Then) -> None:
         self.calls.append(columns["x"])
+        self.wanted.append(wanted)
         assert rows == len(columns["x"])
-        self.begun.set()
+        self._answering = asyncio.create_task(self._answer(columns["x"], then))
+
+    async def _answer(self, values: list[int], then: Then) -> None:
         await self.released.wait()
-        if -1 in columns["x"]:
-            raise Refused(422, "no negative numbers")
-        return {"y": [2 * value for value in columns["x"]]}
+        then(Refused(422, "no negative numbers") if -1 in values else {"y": [2 * value for value in values]})
 
 
 async def asking(batcher: Batcher, *columns: list[int]) -> list[asyncio.Task[Outputs]]:
@@ -52,7 +53,6 @@ def test_the_first_goes_at_once_and_what_arrives_meanwhile_together() -> None:
         batcher, ask = Batcher(), Doubler()
         async with serving(batcher, ask):
             answers = await asking(batcher, [1])
-            await ask.begun.wait()
             answers += await asking(batcher, [2, 2], [3, 3])
             ask.released.set()
             assert list(await asyncio.gather(*answers)) == [{"y": [2]}, {"y": [4, 4]}, {"y": [6, 6]}]
@@ -66,7 +66,6 @@ def test_one_that_the_model_refuses_does_not_harm_its_neighbors() -> None:
         batcher, ask = Batcher(), Doubler()
         async with serving(batcher, ask):
             answers = await asking(batcher, [0])
-            await ask.begun.wait()
             answers += await asking(batcher, [5], [-1])
             ask.released.set()
             results = list(await asyncio.gather(*answers, return_exceptions=True))
@@ -82,7 +81,6 @@ def test_a_client_that_went_away_costs_nothing() -> None:
         batcher, ask = Batcher(), Doubler()
         async with serving(batcher, ask):
             first = await asking(batcher, [1])
-            await ask.begun.wait()
             gone, last = await asking(batcher, [2], [3])
             gone.cancel()
             await asyncio.sleep(0)
@@ -127,11 +125,9 @@ def test_what_ended_a_worker_is_asked_once_more_and_alone() -> None:
     async def scenario() -> None:
         calls: list[list[int]] = []
 
-        async def ask(columns: Columns, rows: int) -> Outputs:
+        def ask(columns: Columns, rows: int, _wanted: Wanted, then: Then) -> None:
             calls.append([int(value) for value in columns["x"]])
-            if 13 in columns["x"]:
-                raise ConnectionResetError
-            return {"y": [2] * rows}
+            then(ConnectionResetError() if 13 in columns["x"] else {"y": [2] * rows})
 
         batcher = Batcher()
         answers = await asking(batcher, [1], [13], [2])
@@ -157,5 +153,38 @@ def test_a_worker_that_is_cancelled_leaves_nobody_waiting() -> None:
             await asyncio.sleep(0)
         with pytest.raises(Refused):
             await answer
+
+    asyncio.run(scenario())
+
+
+def test_a_call_for_several_gives_what_each_of_them_wants() -> None:
+    async def scenario() -> None:
+        batcher, ask = Batcher(), Doubler()
+        async with serving(batcher, ask):
+            answers = await asking(batcher, [1])
+            wanted: list[Wanted] = [("y",), ("y",), None, ("y",)]
+            for numbers in (wanted[:2], wanted[2:]):
+                waiting = [asyncio.create_task(batcher.predict({"x": [2]}, 1, one)) for one in numbers]
+                await asyncio.sleep(0)
+                ask.released.set()
+                await asyncio.gather(*answers, *waiting)
+        assert ask.calls == [[1], [2, 2], [2, 2]]
+        assert ask.wanted == [None, ("y",), None]
+
+    asyncio.run(scenario())
+
+
+def test_a_mistake_of_the_worker_ends_it_and_leaves_nobody_waiting() -> None:
+    async def scenario() -> None:
+        def ask(_columns: Columns, _rows: int, _wanted: Wanted, _then: Then) -> None:
+            raise ZeroDivisionError
+
+        batcher = Batcher()
+        async with serving(batcher, ask) as task:
+            (answer,) = await asking(batcher, [1])
+            with pytest.raises(ZeroDivisionError):
+                await task
+            with pytest.raises(Refused):
+                await answer
 
     asyncio.run(scenario())

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from modelyard.serving.messages import Columns, Outputs, Refused
+from modelyard.serving.batching import Then
+from modelyard.serving.messages import Columns, Refused, Wanted
 from modelyard.serving.model import Model
 from modelyard.serving.signature import Signature
 from modelyard.serving.worker import Pool
@@ -28,10 +29,8 @@ class Fake:
         if self._at_start is not None:
             raise self._at_start
 
-    async def ask(self, columns: Columns, rows: int) -> Outputs:
-        if self._at_answer is not None:
-            raise self._at_answer
-        return {"y": columns["x"]}
+    def ask(self, columns: Columns, _rows: int, _wanted: Wanted, then: Then) -> None:
+        then({"y": columns["x"]} if self._at_answer is None else self._at_answer)
 
     async def stop(self) -> None:
         """Nothing runs."""

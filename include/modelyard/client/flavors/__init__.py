@@ -6,19 +6,21 @@ A flavor module has:
 - ``save(model, folder)``: writes it, in the library's own format, the same bytes for the same model, and returns
   the files by what they are (``{"model": "model.joblib"}``);
 - ``load(folder, files)``: the model again;
-- ``predict(model, rows)``: its answers by output name, one entry for each row;
+- ``predict(model, rows, wanted)``: its answers by output name, one entry for each row; it may leave out what is not
+  wanted (None: all are), where that saves time;
 - ``task(model)``: ``classification``, ``regression`` or None;
 - ``classes(model)``: in the order of the probabilities, or None.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 Task = Literal["classification", "regression"] | None
+Wanted = Sequence[str] | None
 
 # In the order they are asked: what is more special comes first.
 NAMES = ("xgboost", "lightgbm", "onnx", "torch", "keras", "tensorflow", "pyfunc", "sklearn", "python")
@@ -30,7 +32,7 @@ class Flavor(Protocol):
     def handles(self, model: Any) -> bool: ...  # noqa: D102
     def save(self, model: Any, folder: Path) -> dict[str, str]: ...  # noqa: D102
     def load(self, folder: Path, files: Mapping[str, str]) -> Any: ...  # noqa: D102
-    def predict(self, model: Any, rows: Any) -> dict[str, Any]: ...  # noqa: D102
+    def predict(self, model: Any, rows: Any, wanted: Wanted = None, /) -> dict[str, Any]: ...  # noqa: D102
     def task(self, model: Any) -> Task: ...  # noqa: D102
     def classes(self, model: Any) -> list[Any] | None: ...  # noqa: D102
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.flavors import FlavorError, Task
+from modelyard.client.flavors import FlavorError, Task, Wanted
 
 _FILE, _BACKEND = "model.keras", "backend.txt"
 _METADATA = "metadata.json"
@@ -60,7 +60,7 @@ def load(folder: Path, files: Mapping[str, str]) -> Any:
     return keras.saving.load_model(folder / files["model"], compile=False)
 
 
-def predict(model: Any, rows: Any) -> dict[str, Any]:
+def predict(model: Any, rows: Any, _wanted: Wanted = None) -> dict[str, Any]:
     """Return the answers as NumPy arrays: a single one is ``prediction``, others have their outputs' names.
 
     A model of one input takes an array, or a frame's columns side by side; one of several takes the columns that have

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.flavors import FlavorError, Task, boosting
+from modelyard.client.flavors import FlavorError, Task, Wanted, boosting
 
 _FILE = "model.txt"
 _PROBABILITY = ("binary", "multiclass", "multiclassova")
@@ -46,7 +46,7 @@ def load(folder: Path, files: Mapping[str, str]) -> Any:
     return lightgbm.Booster(model_file=folder / files["model"])
 
 
-def predict(model: Any, rows: Any) -> dict[str, Any]:
+def predict(model: Any, rows: Any, _wanted: Wanted = None) -> dict[str, Any]:
     """Return ``prediction`` and, of a classification, ``probability`` of each class."""
     raw = model.predict(rows)
     return boosting.of_probability(raw) if objective(model) in _PROBABILITY else {"prediction": raw}

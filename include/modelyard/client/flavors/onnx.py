@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.flavors import FlavorError, Task
+from modelyard.client.flavors import FlavorError, Task, Wanted
 from modelyard.client.inputs import columns_of, container
 
 FILE = "model.onnx"
@@ -49,7 +49,7 @@ def load(folder: Path, files: Mapping[str, str]) -> Any:
     return _session(folder / files["model"])
 
 
-def predict(model: Any, rows: Any) -> dict[str, Any]:
+def predict(model: Any, rows: Any, _wanted: Wanted = None) -> dict[str, Any]:
     """Return the outputs, one entry for each row.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.flavors import FlavorError, Task
+from modelyard.client.flavors import FlavorError, Task, Wanted
 
 _FOLDER = "mlflow"
 _DESCRIPTION = "MLmodel"
@@ -54,7 +54,7 @@ def load(folder: Path, files: Mapping[str, str]) -> Any:
     return mlflow.pyfunc.load_model(str(folder / files["model"]))
 
 
-def predict(model: Any, rows: Any) -> dict[str, Any]:
+def predict(model: Any, rows: Any, _wanted: Wanted = None) -> dict[str, Any]:
     """Return what the model answers: a frame's columns or a dictionary by name, anything else as ``prediction``."""
     if isinstance(model, str | Path):
         model = load(Path(model), {"model": "."})  # at training time, when the folder is what there is

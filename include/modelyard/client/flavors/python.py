@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from modelyard.client.flavors import FlavorError, Task
+from modelyard.client.flavors import FlavorError, Task, Wanted
 
 _FOLDER = "files"
 
@@ -41,7 +41,7 @@ def load(folder: Path, files: Mapping[str, str]) -> Any:
     return _code().load(folder / files["model"])
 
 
-def predict(model: Any, rows: Any) -> dict[str, Any]:
+def predict(model: Any, rows: Any, _wanted: Wanted = None) -> dict[str, Any]:
     """Return what ``predict.predict`` answers; a single answer is called ``prediction``."""
     if isinstance(model, str | Path):
         model = _code().load(Path(model))  # at training time, when the folder is what there is

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.flavors import FlavorError, Task
+from modelyard.client.flavors import FlavorError, Task, Wanted
 
 _FILE = "model.joblib"
 _CHUNK = 1024 * 1024
@@ -45,11 +45,14 @@ def load(folder: Path, files: Mapping[str, str]) -> Any:
     return joblib.load(folder / files["model"])
 
 
-def predict(model: Any, rows: Any) -> dict[str, Any]:
-    """Return ``prediction`` and, where a classifier gives them, ``probability`` of each class."""
+def predict(model: Any, rows: Any, wanted: Wanted = None) -> dict[str, Any]:
+    """Return ``prediction`` and, where a classifier gives them, ``probability`` of each class.
+
+    Many classifiers do all their work once more for the second: it is left out where nobody wants it.
+    """
     model, rows = _transformed(model, rows)
     outputs = {"prediction": model.predict(rows)}
-    if callable(getattr(model, "predict_proba", None)):
+    if (wanted is None or "probability" in wanted) and callable(getattr(model, "predict_proba", None)):
         probability = model.predict_proba(rows)
         # Several outputs at once come as a list of tables, which have no single order of classes.
         if getattr(probability, "ndim", 0) == 2:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.flavors import FlavorError, Task
+from modelyard.client.flavors import FlavorError, Task, Wanted
 from modelyard.client.inputs import columns_of, container
 
 _FOLDER = "saved_model"
@@ -45,7 +45,7 @@ def load(folder: Path, files: Mapping[str, str]) -> Any:
     return tf.saved_model.load(str(folder / files["model"]))
 
 
-def predict(model: Any, rows: Any) -> dict[str, Any]:
+def predict(model: Any, rows: Any, _wanted: Wanted = None) -> dict[str, Any]:
     """Return the signature's outputs as NumPy arrays, text as text.
 
     Raises:

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.flavors import FlavorError, Task
+from modelyard.client.flavors import FlavorError, Task, Wanted
 
 _PROGRAM, _WEIGHTS, _MODULE = "program.pt2", "weights.pt", "module.json"
 _EXPORT = "give torch.export.export(model.eval(), (rows,), dynamic_shapes=({0: torch.export.Dim.AUTO},)) instead"
@@ -72,7 +72,7 @@ def load(folder: Path, files: Mapping[str, str]) -> Any:
     return model.eval()
 
 
-def predict(model: Any, rows: Any) -> dict[str, Any]:
+def predict(model: Any, rows: Any, _wanted: Wanted = None) -> dict[str, Any]:
     """Return the answers as NumPy arrays; a module that is training answers as one that is not."""
     import numpy as np
     import torch

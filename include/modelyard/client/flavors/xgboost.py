@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from modelyard.client.flavors import FlavorError, Task, boosting
+from modelyard.client.flavors import FlavorError, Task, Wanted, boosting
 from modelyard.client.flavors import sklearn as estimators
 
 _FILE = "model.ubj"
@@ -62,10 +62,10 @@ def load(folder: Path, files: Mapping[str, str]) -> Any:
     return model
 
 
-def predict(model: Any, rows: Any) -> dict[str, Any]:
+def predict(model: Any, rows: Any, wanted: Wanted = None) -> dict[str, Any]:
     """Return ``prediction`` and, of a classifier that gives them, ``probability`` of each class."""
     if _kind(model) is not None:
-        return estimators.predict(model, rows)
+        return estimators.predict(model, rows, wanted)
     import numpy as np
     import xgboost
 
