@@ -42,12 +42,8 @@ def send(connection: socket.socket, message: Message, file: int | None = None) -
 
 
 def receive(connection: socket.socket) -> Message | None:
-    """Return the next message, None when the other side has ended."""
-    message, file = receive_with_file(connection)
-    if file is not None:
-        os.close(file)
-        raise FrameError("a file came with a message that takes none")
-    return message
+    """Return the next message, None when the other side has ended; the kernel closes a file that comes with it."""
+    return _message(connection, connection.recv(_LENGTH.size))
 
 
 def receive_with_file(connection: socket.socket) -> tuple[Message | None, int | None]:
@@ -55,28 +51,32 @@ def receive_with_file(connection: socket.socket) -> tuple[Message | None, int | 
     header, files, _, _ = socket.recv_fds(connection, _LENGTH.size, 1)
     file = files[0] if files else None
     try:
-        if not header:
-            return None, file
-        header += _exactly(connection, _LENGTH.size - len(header))
-        (length,) = _LENGTH.unpack(header)
-        if length > _LIMIT:
-            raise FrameError(f"a message of {length} bytes is announced: too long")
-        message = json.loads(_exactly(connection, length))
-        if not isinstance(message, dict):
-            raise FrameError("a message is not a JSON object")
+        return _message(connection, header), file
     except BaseException:
         if file is not None:
             os.close(file)
         raise
-    return message, file
+
+
+def _message(connection: socket.socket, header: bytes) -> Message | None:
+    """Return the message of which the header, or its beginning, has been read."""
+    if not header:
+        return None
+    (length,) = _LENGTH.unpack(header + _exactly(connection, _LENGTH.size - len(header)))
+    if length > _LIMIT:
+        raise FrameError(f"a message of {length} bytes is announced: too long")
+    message = json.loads(_exactly(connection, length))
+    if not isinstance(message, dict):
+        raise FrameError("a message is not a JSON object")
+    return message
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = bytearray(size)
-    view, filled = memoryview(data), 0
-    while filled < size:
-        count = connection.recv_into(view[filled:])
-        if count == 0:
+    data = b""
+    while len(data) < size:
+        # Nearly always all at once; a signal or a timeout of the socket cuts it short.
+        more = connection.recv(size - len(data), socket.MSG_WAITALL)
+        if not more:
             raise FrameError("the other side ended in the middle of a message")
-        filled += count
-    return bytes(data)
+        data += more
+    return data

@@ -3,7 +3,7 @@
 One rule for every route, and for a compiled model as for a model's own process: what is missing (None, NaN) is null;
 what is infinite, what the output's type does not hold and what has another shape is refused. Neither JSON (RFC 8259,
 section 6) nor an integer in bytes has a word for these, and any other value would be a wrong answer. Nothing is
-changed: 2.0 is the integer 2, 2.5 is none. Of a compiled model only the outputs that are asked for are looked at.
+changed: 2.0 is the integer 2, 2.5 is none. Only the outputs that are asked for are looked at.
 """
 
 from __future__ import annotations

@@ -77,7 +77,8 @@ def _figures(results: Results, name: str, cell: Cell) -> list[str]:
     if results.alone.values and cell == Cell(1, 1):
         above = results.p50(name, cell).median - results.alone.median
         bare = results.p50(BARE, cell).median - results.alone.median
-        said.append(f"{above:.2f} ms above its own predict (at most {_ABOVE}); a bare socket {bare:.2f}")
+        asked = f"(at most {_ABOVE})" if name == TENSORS else "with probabilities"
+        said.append(f"{above:.2f} ms above its own predict {asked}; a bare socket {bare:.2f}")
     return said
 
 

@@ -242,12 +242,25 @@ def inputs(served: Served) -> dict[str, list[Any]]:
 
 
 def infer_json(served: Served) -> dict[str, list[Any]]:
+    return infer(served)
+
+
+def infer_one_by_one(served: Served) -> dict[str, list[Any]]:
+    answered: dict[str, list[Any]] = {}
+    for name in served.outputs:
+        found = infer(served, outputs=[{"name": name}])
+        assert list(found) == [name]
+        answered |= found
+    return answered
+
+
+def infer(served: Served, **more: Any) -> dict[str, list[Any]]:
     tensors = []
     for entry in served.signature["inputs"]:
         values = served.columns[entry["name"]]
         shape = [len(values), *entry["shape"][1:]]
         tensors.append({"name": entry["name"], "datatype": entry["datatype"], "shape": shape, "data": values})
-    outputs = ask(served, "/v2/models/sum/infer", {"inputs": tensors})["outputs"]
+    outputs = ask(served, "/v2/models/sum/infer", {"inputs": tensors, **more})["outputs"]
     return {output["name"]: np.reshape(output["data"], output["shape"]).tolist() for output in outputs}
 
 
@@ -313,7 +326,10 @@ def queries(served: Served) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize(
     "route",
-    [predict, instances, vertex, inputs, infer_json, infer_bytes, split, records, named_inputs, csv, score, queries],
+    [
+        *(predict, instances, vertex, inputs, infer_json, infer_one_by_one, infer_bytes),
+        *(split, records, named_inputs, csv, score, queries),
+    ],
     ids=lambda route: route.__name__,
 )
 def test_any_route_answers_as_training_did(served: Served, route: Callable[[Served], dict[str, list[Any]]]) -> None:

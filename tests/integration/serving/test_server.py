@@ -270,17 +270,19 @@ def test_an_odd_answer_of_the_model_is_told_and_harms_nobody_else(server: Runnin
         {"name": "word", "shape": [1], "datatype": "BYTES", "data": [f"={said}"]},
     ]
     infer, in_bytes = {"inputs": tensors}, {"inputs": tensors, "parameters": {"binary_data_output": True}}
+    second = "no probability" in text or "'probability'" in text  # which these two contracts do not ask for
     for path, body, status in (
         ("/predict", [odd], 422),
         ("/v2/models/sum/infer", infer, 422),
         ("/v2/models/sum/infer", in_bytes, 422),
         ("/v1/models/sum:predict", {"instances": [odd]}, 422),
-        ("/invocations", {"dataframe_records": [odd]}, 400),
-        ("/score", {"data": [odd]}, 422),
+        ("/invocations", {"dataframe_records": [odd]}, 200 if second else 400),
+        ("/score", {"data": [odd]}, 200 if second else 422),
         ("/queries.json", odd, 422),
     ):
         answer = server.post(path, body)
-        assert (answer.status, text in answer.json["error"]) == (status, True), answer.body
+        assert answer.status == status, answer.body
+        assert status == 200 or text in answer.json["error"], answer.body
     assert server.post("/predict", [ROW]).status == server.get("/readyz").status == 200
     assert "modelyard_worker_restarts_total 0" in server.get("/metrics").body.decode()
 

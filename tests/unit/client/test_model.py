@@ -78,6 +78,10 @@ def test_the_loaded_model_answers_as_the_one_in_memory(tmp_path: Path):
         "prediction": model.predict(row).tolist(),
         "probability": model.predict_proba(row).tolist(),
     }
+    assert LoadedModel.load(tmp_path).answer(request | {"outputs": ["prediction"]}) == {
+        "prediction": model.predict(row).tolist()
+    }
+    assert "probability" in LoadedModel.load(tmp_path).answer(request | {"outputs": ["probability"]})
 
 
 def test_the_same_model_is_the_same_bytes(tmp_path: Path):

@@ -82,6 +82,14 @@ def test_outputs_come_in_the_signatures_order_however_they_are_said() -> None:
     assert list(answers.read(b'{"outputs": {"second": [1.0], "first": [2.0]}}', 1)) == ["first", "second"]
 
 
+def test_of_outputs_that_are_not_wanted_nothing_is_asked() -> None:
+    answers = Answers((field("FP64", name="first"), field("INT64", name="second")))
+    assert answers.read(b'{"outputs": {"second": [1]}}', 1, ("second",)) == {"second": [1]}
+    assert answers.read(b'{"outputs": {"second": [1.0], "first": [1.0]}}', 1, ("second",)) == {"second": [1]}
+    with pytest.raises(Refused, match="it has no second"):
+        answers.read(b'{"outputs": {"first": [1.0]}}', 1, ("second",))
+
+
 def test_what_no_parser_takes_is_no_answer() -> None:
     answers = Answers((field("FP64"),))
     for broken in (b"", b"{", b"\xff"):
