@@ -38,7 +38,7 @@ test: lint ## lint, types and all tests that this machine can run
 	  echo "Beside these, on a cluster:"; wait $$pods; pods=$$?; cat $(VENV)/pods.log; exit $$((pages + others + pods))
 
 test-faults: $(VENV)/.installed-tests ## every fault at every step, at many moments, and all that takes long: make test-faults MODELYARD_FAULTS=50
-	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py \
+	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py tests/integration/serving/test_fuzz.py \
 	  $(patsubst %,tests/kubernetes/test_%.py,faults pods) $(LONG)
 
 test-frameworks: $(VENV)/.installed-tests ## the flavors of large frameworks: PyTorch, Keras, TensorFlow, MLflow; every kind of booster

@@ -77,7 +77,7 @@ def _converted(flavor: str, model: Any, entries: list[JSON], fraction: str, whol
     onnx = _from_estimator(flavor, model, [given[:2] for given in inputs])
     columns = onnx_graph.merge_inputs(onnx, [given[2] for given in inputs])
     if fraction == "FP64":
-        onnx_graph.adapt(onnx.graph)
+        onnx_graph.adapt(onnx.graph, strict=flavor == "sklearn")
     # Some converters declare another type than their operators have; onnxruntime knows without.
     for value in [*onnx.graph.output, *onnx.graph.value_info]:
         value.ClearField("type")

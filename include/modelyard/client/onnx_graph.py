@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def adapt(graph: Any) -> None:
+def adapt(graph: Any, *, strict: bool) -> None:
     """Put what onnxruntime has no 64 bits for into what it has them for, or into the 32 that the model uses itself.
 
     The libraries with trees compare in 32 bits, as their thresholds are kept here: only numbers that have been rounded
@@ -13,6 +13,7 @@ def adapt(graph: Any) -> None:
 
     Args:
         graph: changed in place.
+        strict: trees refuse what is beyond 32 bits, as scikit-learn's do; those of others take it for infinite.
     """
     import math
 
@@ -32,10 +33,30 @@ def adapt(graph: Any) -> None:
         if node.op_type.startswith("TreeEnsemble") and node.input[0] not in whole:
             nodes.append(helper.make_node("Cast", [node.input[0]], [rounded], to=1))  # FP32
             node.input[0] = rounded
+            if strict:
+                node.input[0] = f"{rounded}_finite"
+                nodes += _finite(graph, rounded, node.input[0])
         nodes.append(node)
     nodes = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _finite(graph: Any, given: str, out: str) -> list[Any]:
+    """Return nodes that hand on a table of 32 bits, or fail when a number in it is infinite.
+
+    No operator is made for that: what fails is to take the second of a list that has one element, a zero.
+    """
+    from onnx import helper
+
+    graph.initializer.append(helper.make_tensor(f"{out}_zero", 1, [1], [0.0]))
+    return [
+        helper.make_node("IsInf", [given], [f"{out}_not"]),
+        helper.make_node("Cast", [f"{out}_not"], [f"{out}_place"], to=7),  # INT64
+        helper.make_node("ReduceMax", [f"{out}_place"], [f"{out}_any"], keepdims=0),
+        helper.make_node("Gather", [f"{out}_zero", f"{out}_any"], [f"{out}_nothing"], name="a number beyond 32 bits"),
+        helper.make_node("Add", [given, f"{out}_nothing"], [out]),
+    ]
 
 
 def merge_inputs(onnx: Any, columns: list[list[str]]) -> list[list[str]]:

@@ -42,7 +42,11 @@ class Compilation:
         """Return it for people."""
         if self.folder is None:
             return f"Served as it is: {self.why}"
-        return f"Served compiled (ONNX): it answers {self.rows:,} rows as the model does, within {TOLERANCE}."
+        return (
+            f"Served compiled (ONNX): it answers {self.rows:,} rows as the model does, within {TOLERANCE}. Among them "
+            "are missing values, texts never seen and numbers from 5e-324 to ±1e300, where it takes these; numbers "
+            "beyond 3.4e38 it may refuse."
+        )
 
     def to_json(self) -> JSON:
         """Return it as the report keeps it."""

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelyard.serving.datatypes import integer_range
 from modelyard.validation.scoring import Ask, Model, ModelError
 
 JSON = dict[str, Any]
 
 # No text that a training could have seen, of a kind that a client may send.
 _UNSEEN = "modelyard: a value never seen"
+# By type the smallest number above zero, and one close to the largest.
+_FRACTIONS = {"FP16": (6e-8, 6e4), "FP32": (1.4e-45, 3e38), "FP64": (5e-324, 1e300)}
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,9 @@ class Transcript:
 def ask_golden(model: Model, golden: JSON) -> None:
     """Ask a model for its golden rows, and for what a client may send besides.
 
-    That is a row with a missing value in each column that may have one, and one with a text never seen in each column
-    of text: what a model does with these is easily lost in another form of it, and other rows need not show it.
+    That is a row with a missing value in each column that may have one, one with a text never seen in each column of
+    text, and rows with the smallest and the largest numbers in each column of numbers, or first in a tensor: what a
+    model does with these is easily lost in another form of it, and other rows need not show it.
     """
     request = _request(model.signature, golden["inputs"])
     for question in [request, *_unusual(request, model.signature)]:
@@ -69,7 +73,10 @@ def ask_golden(model: Model, golden: JSON) -> None:
 
 
 def _unusual(request: JSON, signature: JSON) -> Iterator[JSON]:
-    if "columns" not in request:
+    if "tensor" in request:
+        row, shape = request["tensor"]["data"][0], request["tensor"]["shape"]
+        for value in _extremes(signature["inputs"][0]["datatype"]):
+            yield {"tensor": {"data": [_with_first(row, value)], "shape": [1, *shape[1:]]}}
         return
     first = {name: values[:1] for name, values in request["columns"].items()}
     for field in signature["inputs"]:
@@ -77,6 +84,26 @@ def _unusual(request: JSON, signature: JSON) -> Iterator[JSON]:
             yield {"columns": {**first, field["name"]: [None]}}
         if field["datatype"] == "BYTES":
             yield {"columns": {**first, field["name"]: [_UNSEEN]}}
+    extremes = [
+        (value, field["name"])
+        for field in signature["inputs"]
+        if len(field["shape"]) == 1 and not field.get("categories")
+        for value in _extremes(field["datatype"])
+    ]
+    # The largest last: rounding of the answers before them is none of theirs.
+    for value, name in sorted(extremes, key=lambda extreme: abs(extreme[0])):
+        yield {"columns": {**first, name: [value]}}
+
+
+def _extremes(datatype: str) -> tuple[float, ...]:
+    if datatype in _FRACTIONS:
+        least, most = _FRACTIONS[datatype]
+        return least, most, -most
+    return integer_range(datatype) if "INT" in datatype else ()
+
+
+def _with_first(row: Any, value: float) -> Any:
+    return [_with_first(row[0], value), *row[1:]] if isinstance(row, list) else value
 
 
 def _request(signature: JSON, rows: list[Any]) -> JSON:

@@ -174,8 +174,8 @@ class Application:
         self._routes[("POST", "/events.json")] = feedback.event(model, self._predictions)
         get(self._metrics_text, "/metrics")
         closed = self._tokens.demanded  # then nobody can be known by a browser's first request
-        page, feedback_too = pages.facts(model), self._predictions is not None
-        document, docs = openapi.document(model, feedback=feedback_too), pages.docs(model, feedback=feedback_too)
+        document = openapi.document(model, environment, feedback=self._predictions is not None)
+        page, docs = pages.facts(model), pages.docs(model, document)
         get(lambda request: _page_or_healthy(request, None if closed else page), "/")
         get(lambda _: Response(200, docs, "text/html; charset=utf-8"), "/docs")
         get(lambda _: in_json(document), "/openapi.json")

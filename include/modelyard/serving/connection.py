@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
 
     def _repeated(self, name: str, value: str) -> str:
         """Return what counts of a header that comes again."""
-        if name == "host":
+        if name == "host" and self._fields is self._headers:  # of trailers none counts
             self._refuse(400, "this is no HTTP/1.1 request: it has two Host headers (RFC 9112, 3.2)")
         return f"{self._fields[name]}, {value}" if name == "transfer-encoding" else value
 

@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from modelyard.serving.datatypes import integer_range
 from modelyard.serving.messages import JSON
 from modelyard.serving.model import Model
 from modelyard.serving.signature import Field
 
 _JSON_TYPES = {"BOOL": "boolean", "BYTES": "string"}
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {"type": "string"},
-        "problems": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["row", "field", "expected", "found"],
-                "properties": {
-                    "row": {"type": "integer", "minimum": 0, "description": "from 0"},
-                    "field": {"type": ["string", "null"]},
-                    "expected": {"type": "string"},
-                    "found": {},
-                },
-            },
+_PROBLEMS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["row", "field", "expected", "found"],
+        "properties": {
+            "row": {"type": "integer", "minimum": 0, "description": "from 0"},
+            "field": {"type": ["string", "null"]},
+            "expected": {"type": "string"},
+            "found": {},
         },
     },
 }
 
 
-def document(model: Model, *, feedback: bool = False) -> JSON:
-    """Return the OpenAPI document of every route that people and platforms ask.
+def document(model: Model, environment: Mapping[str, str], *, feedback: bool = False) -> JSON:
+    """Return the OpenAPI document of every route but the pages: ``/``, ``/docs`` and this one.
+
+    Routes that are answered alike have equal entries, one after the other.
 
     Args:
         model: whose signature and golden rows it shows.
+        environment: names Vertex AI's routes.
         feedback: ground truth is taken, since there is a prediction log.
     """
+    paths = {**_predicting(model), **(_feedback(model) if feedback else {}), **_telling(model)}
+    # Last, as they go before any other of the same path.
+    if route := environment.get("AIP_PREDICT_ROUTE"):
+        asked = {**paths[f"/v1/models/{model.name}:predict"]["post"], "summary": "Vertex AI"}
+        paths[route] = {**paths.pop(route, {}), "post": asked}
+    if route := environment.get("AIP_HEALTH_ROUTE"):
+        paths[route] = {**paths.pop(route, {}), **_get("Vertex AI: 200 when the model answers, 503 while it does not")}
     return {
         "openapi": "3.1.0",
         "info": {"title": model.name, "version": model.version},
-        "paths": {**_predicting(model), **(_feedback(model) if feedback else {}), **_telling(model)},
+        "paths": paths,
         "components": {
             "schemas": {
                 "Row": _row(model, model.signature.inputs),
                 "Prediction": _object(_answered(model)),
-                "Error": _ERROR,
+                "Error": _error("error"),
+                "EventError": _error("message"),
             }
         },
     }
@@ -61,19 +67,26 @@ def _predicting(model: Model) -> JSON:
     whole = {"predictions": predictions, "model_version": {"type": "string"}}
     form = "dataframe_records" if model.signature.kind == "columns" else "instances"
     one: JSON = {name: values[0] for name, values in model.golden.items()}
-    version_1, version_2 = f"/v1/models/{model.name}:predict", f"/v2/models/{model.name}/infer"
+    version = f"versions/{model.version}"
+    version_1, version_2 = f"/v1/models/{model.name}", f"/v2/models/{model.name}"
     tensors = {"inputs": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
     answered = {"model_name": {"type": "string"}, "outputs": {"type": "array", "items": {"type": "object"}}}
     mlflow = _post("MLflow, SageMaker", {form: listed}, {form: rows}, _properties({"predictions": first}))
     del mlflow["post"]["responses"]["422"]  # MLflow's status for it is 400
     return {
         "/predict": _post("Rows in, predictions out", {"rows": listed}, {"rows": rows}, _properties(whole)),
-        version_2: _post("Open Inference Protocol v2", tensors, {"inputs": _tensors(model)}, _properties(answered)),
-        version_1: _post(
-            "KServe v1, TensorFlow Serving",
-            {"instances": listed},
-            {"instances": rows},
-            _properties({"predictions": each}),
+        **dict.fromkeys(
+            (f"{version_2}/infer", f"{version_2}/{version}/infer"),
+            _post("Open Inference Protocol v2", tensors, {"inputs": _tensors(model)}, _properties(answered)),
+        ),
+        **dict.fromkeys(
+            (f"{version_1}:predict", f"{version_1}/{version}:predict"),
+            _post(
+                "KServe v1, TensorFlow Serving",
+                {"instances": listed},
+                {"instances": rows},
+                _properties({"predictions": each}),
+            ),
         ),
         "/invocations": mlflow,
         "/score": _post("Azure ML", {"input_data": listed}, {"input_data": rows}, first),
@@ -115,7 +128,9 @@ def _feedback(model: Model) -> JSON:
     }
     paths = {
         "/feedback": _post("What came true", record, examples["/feedback"], _properties({"accepted": {}})),
-        "/events.json": _post("PredictionIO: an event", event, examples["/events.json"], _properties({"eventId": {}})),
+        "/events.json": _post(
+            "PredictionIO: an event", event, examples["/events.json"], _properties({"eventId": {}}), "EventError"
+        ),
     }
     for path, status, required in (
         ("/feedback", "202", ["truth"]),
@@ -129,16 +144,21 @@ def _feedback(model: Model) -> JSON:
 
 def _telling(model: Model) -> JSON:
     version_1, version_2 = f"/v1/models/{model.name}", f"/v2/models/{model.name}"
-    return {
-        version_2: _get("Names, types and shapes of inputs and outputs"),
-        f"{version_2}/ready": _get("200 when the model answers, 503 while it does not"),
-        "/v2": _get("The server, and which extensions of the protocol it speaks"),
-        version_1: _get("The model's state, as KServe v1 and TensorFlow Serving tell it"),
-        f"{version_1}/metadata": _get("The signature, as TensorFlow Serving tells it"),
-        "/readyz": _get("200 when the model answers, 503 while it does not; /ping, /health and /v2/health/ready too"),
-        "/healthz": _get("200 while the process lives; /v2/health/live too"),
-        "/metrics": _get("Prometheus metrics"),
-    }
+    named_1, named_2 = (f"{base}/versions/{model.version}" for base in (version_1, version_2))
+    ready = "200 when the model answers, 503 while it does not"
+    told = (
+        ("Names, types and shapes of inputs and outputs", version_2, named_2),
+        (ready, f"{version_2}/ready", f"{named_2}/ready"),
+        ("The server, and which extensions of the protocol it speaks", "/v2", "/v2/"),
+        ("The model's name", "/v1/models"),
+        ("The model's state, as KServe v1 and TensorFlow Serving tell it", version_1, named_1),
+        ("The signature, as TensorFlow Serving tells it", f"{version_1}/metadata", f"{named_1}/metadata"),
+        (ready, "/readyz", "/v2/health/ready", "/ping", "/health"),
+        ("200 while the process lives", "/healthz", "/v2/health/live"),
+        ("The server's version, as MLflow tells it", "/version"),
+        ("Prometheus metrics", "/metrics"),
+    )
+    return {path: _get(summary) for summary, *paths in told for path in paths}
 
 
 def _tensors(model: Model) -> list[JSON]:
@@ -157,8 +177,8 @@ def _get(summary: str) -> JSON:
     return {"get": {"summary": summary, "responses": {"200": {"description": "OK"}}}}
 
 
-def _post(summary: str, properties: JSON, example: JSON, answer: JSON) -> JSON:
-    refused = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+def _post(summary: str, properties: JSON, example: JSON, answer: JSON, error: str = "Error") -> JSON:
+    refused = {"application/json": {"schema": {"$ref": f"#/components/schemas/{error}"}}}
     return {
         "post": {
             "summary": summary,
@@ -188,6 +208,10 @@ def _post(summary: str, properties: JSON, example: JSON, answer: JSON) -> JSON:
             },
         }
     }
+
+
+def _error(name: str) -> JSON:
+    return {"type": "object", "required": [name], "properties": {name: {"type": "string"}, "problems": _PROBLEMS}}
 
 
 def _properties(properties: JSON) -> JSON:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from html import escape
 from importlib.resources import files
+from itertools import groupby
 from string import Template
 from urllib.parse import quote
 
 import msgspec
 
+from modelyard.serving.messages import JSON
 from modelyard.serving.model import Model
-from modelyard.serving.openapi import document
 from modelyard.serving.signature import Field
 
 _ADDRESS = "http://localhost:8080"  # until the page's script puts in where it was asked
@@ -38,12 +39,17 @@ def facts(model: Model) -> bytes:
     )
 
 
-def docs(model: Model, *, feedback: bool = False) -> bytes:
-    """Return ``/docs``: every route that predicts, with a request that is answered when pasted into a shell."""
+def docs(model: Model, document: JSON) -> bytes:
+    """Return ``/docs``: every route of the OpenAPI document, with a request that is answered when pasted into a shell.
+
+    Routes that are answered alike share it.
+    """
     parts = []
-    for path, operations in document(model, feedback=feedback)["paths"].items():
+    for operations, same in groupby(document["paths"].items(), lambda item: item[1]):
+        path, *others = (path for path, _ in same)
         for method, operation in operations.items():
-            parts.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}</p>")
+            heads = "<br>".join(f"<code>{method.upper()} {escape(each)}</code>" for each in (path, *others))
+            parts.append(f"<h2>{heads}</h2><p>{escape(operation['summary'])}</p>")
             if "requestBody" in operation:
                 example = operation["requestBody"]["content"]["application/json"]["example"]
                 body = msgspec.json.format(msgspec.json.encode(example)).decode().replace("'", r"'\''")

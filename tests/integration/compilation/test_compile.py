@@ -101,19 +101,27 @@ def test_numbers(workshop: Workshop, tmp_path: Path) -> None:
     assert compiled.why == ""
     assert compiled.folder is not None
     assert [path.name for path in compiled.folder.iterdir()] == ["model.onnx"]
-    assert compiled.sentence().startswith("Served compiled (ONNX): it answers 5 rows as the model does, within a ")
+    rows = 5 + 3 * 13  # and three numbers that no training has seen in each column
+    assert compiled.sentence().startswith(
+        f"Served compiled (ONNX): it answers {rows} rows as the model does, within a "
+    )
 
 
 @pytest.mark.parametrize(
-    "model",
+    ("model", "refused"),
     [
-        "make_pipeline(prepared, GradientBoostingRegressor(random_state=0)).fit(X, y)",
-        "make_pipeline(prepared, StandardScaler(with_mean=False), LogisticRegression()).fit(X, y > y.median())",
+        # Its trees compare in 32 bits and refuse what is beyond: two numbers in each of two columns.
+        ("make_pipeline(prepared, GradientBoostingRegressor(random_state=0)).fit(X, y)", 4),
+        ("make_pipeline(prepared, StandardScaler(with_mean=False), LogisticRegression()).fit(X, y > 300000)", 0),
     ],
 )
-def test_text_whole_numbers_and_missing_ones(workshop: Workshop, tmp_path: Path, model: str) -> None:
-    compiled = Trial(workshop, tmp_path, f"{HOUSE_PRICES}\nmodel = {model}").run(houses())
-    assert (compiled.why, compiled.rows > 200) == ("", True)
+def test_text_whole_numbers_and_missing_ones(workshop: Workshop, tmp_path: Path, model: str, refused: int) -> None:
+    trial = Trial(
+        workshop, tmp_path, f"{HOUSE_PRICES}\nprepared.set_params(remainder=StandardScaler())\nmodel = {model}"
+    )
+    compiled = trial.run(houses())
+    assert (compiled.why, compiled.rows > 200, trial.log) == ("", True, [])
+    assert [exchange.outputs for exchange in trial.transcript].count(None) == refused
 
 
 def test_a_model_that_refuses_an_unknown_text_must_go_on_to(workshop: Workshop, tmp_path: Path) -> None:
@@ -121,12 +129,18 @@ def test_a_model_that_refuses_an_unknown_text_must_go_on_to(workshop: Workshop, 
     code += "model = make_pipeline(prepared, GradientBoostingRegressor(random_state=0)).fit(X, y)"
     trial = Trial(workshop, tmp_path, code)
     compiled = trial.run(houses())
-    refused = [exchange.request for exchange in trial.transcript if exchange.outputs is None]
-    assert len(refused) == 2
+    refused = [exchange.request["columns"] for exchange in trial.transcript if exchange.outputs is None]
+    unseen, numbers = ([row for row in refused if unknown(row) is told] for told in (True, False))
+    assert len(unseen) == 2
+    assert all(1e300 in map(abs, (*row["area"], *row["year"])) for row in numbers), "its trees take 32 bits"
     if compiled.folder is None:
         assert "answers what the model refuses" in compiled.why
     else:
         assert compare(compiled.folder.parent, trial.transcript, trial.where, tmp_path / "again") == ""
+
+
+def unknown(columns: dict[str, Any]) -> bool:
+    return any("never seen" in str(value) for values in columns.values() for value in values)
 
 
 def test_without_a_converter_the_reason_is_told(workshop: Workshop, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fixtures_compilation import Workshop
 from tests.image_roots import make_root
 
 FACTS = {
@@ -21,9 +22,23 @@ FACTS = {
     "MODELYARD_RUN_ID": "17",
     "MODELYARD_IMAGE_DIGEST": "sha256:" + "a" * 64,
 }
-
-
 BODY = json.dumps([{"a": 1, "b": 2.0, "word": "x"}]).encode()
+
+
+_COMPILED = """
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+table = pd.read_csv(HOUSES / "houses.csv")
+X, y = table.drop(columns="price"), table.price.map(lambda price: "dear" if price > 300000 else "cheap")
+encoder, years = OneHotEncoder(handle_unknown="ignore"), SimpleImputer(strategy="median")
+prepared = make_column_transformer((encoder, ["district", "garden"]), (years, ["year"]), remainder="passthrough")
+model = make_pipeline(prepared, LogisticRegression(max_iter=5000)).fit(X, y)
+example = X[:5]
+"""
 
 
 @dataclass
@@ -157,6 +172,16 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 def server(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Running:
     """One server of the summing model for the tests that leave it as it is."""
     return start(make_root(tmp_path_factory.mktemp("image") / "root"))
+
+
+@pytest.fixture(scope="session")
+def compiled_root(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image's folder with a compiled model of text, whole numbers and missing ones; no environment, no project."""
+    folder = tmp_path_factory.mktemp("compiled")
+    workshop.write(folder, _COMPILED)
+    workshop.compile(folder, "float32")
+    (folder / "model" / "model.joblib").unlink()
+    return folder
 
 
 @pytest.fixture

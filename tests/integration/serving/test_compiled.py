@@ -13,39 +13,13 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.fixtures_compilation import Workshop
 from tests.integration.serving.conftest import Running, Start
 from tests.processes import wait_until
 
-MODEL = """
-import pandas as pd
-from sklearn.compose import make_column_transformer
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
-table = pd.read_csv(HOUSES / "houses.csv")
-X, y = table.drop(columns="price"), table.price.map(lambda price: "dear" if price > 300000 else "cheap")
-encoder, years = OneHotEncoder(handle_unknown="ignore"), SimpleImputer(strategy="median")
-prepared = make_column_transformer((encoder, ["district", "garden"]), (years, ["year"]), remainder="passthrough")
-model = make_pipeline(prepared, LogisticRegression(max_iter=5000)).fit(X, y)
-example = X[:5]
-"""
-
 
 @pytest.fixture(scope="module")
-def root(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image's folder with neither environment nor project."""
-    folder = tmp_path_factory.mktemp("compiled")
-    workshop.write(folder, MODEL)
-    workshop.compile(folder, "float32")
-    (folder / "model" / "model.joblib").unlink()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def compiled(start: Start, root: Path) -> Running:
-    return start(root)
+def compiled(start: Start, compiled_root: Path) -> Running:
+    return start(compiled_root)
 
 
 def golden(root: Path) -> dict[str, Any]:
@@ -54,8 +28,8 @@ def golden(root: Path) -> dict[str, Any]:
     return kept
 
 
-def test_it_answers_as_at_training_without_a_process_of_the_project(compiled: Running, root: Path) -> None:
-    kept = golden(root)
+def test_it_answers_as_at_training_without_a_process_of_the_project(compiled: Running, compiled_root: Path) -> None:
+    kept = golden(compiled_root)
     predictions = compiled.post("/predict", kept["inputs"]).json["predictions"]
     assert [one["prediction"] for one in predictions] == kept["outputs"]["prediction"]
     for one, probability in zip(predictions, kept["outputs"]["probability"], strict=True):
@@ -63,8 +37,8 @@ def test_it_answers_as_at_training_without_a_process_of_the_project(compiled: Ru
     assert psutil.Process(compiled.process.pid).children() == []
 
 
-def test_every_contract_gives_the_same(compiled: Running, root: Path) -> None:
-    kept = golden(root)
+def test_every_contract_gives_the_same(compiled: Running, compiled_root: Path) -> None:
+    kept = golden(compiled_root)
     expected = kept["outputs"]["prediction"]
     assert compiled.post("/invocations", {"dataframe_records": kept["inputs"]}).json["predictions"] == expected
     instances = compiled.post("/v1/models/sum:predict", {"instances": kept["inputs"]}).json["predictions"]
@@ -84,15 +58,15 @@ def test_every_contract_gives_the_same(compiled: Running, root: Path) -> None:
     assert outputs[1]["shape"] == [len(expected), 2]
 
 
-def test_many_rows_are_answered_beside_others(compiled: Running, root: Path) -> None:
-    kept = golden(root)
+def test_many_rows_are_answered_beside_others(compiled: Running, compiled_root: Path) -> None:
+    kept = golden(compiled_root)
     rows = kept["inputs"] * 2000
     predictions = compiled.post("/predict", rows).json["predictions"]
     assert [one["prediction"] for one in predictions] == kept["outputs"]["prediction"] * 2000
 
 
-def test_a_missing_value_and_a_text_never_seen(compiled: Running, root: Path) -> None:
-    row = golden(root)["inputs"][0]
+def test_a_missing_value_and_a_text_never_seen(compiled: Running, compiled_root: Path) -> None:
+    row = golden(compiled_root)["inputs"][0]
     assert compiled.post("/predict", [{**row, "year": None}]).status == 200
     assert compiled.post("/predict", [{**row, "district": "nowhere"}]).status == 200
     assert compiled.post("/predict", [{**row, "area": 1e300}]).status == 422  # no number of 32 bits
@@ -100,9 +74,9 @@ def test_a_missing_value_and_a_text_never_seen(compiled: Running, root: Path) ->
     assert (refused.status, refused.json["problems"][0]["field"]) == (422, "rooms")
 
 
-def test_a_compiled_model_that_cannot_be_loaded_is_told(start: Start, root: Path, tmp_path: Path) -> None:
+def test_a_compiled_model_that_cannot_be_loaded_is_told(start: Start, compiled_root: Path, tmp_path: Path) -> None:
     (tmp_path / "model" / "compiled").mkdir(parents=True)
-    (tmp_path / "model" / "modelyard.json").write_bytes((root / "model" / "modelyard.json").read_bytes())
+    (tmp_path / "model" / "modelyard.json").write_bytes((compiled_root / "model" / "modelyard.json").read_bytes())
     (tmp_path / "model" / "compiled" / "model.onnx").write_bytes(b"no model")
     broken = start(tmp_path, ready=False)
     assert broken.process.wait(20) == 1
@@ -110,9 +84,9 @@ def test_a_compiled_model_that_cannot_be_loaded_is_told(start: Start, root: Path
 
 
 @pytest.fixture
-def two(start: Start, root: Path, free_port: int) -> Iterator[Running]:
+def two(start: Start, compiled_root: Path, free_port: int) -> Iterator[Running]:
     """Two processes that take connections on one socket."""
-    running = start(root, "--workers", "2", "--learning", "0.5", "--port", str(free_port))
+    running = start(compiled_root, "--workers", "2", "--learning", "0.5", "--port", str(free_port))
     yield running
     running.process.terminate()
     assert running.process.wait(20) == 0, running.log.read_text()
@@ -144,8 +118,8 @@ def counted(running: Running, name: str) -> float:
     return float(found)
 
 
-def test_one_page_of_metrics_tells_of_all_processes(two: Running, root: Path) -> None:
-    rows = golden(root)["inputs"][:2]
+def test_one_page_of_metrics_tells_of_all_processes(two: Running, compiled_root: Path) -> None:
+    rows = golden(compiled_root)["inputs"][:2]
     for _ in range(40):
         assert two.post("/predict", rows).status == 200
     for _ in range(4):
@@ -156,14 +130,14 @@ def test_one_page_of_metrics_tells_of_all_processes(two: Running, root: Path) ->
         assert counted(two, "modelyard_requests_in_flight") == 1, "this one"
 
 
-def test_no_two_requests_have_one_id(two: Running, root: Path) -> None:
-    ids = [two.post("/predict", golden(root)["inputs"][:1]).headers["x-request-id"] for _ in range(40)]
+def test_no_two_requests_have_one_id(two: Running, compiled_root: Path) -> None:
+    ids = [two.post("/predict", golden(compiled_root)["inputs"][:1]).headers["x-request-id"] for _ in range(40)]
     assert len(set(ids)) == 40
     assert len({one.partition("-")[0] for one in ids}) == 2, "both have answered"
 
 
-def test_a_process_that_is_killed_is_started_again_and_nobody_notices(two: Running, root: Path) -> None:
-    rows = golden(root)["inputs"][:1]
+def test_a_process_that_is_killed_is_started_again_and_nobody_notices(two: Running, compiled_root: Path) -> None:
+    rows = golden(compiled_root)["inputs"][:1]
     assert two.post("/predict", rows).status == 200
     before = processes(two)
     before[0].send_signal(signal.SIGKILL)
@@ -179,12 +153,12 @@ def test_a_process_that_is_killed_is_started_again_and_nobody_notices(two: Runni
     assert re.search(r"process \d of the server was ended by signal 9; starting it again", two.log.read_text())
 
 
-def test_all_processes_do_what_the_supervisor_says(start: Start, root: Path, tmp_path: Path) -> None:
+def test_all_processes_do_what_the_supervisor_says(start: Start, compiled_root: Path, tmp_path: Path) -> None:
     control = tmp_path / "control.sock"
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         port = listening.getsockname()[1]
         arguments = ("--workers", "2", "--control", str(control), "--fd", str(listening.fileno()))
-        server = start(root, *arguments, ready=False, hand_on=listening)
+        server = start(compiled_root, *arguments, ready=False, hand_on=listening)
         server.port = port
 
     def tell(method: str, path: str) -> bytes:
@@ -225,8 +199,8 @@ def test_all_processes_do_what_the_supervisor_says(start: Start, root: Path, tmp
     assert server.process.wait(30) == 0
 
 
-def test_a_request_that_has_begun_is_answered_as_all_end(two: Running, root: Path) -> None:
-    body = json.dumps(golden(root)["inputs"][:1]).encode()
+def test_a_request_that_has_begun_is_answered_as_all_end(two: Running, compiled_root: Path) -> None:
+    body = json.dumps(golden(compiled_root)["inputs"][:1]).encode()
     head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     with ExitStack() as stack:
         clients = [stack.enter_context(two.connect()) for _ in range(8)]
@@ -240,8 +214,8 @@ def test_a_request_that_has_begun_is_answered_as_all_end(two: Running, root: Pat
     assert two.process.wait(20) == 0
 
 
-def test_a_process_calls_nobody(start: Start, root: Path) -> None:
+def test_a_process_calls_nobody(start: Start, compiled_root: Path) -> None:
     """onnxruntime would report to its makers, by a thread of its own; no long body has needed another one yet."""
-    server = psutil.Process(start(root).process.pid)
+    server = psutil.Process(start(compiled_root).process.pid)
     assert [one for one in server.net_connections("inet") if one.raddr and one.raddr[0] != "127.0.0.1"] == []
     assert server.num_threads() <= 3, "the loop's, the access log's, and the one that has loaded the model"

@@ -45,6 +45,24 @@ def test_chunks(server: Running) -> None:
     assert exchange(server, post("transfer-encoding: chunked", body=chunks)).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize(
+    "trailers",
+    [
+        "host: y\r\nhost: z\r\n",
+        "content-type: text/csv\r\nx-request-id: other\r\nmodelyard-connection: close\r\n",
+        "connection: upgrade\r\nupgrade: h2c\r\nexpect: 100-continue\r\n",
+    ],
+)
+def test_trailers_change_nothing(server: Running, trailers: str) -> None:
+    """Those of framing, which no sender may put there (RFC 9110, 6.5.1), are refused by the parser."""
+    chunks = b"%x\r\n%s\r\n0\r\n%s\r\n" % (len(BODY), BODY, trailers.encode())
+    answers = exchange(server, post("transfer-encoding: chunked", "x-request-id: mine", body=chunks) + post())
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert b"x-request-id: mine" in answers
+    framing = b"%x\r\n%s\r\n0\r\ncontent-length: 7\r\n\r\n" % (len(BODY), BODY)
+    assert b"HTTP/1.1 400" in exchange(server, post("transfer-encoding: chunked", body=framing))
+
+
 def test_a_client_that_asks_before_it_sends(server: Running) -> None:
     with server.connect() as connection:
         head, _, body = post("expect: 100-continue", "connection: close").partition(b"\r\n\r\n")

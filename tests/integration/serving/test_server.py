@@ -1,18 +1,11 @@
-"""The server process as a client sees it: contracts, refusals, faults of the model."""
+"""The server process as a client sees it: contracts, refusals, pages."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import time
 from pathlib import Path
 
 import pytest
 from tests.image_roots import OUTPUTS, ROWS, make_root
-from tests.processes import below
-
-from modelyard.serving import keeper
 
 from .conftest import FACTS, Running, Start
 
@@ -196,185 +189,6 @@ def test_a_tensor_model(start: Start, tmp_path: Path) -> None:
         assert status != 200 or answer.json == {"predictions": [6.0]}
 
 
-def test_a_model_process_that_dies_is_replaced(start: Start, tmp_path: Path) -> None:
-    running = start(make_root(tmp_path / "root", load_seconds=0.5))
-    answer = running.post("/predict", [{**ROW, "word": "die"}])
-    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-    assert "ended" in answer.json["error"]
-    assert running.get("/readyz").status == 503
-    assert running.get("/healthz").status == 200
-    assert running.post("/predict", [ROW]).status == 200, "it waits for the next one"
-    assert running.get("/readyz").status == 200
-    assert "signal 9" in running.log.read_text()
-    assert "modelyard_worker_restarts_total 2" in running.get("/metrics").body.decode(), "it was tried once more"
-
-
-def test_a_server_that_is_killed_is_replaced_and_refuses_nobody(start: Start, tmp_path: Path, free_port: int) -> None:
-    root = make_root(tmp_path / "root", load_seconds=0.5)
-    running = start(root, "--port", str(free_port))
-    (server,) = below(running.process.pid)[:1]
-    time.sleep(keeper._YOUNG)
-    os.kill(server.pid, signal.SIGKILL)
-    for _ in range(20):
-        assert running.post("/predict", [ROW]).status == 200
-    assert "ended by signal 9; starting it again" in running.log.read_text()
-    running.process.terminate()
-    assert running.process.wait(20) == 0
-
-
-def test_a_server_that_is_killed_as_it_starts_ends_its_container(start: Start, tmp_path: Path, free_port: int) -> None:
-    running = start(make_root(tmp_path / "root"), "--port", str(free_port))
-    (server,) = below(running.process.pid)[:1]
-    os.kill(server.pid, signal.SIGKILL)
-    assert running.process.wait(20) == 137
-
-
-def test_it_ends_at_a_deadline_where_it_has_one(start: Start, tmp_path: Path, free_port: int) -> None:
-    facts = FACTS | {"MODELYARD_DEADLINE_SECONDS": "2"}
-    process = start(make_root(tmp_path / "root"), "--port", str(free_port), ready=False, environment=facts).process
-    assert process.wait(60) == 0
-
-
-@pytest.mark.parametrize(
-    ("said", "text"),
-    [
-        (
-            '{"outputs": {"prediction": null, "probability": [[0, 1]]}}',
-            "'prediction': expected a list with a value a row",
-        ),
-        ('{"outputs": {"prediction": 5, "probability": [[0, 1]]}}', "'prediction': expected a list with a value a row"),
-        ('{"outputs": {"prediction": [1.0]}}', "it has no probability"),
-        ('{"outputs": [1.0]}', "expected an object with prediction, probability"),
-        ("{}", "expected an object with prediction, probability, found null"),
-        ("[1.0]", "expected an object with prediction, probability, found [1.0]"),
-        ('{"outputs": {"prediction": [1.0, 2.0], "probability": [[0, 1]]}}', "a value for each of 1 rows, found 2"),
-        (
-            '{"outputs": {"prediction": ["x"], "probability": [[0, 1]]}}',
-            "row 0, output 'prediction': expected a number",
-        ),
-        ('{"outputs": {"prediction": ["\\ud800"], "probability": [[0, 1]]}}', "'prediction': expected a number"),
-        ('{"outputs": {"prediction": [Infinity], "probability": [[0, 1]]}}', "found inf"),
-        ('{"outputs": {"prediction": [1e999], "probability": [[0, 1]]}}', "found inf"),
-        ('{"outputs": {"prediction": [9007199254740993], "probability": [[0, 1]]}}', "found 9007199254740993"),
-        ('{"outputs": {"prediction": [1.0], "probability": [1]}}', "'probability': expected a list of shape 2"),
-        ('{"outputs": {"prediction": [1.0], "probability": [null]}}', "'probability': expected a list of shape 2"),
-        ('{"outputs": {"prediction": [1.0], "probability": [[0, 1, 2]]}}', "row 0, output 'probability'"),
-        ('{"error": "ValueError: \\udc80"}', r"the model cannot answer this input: ValueError: \udc80"),
-    ],
-)
-def test_an_odd_answer_of_the_model_is_told_and_harms_nobody_else(server: Running, said: str, text: str) -> None:
-    odd = {**ROW, "word": f"={said}"}
-    tensors = [
-        {"name": "a", "shape": [1], "datatype": "INT64", "data": [1]},
-        {"name": "b", "shape": [1], "datatype": "FP64", "data": [2]},
-        {"name": "word", "shape": [1], "datatype": "BYTES", "data": [f"={said}"]},
-    ]
-    infer, in_bytes = {"inputs": tensors}, {"inputs": tensors, "parameters": {"binary_data_output": True}}
-    second = "no probability" in text or "'probability'" in text  # which these two contracts do not ask for
-    for path, body, status in (
-        ("/predict", [odd], 422),
-        ("/v2/models/sum/infer", infer, 422),
-        ("/v2/models/sum/infer", in_bytes, 422),
-        ("/v1/models/sum:predict", {"instances": [odd]}, 422),
-        ("/invocations", {"dataframe_records": [odd]}, 200 if second else 400),
-        ("/score", {"data": [odd]}, 200 if second else 422),
-        ("/queries.json", odd, 422),
-    ):
-        answer = server.post(path, body)
-        assert answer.status == status, answer.body
-        assert status == 200 or text in answer.json["error"], answer.body
-    assert server.post("/predict", [ROW]).status == server.get("/readyz").status == 200
-    assert "modelyard_worker_restarts_total 0" in server.get("/metrics").body.decode()
-
-
-def test_what_is_no_json_ends_the_models_process(start: Start, tmp_path: Path) -> None:
-    running = start(make_root(tmp_path / "root"))
-    assert running.post("/predict", [{**ROW, "word": "={"}]).status == 503
-    assert running.post("/predict", [ROW]).status == 200
-
-
-def test_with_two_workers_one_may_die(start: Start, tmp_path: Path, free_port: int) -> None:
-    running = start(make_root(tmp_path / "root", load_seconds=1), "--workers", "2", "--port", str(free_port))
-    assert running.post("/predict", [{**ROW, "word": "die"}]).status == 503
-    assert running.post("/predict", [ROW]).status == 200
-
-
-def test_not_ready_while_the_model_loads(start: Start, tmp_path: Path) -> None:
-    running = start(make_root(tmp_path / "root", load_seconds=1), ready=False)
-    deadline = time.monotonic() + 10
-    while (answer := running.get("/readyz")).status != 503:
-        assert time.monotonic() < deadline
-    assert "being loaded" in answer.json["error"]
-    assert running.get("/healthz").status == 200
-    assert running.post("/predict", [ROW]).status == 503
-    running.wait_ready()
-
-
-def test_a_model_that_cannot_be_loaded_ends_the_server(start: Start, tmp_path: Path) -> None:
-    running = start(make_root(tmp_path / "root", exit_at_start=True), ready=False)
-    assert running.process.wait(20) == 1
-    log = running.log.read_text()
-    assert "the model file is broken" in log
-    assert "exit code 1" in log
-    (tmp_path / "root" / "model" / "modelyard.json").unlink()
-    running = start(tmp_path / "root", ready=False)
-    assert running.process.wait(20) == 1
-    assert "modelyard.json" in running.log.read_text()
-    assert "Traceback" not in running.log.read_text()
-
-
-def test_a_model_that_takes_too_long_is_not_waited_for(start: Start, tmp_path: Path) -> None:
-    environment = {**FACTS, "MODELYARD_ANSWER_SECONDS": "1"}
-    running = start(make_root(tmp_path / "root"), environment=environment)
-    began = time.monotonic()
-    answer = running.post("/predict", [{**ROW, "b": 600.0, "word": "sleep"}])
-    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-    assert "has not answered in 1 s" in answer.json["error"]
-    assert time.monotonic() - began < 10
-    assert running.post("/predict", [ROW]).status == 200, "its process is another now"
-    assert "the model's process has not answered in 1 s; starting it again" in running.log.read_text()
-    assert "modelyard_worker_restarts_total 1" in running.get("/metrics").body.decode()
-
-
-def test_a_body_may_be_limited(start: Start, tmp_path: Path) -> None:
-    running = start(make_root(tmp_path / "root"), environment={**FACTS, "MODELYARD_MOST_BODY_BYTES": "100"})
-    assert running.post("/predict", [ROW]).status == 200
-    refused = running.post("/predict", [ROW] * 10)
-    assert (refused.status, "at most 100 are taken" in refused.json["error"]) == (413, True)
-
-
-@pytest.mark.parametrize("name", ["MODELYARD_MOST_BODY_BYTES", "MODELYARD_ANSWER_SECONDS"])
-def test_a_limit_that_is_none_ends_the_start(start: Start, tmp_path: Path, name: str) -> None:
-    running = start(make_root(tmp_path / "root"), ready=False, environment={name: "-1"})
-    assert running.process.wait(20) == 1
-    assert f"cannot start: {name} is '-1': give a number above zero" in running.log.read_text()
-
-
-def test_metrics_and_access_log(start: Start, tmp_path: Path) -> None:
-    running = start(make_root(tmp_path / "root"))
-    running.request("POST", "/predict", [ROW, ROW], {"x-request-id": "my-id"})
-    running.post("/predict", [])
-    running.get("/secret/path")
-    assert running.get("/readyz").status == running.get("/v2/health/live").status == 200
-    metrics = running.get("/metrics").body.decode()
-    assert 'modelyard_model_info{model="sum",version="3",run_id="17"' in metrics
-    assert 'modelyard_requests_total{route="/predict",status="200"} 1' in metrics
-    assert 'modelyard_requests_total{route="/predict",status="400"} 1' in metrics
-    assert 'modelyard_requests_total{route="other",status="404"} 1' in metrics
-    assert 'modelyard_request_seconds_bucket{route="/predict",le="+Inf"} 2' in metrics
-    assert "modelyard_rows_predicted_total 2" in metrics
-    assert 'modelyard_request_errors_total{route="/predict",kind="client"} 1' in metrics
-    assert 'modelyard_batch_rows_bucket{le="2"} 1' in metrics
-    assert "modelyard_requests_waiting 0" in metrics
-    running.process.terminate()
-    assert running.process.wait(20) == 0
-    lines = [json.loads(line) for line in running.access_log.read_text().splitlines()]
-    entry = next(line for line in lines if line["request_id"] == "my-id")
-    assert (entry["method"], entry["path"], entry["status"], entry["model_version"]) == ("POST", "/predict", 200, "3")
-    assert "predicting" not in running.access_log.read_text()
-    assert {line["path"] for line in lines if line["status"] == 200} == {"/predict", "/metrics"}
-
-
 def test_pages_and_openapi(server: Running) -> None:
     page = server.request("GET", "/", None, {"accept": "text/html,*/*;q=0.8"})
     assert page.headers["content-type"].startswith("text/html")
@@ -386,22 +200,3 @@ def test_pages_and_openapi(server: Running) -> None:
         for method, operation in operations.items():
             content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             assert server.request(method.upper(), path, content.get("example")).status == 200, path
-
-
-def test_drift_is_counted_against_training(start: Start, tmp_path: Path) -> None:
-    root = make_root(tmp_path / "root")
-    facts = json.loads((root / "model" / "modelyard.json").read_text())
-    facts["profile"] = {
-        "a": {"input": "a", "edges": [1, 5], "counts": [10, 20, 10, 0]},
-        "word": {"input": "word", "values": ["x", "y"], "counts": [20, 15, 0, 5]},
-    }
-    (root / "model" / "modelyard.json").write_text(json.dumps(facts))
-    running = start(root)
-    assert running.post("/predict", [ROW, {**ROW, "a": 9, "word": None}, {**ROW, "word": "z"}]).status == 200
-    assert running.post("/predict", [{**ROW, "a": "refused"}]).status == 422
-    metrics = running.get("/metrics").body.decode()
-    for labels, count in (('feature="a",bin="<=1"', 2), ('feature="a",bin=">5"', 1), ('feature="a",bin="<=5"', 0)):
-        assert f"modelyard_input_values_total{{{labels}}} {count}\n" in metrics
-    for label in ("=x", "other", "missing"):
-        assert f'modelyard_input_values_total{{feature="word",bin="{label}"}} 1\n' in metrics
-    assert 'modelyard_training_share{feature="word",bin="missing"} 0.125' in metrics

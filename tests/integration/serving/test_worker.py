@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.image_roots import script
 
-from .conftest import Start
+from modelyard.serving.limits import processors
+
+from .conftest import FACTS, Start
 
 PREDICT = """
 import helper  # the project's own module, beside this one
@@ -100,3 +104,67 @@ def test_a_project_that_does_not_load_is_told(start: Start, root: Path) -> None:
     assert running.process.wait(20) == 1
     assert "No module named 'helper'" in running.log.read_text()
     assert "cannot start: the model's process ended (exit code 1)" in running.log.read_text()
+
+
+THREADS = [
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+]
+COUNTING = f"""
+import os
+
+import numpy  # with an OpenBLAS of its own
+import threadpoolctl
+
+
+def load(folder):
+    told = [int(os.environ[name]) for name in {THREADS}]
+    return [*told, *(library["num_threads"] for library in threadpoolctl.threadpool_info())]
+
+
+def predict(threads, rows):
+    return [threads[row["n"]] for row in rows]
+"""
+
+
+@pytest.fixture
+def threads(start: Start, root: Path, free_port: int) -> Iterator[Callable[..., dict[str, int]]]:
+    """Start a server that may use so many processors, and return the threads that its model's process is told of."""
+    (root / "environment" / "bin" / "python").unlink()
+    (root / "environment" / "bin").rmdir()
+    script(root / "environment" / "bin" / "python", f'exec {sys.executable} "$@"')
+    (root / "project" / "predict.py").write_text(COUNTING)
+    allowed = os.sched_getaffinity(0)
+
+    def counted(processors: int, workers: int = 1, **environment: str) -> dict[str, int]:
+        os.sched_setaffinity(0, set(sorted(allowed)[:processors]))
+        arguments = ("--workers", str(workers), "--port", str(free_port))
+        rows = [{"n": place} for place in range(len(THREADS) + 1)]
+        answer = start(root, *arguments, environment=FACTS | environment).post("/predict", rows).json
+        return dict(zip([*THREADS, "OpenBLAS"], (one["prediction"] for one in answer["predictions"]), strict=True))
+
+    yield counted
+    os.sched_setaffinity(0, allowed)
+
+
+MOST = processors()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "workers", "each"), [(1, 1, 1), (MOST, 1, MOST), (MOST, MOST, 1), (MOST, MOST + 1, 1)]
+)
+def test_the_models_libraries_have_a_thread_for_each_processor(
+    threads: Callable[..., dict[str, int]], allowed: int, workers: int, each: int
+) -> None:
+    assert threads(allowed, workers) == dict.fromkeys([*THREADS, "OpenBLAS"], each)
+
+
+def test_what_a_deployment_says_of_threads_goes_before(threads: Callable[..., dict[str, int]]) -> None:
+    told = threads(MOST, OMP_NUM_THREADS="7", TF_NUM_INTEROP_THREADS="5", OPENBLAS_NUM_THREADS="1")
+    others = dict.fromkeys(THREADS, MOST)
+    assert told == others | {
+        "OMP_NUM_THREADS": 7,
+        "TF_NUM_INTEROP_THREADS": 5,
+        "OPENBLAS_NUM_THREADS": 1,
+        "OpenBLAS": 1,
+    }

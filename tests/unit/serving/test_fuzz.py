@@ -72,8 +72,13 @@ APPLICATIONS = {
     "columns": application("columns", FIELDS, {name: [value] for name, value in ROW.items()}),
     "tensor": application("tensor", [TENSOR], {"input": [[1.0, 2.0]]}),
 }
-ROUTES = ["/predict", "/v2/models/m/infer", "/v1/models/m:predict", "/invocations", "/score", "/queries.json"]
 TRUTHS = ["/feedback", "/events.json"]
+# All that take anything; with a version they are the same.
+ROUTES = [
+    path
+    for method, path in APPLICATIONS["columns"]._routes
+    if method == "POST" and path not in TRUTHS and "/versions/" not in path
+]
 
 
 def post(kind: str, path: str, body: bytes, headers: dict[str, str]) -> Response:
