@@ -94,13 +94,22 @@ def objects(cluster: TestCluster, namespace: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def runner_image(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """This very Modelyard as an image."""
-    home = tmp_path_factory.mktemp("runner")
-    reference = f"{cluster.registry}/test-{uuid.uuid4().hex[:12]}/runner:1"
+def runner_home(pytestconfig: pytest.Config) -> Path:
+    """A machine's folder with the runner's packages, for all processes and sessions: half a minute to make.
+
+    Its like is made afresh in tests/integration/images/test_runner_image.py.
+    """
+    assert pytestconfig.cache is not None
+    return pytestconfig.cache.mkdir("modelyard-runner")
+
+
+@pytest.fixture(scope="session")
+def runner_image(cluster: TestCluster, runner_home: Path) -> str:
+    """This very Modelyard as an image; its name has its digest."""
+    reference = f"{cluster.registry}/tests/runner:1"
     command = [str(Path(sys.executable).parent / "modelyard"), "image", "runner", "--push", reference]
     command += ["--base", f"{cluster.registry}/library/python:3.11-slim"]
-    environment = os.environ | {"MODELYARD_HOME": str(home), "MODELYARD_REGISTRY_INSECURE": "true"}
+    environment = os.environ | {"MODELYARD_HOME": str(runner_home), "MODELYARD_REGISTRY_INSECURE": "true"}
     return subprocess.run(command, env=environment, check=True, stdout=-1, text=True).stdout.strip()
 
 
