@@ -39,7 +39,8 @@ test: lint ## lint, types and all tests that this machine can run
 
 test-faults: $(VENV)/.installed-tests ## every fault at every step, at many moments, and all that takes long: make test-faults MODELYARD_FAULTS=50
 	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py \
-	  $(patsubst %,tests/kubernetes/test_%.py,faults pods) $(LONG)
+	  $(patsubst %,tests/kubernetes/test_%.py,faults pods roll_outs) $(patsubst %,tests/end_to_end/test_%.py,refusals rest_api) \
+	  tests/unit/serving/test_fuzz.py $(LONG)
 
 test-frameworks: $(VENV)/.installed-tests ## the flavors of large frameworks: PyTorch, Keras, TensorFlow, MLflow; every kind of booster
 	@MODELYARD_FRAMEWORKS=1 $(BIN)/pytest tests/integration/client/test_flavors.py tests/integration/serving/test_golden.py \
