@@ -18,8 +18,8 @@ demo: $(VENV)/.installed ## start everything on this machine and take the exampl
 stop: $(VENV)/.installed ## end all that the demo started
 	@$(BIN)/python -m modelyard.demo stop
 
-# Those with an Airflow come when the rest is done: one after the other, in two sessions as each has an Airflow to its end,
-# and beside them those whose steps are pods of a cluster, which wait for it most of the time.
+# Those whose steps are pods of a cluster wait for it most of the time: beside the others. Those with an Airflow come when
+# these are done: one after the other, in two sessions as each has an Airflow to its end.
 PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials faults garbage pods)
 # What takes minutes a case: only with `make test-faults`.
 LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile examples killed outages scaling) \
@@ -32,10 +32,11 @@ PAGES := tests/integration/airflow
 WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser tests/docker
 
 test: lint ## lint, types and all tests that this machine can run
-	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(PAGES) $(WITH_AIRFLOW) $(PODS) $(LONG)) tests
 	@$(BIN)/pytest $(PODS) >$(VENV)/pods.log 2>&1 & pods=$$!; \
-	  $(BIN)/pytest $(PAGES); pages=$$?; $(BIN)/pytest $(addprefix --ignore=,$(LONG)) $(WITH_AIRFLOW); others=$$?; \
-	  echo "Beside these, on a cluster:"; wait $$pods; pods=$$?; cat $(VENV)/pods.log; exit $$((pages + others + pods))
+	  $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	    $(addprefix --ignore=,$(PAGES) $(WITH_AIRFLOW) $(PODS) $(LONG)) tests; others=$$?; \
+	  $(BIN)/pytest $(PAGES); pages=$$?; $(BIN)/pytest $(addprefix --ignore=,$(LONG)) $(WITH_AIRFLOW); airflow=$$?; \
+	  echo "Beside these, on a cluster:"; wait $$pods; pods=$$?; cat $(VENV)/pods.log; exit $$((others + pages + airflow + pods))
 
 test-faults: $(VENV)/.installed-tests ## every fault at every step, at many moments, and all that takes long: make test-faults MODELYARD_FAULTS=50
 	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py \
