@@ -28,13 +28,16 @@ LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile examples ki
   $(patsubst %,tests/docker/test_%.py,airflow dockerfile our_dockerfiles step_ends) \
   $(patsubst %,tests/pipeline/test_%.py,garbage isolation laptop outages platforms production) \
   tests/integration/images/test_other_platform.py
+# A file is one process's from its first test to its last: those with the longest tests come first.
+LONGEST := tests/pipeline/
 PAGES := tests/integration/airflow
 WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser tests/docker
 
 test: lint ## lint, types and all tests that this machine can run
 	@$(BIN)/pytest $(PODS) >$(VENV)/pods.log 2>&1 & pods=$$!; \
 	  $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
-	    $(addprefix --ignore=,$(PAGES) $(WITH_AIRFLOW) $(PODS) $(LONG)) tests; others=$$?; \
+	    $(addprefix --ignore=,$(PAGES) $(WITH_AIRFLOW) $(PODS) $(LONG)) \
+	    $(LONGEST) $(filter-out $(LONGEST) $(addsuffix /,$(WITH_AIRFLOW)),$(wildcard tests/*/)); others=$$?; \
 	  $(BIN)/pytest $(PAGES); pages=$$?; $(BIN)/pytest $(addprefix --ignore=,$(LONG)) $(WITH_AIRFLOW); airflow=$$?; \
 	  echo "Beside these, on a cluster:"; wait $$pods; pods=$$?; cat $(VENV)/pods.log; exit $$((others + pages + airflow + pods))
 
