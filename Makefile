@@ -18,8 +18,8 @@ demo: $(VENV)/.installed ## start everything on this machine and take the exampl
 stop: $(VENV)/.installed ## end all that the demo started
 	@$(BIN)/python -m modelyard.demo stop
 
-# Those with an Airflow come when the rest is done: one after the other, in two sessions as each has an Airflow to its end,
-# and beside them those whose steps are pods of a cluster, which wait for it most of the time.
+# Those whose steps are pods of a cluster wait for it most of the time: beside the others. Those with an Airflow come when
+# these are done: one after the other, in two sessions as each has an Airflow to its end.
 PODS := $(patsubst %,tests/kubernetes/test_%.py,credentials faults garbage pods)
 # What takes minutes a case: only with `make test-faults`.
 LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile examples killed outages scaling) \
@@ -28,18 +28,23 @@ LONG := $(patsubst %,tests/kubernetes/test_%.py,cancelled dockerfile examples ki
   $(patsubst %,tests/docker/test_%.py,airflow dockerfile our_dockerfiles step_ends) \
   $(patsubst %,tests/pipeline/test_%.py,garbage isolation laptop outages platforms production) \
   tests/integration/images/test_other_platform.py
+# A file is one process's from its first test to its last: those with the longest tests come first.
+LONGEST := tests/pipeline/
 PAGES := tests/integration/airflow
 WITH_AIRFLOW := tests/integration/demo tests/end_to_end tests/browser tests/docker
 
 test: lint ## lint, types and all tests that this machine can run
-	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(PAGES) $(WITH_AIRFLOW) $(PODS) $(LONG)) tests
 	@$(BIN)/pytest $(PODS) >$(VENV)/pods.log 2>&1 & pods=$$!; \
-	  $(BIN)/pytest $(PAGES); pages=$$?; $(BIN)/pytest $(addprefix --ignore=,$(LONG)) $(WITH_AIRFLOW); others=$$?; \
-	  echo "Beside these, on a cluster:"; wait $$pods; pods=$$?; cat $(VENV)/pods.log; exit $$((pages + others + pods))
+	  $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	    $(addprefix --ignore=,$(PAGES) $(WITH_AIRFLOW) $(PODS) $(LONG)) \
+	    $(LONGEST) $(filter-out $(LONGEST) $(addsuffix /,$(WITH_AIRFLOW)),$(wildcard tests/*/)); others=$$?; \
+	  $(BIN)/pytest $(PAGES); pages=$$?; $(BIN)/pytest $(addprefix --ignore=,$(LONG)) $(WITH_AIRFLOW); airflow=$$?; \
+	  echo "Beside these, on a cluster:"; wait $$pods; pods=$$?; cat $(VENV)/pods.log; exit $$((others + pages + airflow + pods))
 
 test-faults: $(VENV)/.installed-tests ## every fault at every step, at many moments, and all that takes long: make test-faults MODELYARD_FAULTS=50
-	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py tests/integration/serving/test_fuzz.py \
-	  $(patsubst %,tests/kubernetes/test_%.py,faults pods) $(LONG)
+	@MODELYARD_FAULTS=$${MODELYARD_FAULTS:-20} $(BIN)/pytest -s tests/pipeline/test_faults.py \
+	  $(patsubst %,tests/kubernetes/test_%.py,faults pods roll_outs) $(patsubst %,tests/end_to_end/test_%.py,refusals rest_api) \
+	  tests/unit/serving/test_fuzz.py tests/integration/serving/test_fuzz.py $(LONG)
 
 test-frameworks: $(VENV)/.installed-tests ## the flavors of large frameworks: PyTorch, Keras, TensorFlow, MLflow; every kind of booster
 	@MODELYARD_FRAMEWORKS=1 $(BIN)/pytest tests/integration/client/test_flavors.py tests/integration/serving/test_golden.py \

@@ -1,4 +1,4 @@
-"""The converters and the server's environment, built once a session, and models to compile with them."""
+"""The converters and the server's environment, built once a run, and models to compile with them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.sharing import shared_folder
 
 from modelyard.client import convert
 from modelyard.client.child import environment, lay_client
@@ -61,8 +62,8 @@ class Workshop:
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """The environments, built once."""
-    home = tmp_path_factory.mktemp("workshop")
+    """The environments, built once: who wants one that another process builds waits for it."""
+    home = shared_folder(tmp_path_factory, "workshop")
     images, version = Layout(home / "images"), Interpreter.of_this_machine().python
     converters = python_of(ensure_converters(images, home, print), images, home)
     server = python_of(ensure_server(images, home, print, version), images, home)

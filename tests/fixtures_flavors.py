@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures_compilation import Workshop
+from tests.sharing import made_once, shared_folder
 from uv import find_uv_bin
 
 from modelyard.client.child import environment, lay_client
@@ -86,7 +87,11 @@ def flavor_python(tmp_path_factory: pytest.TempPathFactory) -> MakePython:
     def make(example: str) -> Path:
         if example in _HEAVY and "MODELYARD_FRAMEWORKS" not in os.environ:
             pytest.skip("large frameworks are to be downloaded: make test-frameworks")
-        folder = tmp_path_factory.mktemp(f"environment-{example}") / "environment"
+        folder = shared_folder(tmp_path_factory, "flavors") / example
+        made_once(folder, lambda: install(example, folder))
+        return folder / "bin" / "python"
+
+    def install(example: str, folder: Path) -> None:
         python = folder / "bin" / "python"
         uv = find_uv_bin()
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
@@ -101,7 +106,6 @@ def flavor_python(tmp_path_factory: pytest.TempPathFactory) -> MakePython:
             if example not in _HEAVY:
                 pytest.fail(done.stderr)
             pytest.skip(f"{_HEAVY[example]} cannot be installed here")
-        return python
 
     return make
 

@@ -21,6 +21,8 @@ from modelyard.demo.show import failures
 REPOSITORY = Path(__file__).parent.parent
 EXAMPLES = REPOSITORY / "include" / "examples"
 
+takes_long = pytest.mark.skipif("MODELYARD_FAULTS" not in os.environ, reason="takes a minute: make test-faults")
+
 LOCAL_FOLDER = "airflow.dag_processing.bundles.local.LocalDagBundle"
 
 

@@ -1,4 +1,7 @@
-"""What goes wrong is told where its user looks first, and leaves production as it was."""
+"""What goes wrong is told where its user looks first, and leaves production as it was.
+
+What takes long is tested without Airflow too, in tests/pipeline.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fixtures_machine import EXAMPLES, copy_of, fail, succeed
+from tests.fixtures_machine import EXAMPLES, copy_of, fail, succeed, takes_long
 from tests.pipeline.tiny import LOADS_ONLY_BESIDE_A_STEP, make_tiny
 from tests.yard import ask
 
@@ -34,6 +37,7 @@ def houses(machine: Machine) -> str:
     return "houses"
 
 
+@takes_long
 def test_a_bad_data_file_is_refused_with_its_column_and_rows(
     machine: Machine, api: AirflowApi, houses: str, tmp_path: Path
 ):
@@ -50,6 +54,7 @@ def test_a_bad_data_file_is_refused_with_its_column_and_rows(
     assert live(machine, houses) == before
 
 
+@takes_long
 def test_a_failed_gate_shows_what_was_expected_and_found(machine: Machine, api: AirflowApi, projects: Path):
     project = copy_of("wine", projects, "wine-strict", ("log_loss: {max: 0.3}", "log_loss: {max: 0.000001}"))
     write_lock(project, machine.home, print)
@@ -105,6 +110,7 @@ def test_a_server_out_of_reach_is_named_without_its_password(
     assert live(machine, "tiny") == before
 
 
+@takes_long
 def test_a_version_that_gets_never_ready_leaves_the_one_before_in_its_place(
     machine: Machine, api: AirflowApi, tiny: Path
 ):

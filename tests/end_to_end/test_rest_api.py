@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.fixtures_machine import example_of, fail, succeed
+from tests.fixtures_machine import example_of, fail, succeed, takes_long
 
 from modelyard.demo.machine import Machine
 from modelyard.demo.rest import AirflowApi
@@ -63,6 +63,7 @@ def test_an_example_goes_from_its_project_to_a_live_answer(
     assert extras[f"modelyard://{model}/deployments/production"]["image_digest"] == version.image_digest
 
 
+@takes_long  # tests/pipeline/test_line.py has it without Airflow
 def test_a_second_run_with_nothing_changed_makes_the_same_image(api: AirflowApi):
     first, second = (api.xcom("wine", succeed(api, "wine", {}), "push") for _ in range(2))
     assert second["version"] > first["version"]

@@ -25,6 +25,7 @@ from tests.kubernetes.ground import CONNECTION, LOGIN, Ground, prepared
 from tests.model_images import MODEL, ModelImages, model_images_in
 from tests.pipeline.tiny import make_tiny
 from tests.yard import commit
+from uv import find_uv_bin
 
 from modelyard.demo.machine import Machine
 from modelyard.demo.rest import AirflowApi
@@ -94,14 +95,24 @@ def objects(cluster: TestCluster, namespace: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def runner_image(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """This very Modelyard as an image."""
-    home = tmp_path_factory.mktemp("runner")
-    reference = f"{cluster.registry}/test-{uuid.uuid4().hex[:12]}/runner:1"
+def building_runner(pytestconfig: pytest.Config) -> dict[str, str]:
+    """The environment to build the runner image in: its packages are packed once for all processes and sessions.
+
+    That takes half a minute, and is done afresh in tests/integration/images/test_runner_image.py.
+    """
+    assert pytestconfig.cache is not None
+    fetched = subprocess.check_output([find_uv_bin(), "cache", "dir"], text=True).strip()
+    home = pytestconfig.cache.mkdir("modelyard-runner")
+    return {**os.environ, "MODELYARD_HOME": str(home), "MODELYARD_REGISTRY_INSECURE": "true", "UV_CACHE_DIR": fetched}
+
+
+@pytest.fixture(scope="session")
+def runner_image(cluster: TestCluster, building_runner: dict[str, str]) -> str:
+    """This very Modelyard as an image; its name has its digest."""
+    reference = f"{cluster.registry}/tests/runner:1"
     command = [str(Path(sys.executable).parent / "modelyard"), "image", "runner", "--push", reference]
     command += ["--base", f"{cluster.registry}/library/python:3.11-slim"]
-    environment = os.environ | {"MODELYARD_HOME": str(home), "MODELYARD_REGISTRY_INSECURE": "true"}
-    return subprocess.run(command, env=environment, check=True, stdout=-1, text=True).stdout.strip()
+    return subprocess.run(command, env=building_runner, check=True, stdout=-1, text=True).stdout.strip()
 
 
 @pytest.fixture(scope="package")

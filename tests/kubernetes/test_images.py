@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -89,12 +88,11 @@ def run(cluster: TestCluster, namespace: str, image: str, **container: Any) -> s
 
 
 def test_the_runner_image_runs_with_no_rights(
-    cluster: TestCluster, namespace: str, base: str, home: Path, tmp_path: Path
+    cluster: TestCluster, namespace: str, base: str, building_runner: dict[str, str]
 ) -> None:
     name = f"{cluster.registry}/test-{uuid.uuid4().hex[:12]}/runner:1"
     command = [sys.executable, "-m", "modelyard", "image", "runner", "--push", name, "--base", base]
-    environment = {**os.environ, "MODELYARD_HOME": str(home), "MODELYARD_REGISTRY_INSECURE": "true"}
-    image = subprocess.check_output(command, env=environment, text=True).strip()
+    image = subprocess.check_output(command, env=building_runner, text=True).strip()
 
     assert "Take a machine-learning model from experiment" in run(cluster, namespace, image, args=["--help"])
     # It finds its templates, Git and packages, and writes to those folders alone.

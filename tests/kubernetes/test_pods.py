@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 import pytest
-from tests.fixtures_machine import fail, succeed, wait_until
+from tests.fixtures_machine import fail, succeed, takes_long, wait_until
 from tests.kubernetes.administration import manifests
 from tests.kubernetes.conftest import Yard
 from tests.kubernetes.ground import CONNECTION, LOGIN
@@ -96,9 +96,6 @@ def test_the_workers_role_has_just_what_the_runs_above_asked_for(yard: Yard):
     assert role["metadata"]["name"] == "modelyard-worker"
     granted = {(verb, what) for rule in role["rules"] for what in rule["resources"] for verb in rule["verbs"]}
     assert yard.recorder.seen == granted
-
-
-takes_long = pytest.mark.skipif("MODELYARD_FAULTS" not in os.environ, reason="takes a minute: make test-faults")
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ from modelyard.serving import keeper
 
 pytestmark = pytest.mark.slow
 
+# Each takes as long as the first one; ten of them with `make test-faults`.
+ROLL_OUTS = 10 if "MODELYARD_FAULTS" in os.environ else 3
 CLIENTS = 16
 # In the order in which they are started: the container's first process, its server, the model.
 KEEPER, SERVER, MODEL_PROCESS = range(3)
@@ -75,18 +77,18 @@ def change(
     return ready, moved, took
 
 
-def test_ten_roll_outs_and_a_roll_back_fail_no_request(
+def test_roll_outs_and_a_roll_back_fail_no_request(
     cluster: TestCluster, namespace: str, target: KubernetesTarget, model_images: ModelImages
 ) -> None:
-    specs = [model_images.spec(namespace, version, replicas=2) for version in range(1, 12)]
-    back = model_images.spec(namespace, 10, replicas=2, generation=12)
+    specs = [model_images.spec(namespace, version, replicas=2) for version in range(1, ROLL_OUTS + 2)]
+    back = model_images.spec(namespace, ROLL_OUTS, replicas=2, generation=ROLL_OUTS + 2)
     target.deploy(specs[0], print)
     with cluster_load(cluster, namespace) as load:
         load.wait_for(1000)
         for spec in specs[1:]:
             change(cluster, target, spec, load, spec.version - 1)
-        change(cluster, target, back, load, 11)
-        assert load.count > 11 * 1000
+        change(cluster, target, back, load, ROLL_OUTS + 1)
+        assert load.count > (ROLL_OUTS + 1) * 1000
     assert not load.failures
 
 

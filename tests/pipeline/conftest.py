@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from dulwich import porcelain
 from tests.pipeline.tiny import make_tiny
+from tests.sharing import shared_folder
 from tests.yard import EXAMPLES, Yard, commit
 
 from modelyard.deployment.local import stop_all
@@ -21,8 +22,8 @@ from modelyard.store import StoreAddress
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a session builds once: images of environments, their unpacked folders, uv's cache."""
-    home = tmp_path_factory.mktemp("built")
+    """What a run builds once: images of environments, their unpacked folders, uv's cache."""
+    home = shared_folder(tmp_path_factory, "built")
     images = Layout(home / "images")
     ensure(read_lock(EXAMPLES / "wine" / "Pipfile.lock"), images, home, print)  # the houses' too
     return home
@@ -30,7 +31,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def yard(store_address: StoreAddress, tmp_path: Path, built: Path) -> Iterator[Yard]:
-    """A yard whose services end with the test; of environments it has the session's."""
+    """A yard whose services end with the test; of environments it has the run's."""
     home = tmp_path / "home"
     shutil.copytree(built / "images", home / "images", copy_function=os.link)
     for shared in ("cache", "environments"):

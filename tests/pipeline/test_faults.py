@@ -37,7 +37,7 @@ from modelyard.steps import plan
 from modelyard.store import PipelineRun, Store, StoreAddress, pipeline_run_id
 
 WALKS = int(os.environ.get("MODELYARD_FAULTS", "1"))
-_MORE_WALKS = 3  # for steps that were quicker than their killer
+_MORE_WALKS = 3  # of steps that were quicker than their killer
 
 # As long as is asked for: every walk kills nine steps.
 pytestmark = pytest.mark.timeout(600 * (WALKS + _MORE_WALKS))
@@ -102,16 +102,26 @@ def test_a_killed_step_is_done_once(calm: Yard, new_yard: Callable[[], Yard], ti
     missing, walks = set(seconds), 0
     while walks < WALKS or (missing and walks < WALKS + _MORE_WALKS):
         yard, walks = new_yard(), walks + 1
+        killed = set(seconds)
+        if walks > WALKS:  # for those alone that were quicker than their killer: it comes sooner
+            killed = set(missing)
+            seconds |= {step: seconds[step] / 2 for step in missing}
         with yard.open() as store:
             run = opened(store, tiny, "tiny", "one")
             yard.pipeline_run = run.id
             for step in plan.STEPS:
-                missing -= killed_then_done(yard, store, run, step.name, seconds, moments)
+                if step.name in killed:
+                    missing -= killed_then_done(yard, store, run, step.name, seconds, moments)
+                else:
+                    undisturbed(yard, store, run, step.name)
             assert outcome(yard) == expected
 
             assert yard.run(tiny, config__threshold=0.7) == 0, yard.said
             rollback = opened(store, tiny, "modelyard-rollback", "three", version=1, reason="a test")
-            missing -= killed_then_done(yard, store, rollback, "rollback", seconds, moments)
+            if "rollback" in killed:
+                missing -= killed_then_done(yard, store, rollback, "rollback", seconds, moments)
+            else:
+                undisturbed(yard, store, rollback, "rollback")
             alias = store.aliases.get("tiny", "production")
             live = store.deployments.live("tiny", "production")
             history = store.deployments.history("tiny", "production")
@@ -208,6 +218,13 @@ def opened(store: Store, project: Path, dag_id: str, run_id: str, **params: Any)
             created_at=datetime.now(UTC),
         )
     )
+
+
+def undisturbed(yard: Yard, store: Store, run: PipelineRun, step: str) -> None:
+    """Run a step to its good end."""
+    command = Command(step=step, pipeline_run=run.id, beside=plan.beside(step, run, store))
+    code = LocalStep(command, yard.address, yard.home, yard.lines.append).run()
+    assert code == 0, f"{step}:\n" + "\n".join(yard.lines)
 
 
 def killed_then_done(
