@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from modelyard.client import flavors, onnx_graph
+from modelyard.client import flavors, missing_values, onnx_graph
 from modelyard.client.flavors import lightgbm as lightgbm_boosters
 from modelyard.client.flavors import onnx as as_onnx
 from modelyard.client.flavors import xgboost as xgboost_boosters
@@ -110,6 +110,7 @@ def _from_estimator(flavor: str, model: Any, types: list[tuple[str, Any]]) -> An
     elif hasattr(model, "save_config"):  # a booster of XGBoost
         model = xgboost_boosters.estimator(model)
     _register(kinds, update_registered_converter)
+    missing_values.keep()
     for part in _parts(model):
         if hasattr(part, "get_booster"):
             part.get_booster().feature_names = None  # its converter takes names of one pattern only, and needs none

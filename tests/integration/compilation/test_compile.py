@@ -124,6 +124,19 @@ def test_text_whole_numbers_and_missing_ones(workshop: Workshop, tmp_path: Path,
     assert [exchange.outputs for exchange in trial.transcript].count(None) == refused
 
 
+@pytest.mark.parametrize(
+    "model",
+    ["tree.DecisionTreeClassifier()", "ensemble.RandomForestClassifier(20)", "ensemble.ExtraTreesRegressor(20)"],
+)
+def test_trees_send_missing_values_where_the_model_does(workshop: Workshop, tmp_path: Path, model: str) -> None:
+    code = f"{WINE}\nfrom sklearn import ensemble, tree\nmodel = {model}.fit(X, table.target)"
+    trial = Trial(workshop, tmp_path, code)
+    assert trial.run().why == ""
+    missing = [exchange for exchange in trial.transcript if [None] in exchange.request["columns"].values()]
+    assert len(missing) == 13, "one in each column"
+    assert all(exchange.outputs is not None for exchange in missing), "which the model answers"
+
+
 def test_a_model_that_refuses_an_unknown_text_must_go_on_to(workshop: Workshop, tmp_path: Path) -> None:
     code = f"{HOUSE_PRICES}\nencoder.handle_unknown = 'error'\n"
     code += "model = make_pipeline(prepared, GradientBoostingRegressor(random_state=0)).fit(X, y)"
