@@ -130,6 +130,8 @@ class Worker:
                 then(refused)
             except (OSError, ValueError):
                 self._last_words = asyncio.create_task(self._tell_ending(then))
+            except Exception as error:  # noqa: BLE001 - a mistake of ours, told where the process is looked after
+                then(error)
             else:
                 then(outputs)
 

@@ -12,7 +12,7 @@ from modelyard.serving.batching import Then
 from modelyard.serving.messages import Columns, Refused, Wanted
 from modelyard.serving.model import Model
 from modelyard.serving.signature import Signature
-from modelyard.serving.worker import Pool
+from modelyard.serving.worker import Pool, Worker
 
 FIELD = {"name": "x", "datatype": "FP64", "shape": [-1]}
 SIGNATURE = Signature.from_json({"kind": "columns", "inputs": [FIELD], "outputs": [FIELD | {"name": "y"}]})
@@ -60,3 +60,15 @@ def test_a_mistake_of_ours_costs_one_worker_and_is_told(
         "the server made a mistake with the model's process (KeyError('another')); trying again in 0.5 s",
     ]
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_mistake_as_an_answer_is_read_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Echo:
+        def ask(self, frame: bytes, _seconds: float, then: Any) -> None:
+            then(frame)
+
+    worker, told = Worker(Path("/nowhere"), MODEL, 1, 5), list[Any]()
+    monkeypatch.setattr(worker, "_channel", Echo(), raising=False)
+    monkeypatch.setattr(worker, "_answers", None)
+    worker.ask({"x": [1.0]}, 1, None, told.append)
+    assert [type(error) for error in told] == [AttributeError]
