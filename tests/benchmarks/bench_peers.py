@@ -7,7 +7,8 @@ them slower left out. `constant answer` is our stack without a model: the ceilin
 is a loop over one in the model's own process, which checks nothing: the floor of what an answer takes.
 
 wrk has the same processors as the server, and whatever else this machine does as well. So a figure alone says little;
-the ratios within one run are what counts, and those of processor time (`CPU`) hold even on a busy machine.
+the ratios within one run are what counts, and those of processor time (`CPU`) hold even on a busy machine. Two workers
+and wrk are more than two processors have room for: `halves` are workers of which each may take half a processor.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from tests.benchmarks.peers.servers import (
     BARE,
     CACHE,
     CONSTANT,
+    HALF,
+    HALVES,
     OURS,
     PEERS,
     TENSORS,
@@ -53,7 +56,7 @@ def cells(subject: Subject, server: Server) -> list[Cell]:
         if not subject.compiled:
             return [Cell(1, 1)]  # by its prediction alone, as its own predict and the bare socket answer
         return [Cell(100, connections) for connections in CONNECTIONS] if 100 in subject.sizes else []
-    if server.name == TWO:
+    if server.name in (TWO, HALF, HALVES):
         return [LOADED[subject.name]] if subject.name in LOADED else []
     every = [Cell(rows, connections) for rows in subject.sizes for connections in CONNECTIONS]
     if server.name == OURS and subject.name in LOADED:

@@ -13,13 +13,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 from tests.benchmarks.peers.models import Subject
 from tests.benchmarks.peers.servers import Command, Rows, Server
+from tests.benchmarks.peers.share import limited
 
 _SLOWEST_START = 120.0  # seconds
 _WITHIN = re.compile(r"(50|99)%\s+([\d.]+)(\w+)")
@@ -67,7 +68,7 @@ class Running:
     @property
     def megabytes(self) -> float:
         """What all its processes take of the memory: shared pages in equal parts (PSS)."""
-        return sum(one.memory_full_info().pss for one in self._processes()) / 1e6
+        return sum(one.memory_full_info().pss for one in self.processes()) / 1e6
 
     def load(self, rows: Rows, connections: int, seconds: int, folder: Path) -> Load:
         """Ask for these rows by so many connections, for so long."""
@@ -95,12 +96,13 @@ class Running:
             sorted((each / taken for each in worked if each / taken > 0.1), reverse=True),
         )
 
-    def _processes(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
+        """Return all that it consists of."""
         first = psutil.Process(self._process.pid)
         return [first, *first.children(recursive=True)]
 
     def _worked(self) -> dict[int, float]:
-        return {one.pid: sum(one.cpu_times()[:2]) for one in self._processes()}
+        return {one.pid: sum(one.cpu_times()[:2]) for one in self.processes()}
 
 
 @contextmanager
@@ -125,11 +127,15 @@ def serving(server: Server, folder: Path) -> Iterator[Running]:
             cwd=server.folder,
             start_new_session=True,
         )
-        try:
-            _wait(f"http://127.0.0.1:{port}{server.ready}", process, log)
-            yield Running(server, process, port, time.perf_counter() - began)
-        finally:
-            _end(process)
+        with ExitStack() as limits:  # which can go when the processes have
+            try:
+                _wait(f"http://127.0.0.1:{port}{server.ready}", process, log)
+                running = Running(server, process, port, time.perf_counter() - began)
+                if server.share is not None:
+                    limits.enter_context(limited(running.processes(), server.share))
+                yield running
+            finally:
+                _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

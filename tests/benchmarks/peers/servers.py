@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelyard-benchmarks"
 OURS, CONSTANT, TWO, TENSORS = "modelyard", "constant answer", "modelyard, 2 workers", "modelyard, tensors"
 BARE = "bare socket"
+HALF, HALVES = "modelyard, half", "2 workers, halves"
 PEERS = {"mlflow": ("MLflow",), "bentoml": ("BentoML", "BentoML, batching"), "mlserver": ("MLServer",)}
 
 Rows = list[dict[str, Any]]
@@ -49,6 +50,7 @@ class Server:
         ready: the path that answers 200 once the model does.
         path: where predictions are asked for; a GET when there is no ``body``.
         body: makes the request's JSON of rows.
+        share: of a processor, that each of its processes may take; None: all that there is.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
     handed: bool = False
+    share: float | None = None
 
 
 def ours(subject: Subject) -> list[Server]:
@@ -73,6 +76,8 @@ def ours(subject: Subject) -> list[Server]:
         Server(OURS, start(1), "/readyz", "/predict", lambda rows: rows, handed=True),
         Server(CONSTANT, start(1), "/readyz", "/version", None, handed=True),
         Server(TWO, start(2), "/readyz", "/predict", lambda rows: rows, handed=True),
+        Server(HALF, start(1), "/readyz", "/predict", lambda rows: rows, handed=True, share=0.5),
+        Server(HALVES, start(2), "/readyz", "/predict", lambda rows: rows, handed=True, share=0.5),
         Server(
             TENSORS, start(1), "/readyz", "/v2/models/model/infer", lambda rows: _tensors(subject, rows), handed=True
         ),

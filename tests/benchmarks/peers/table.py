@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.benchmarks.peers.measuring import Figures
 from tests.benchmarks.peers.results import Cell, Results
-from tests.benchmarks.peers.servers import BARE, CONSTANT, OURS, TENSORS, TWO
+from tests.benchmarks.peers.servers import BARE, CONSTANT, HALF, HALVES, OURS, TENSORS, TWO
 
-_OURS = frozenset({OURS, CONSTANT, TWO, TENSORS, BARE})
+_OURS = frozenset({OURS, CONSTANT, TWO, HALF, HALVES, TENSORS, BARE})
 # By model and way of asking: how many times the requests/s of the best peer.
 _TIMES = {
     ("pipeline", Cell(1, 16), OURS): 30,
@@ -18,7 +18,8 @@ _TIMES = {
 _CEILING = 35  # percent of the constant answer's requests/s
 _P99 = 5.0  # milliseconds at 16 connections
 _ABOVE = 0.3  # milliseconds at one connection above the model's own predict
-_WORKERS = 1.7  # two against one
+_WORKERS = 1.7  # two against one, where all can be busy
+_ONE = {TWO: OURS, HALVES: HALF}  # what two are held against
 _READY = {True: 0.5, False: 1.5}  # seconds, compiled or not
 _MEGABYTES = {True: 90, False: 165}
 
@@ -48,12 +49,10 @@ def show(found: list[Results]) -> None:
 
 
 def _said(results: Results, name: str, cell: Cell) -> str:
-    if name == TWO:
-        times = results.rate(TWO, cell).median / results.rate(OURS, cell).median
-        busy = ", ".join(f"{share:.0%}" for share in results.loads(TWO, cell)[-1].busy)
-        # wrk takes its part of the same processors; a worker's part is what a request takes of one.
-        full = 2 * results.processor(OURS, cell).median / results.processor(TWO, cell).median
-        return f"{times:.2f} × one worker, {full:.2f} × if all were busy (at least {_WORKERS}); busy: {busy}"
+    if name in _ONE:
+        times = results.rate(name, cell).median / results.rate(_ONE[name], cell).median
+        busy = ", ".join(f"{share:.0%}" for share in results.loads(name, cell)[-1].busy)
+        return f"{times:.2f} × one worker{f' (at least {_WORKERS})' if name == HALVES else ''}; busy: {busy}"
     return "; ".join(_figures(results, name, cell)) if name in (OURS, TENSORS) else ""
 
 
