@@ -74,11 +74,15 @@ def _figures(results: Results, name: str, cell: Cell) -> list[str]:
     if results.compiled and cell == Cell(1, 16):
         said.append(f"p99 {results.p99(OURS, cell).median:.1f} ms (under {_P99:g})")
     if results.alone.values and cell == Cell(1, 1):
-        above = results.p50(name, cell).median - results.alone.median
-        bare = results.p50(BARE, cell).median - results.alone.median
+        above, bare = (_above(results.p50(each, cell), results.alone) for each in (name, BARE))
         asked = f"(at most {_ABOVE})" if name == TENSORS else "with probabilities"
         said.append(f"{above:.2f} ms above its own predict {asked}; a bare socket {bare:.2f}")
     return said
+
+
+def _above(figures: Figures, floor: Figures) -> float:
+    """Return the median of what the rounds differ by: a machine is not as fast in one round as in another."""
+    return Figures([value - low for value, low in zip(figures.values, floor.values, strict=True)]).median
 
 
 def _three(figures: Figures, digits: int) -> str:
