@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -26,7 +26,9 @@ Ask = Callable[[Columns, int, Wanted, Then], None]
 
 
 @dataclass(slots=True, eq=False)
-class _Item:
+class Item:
+    """A request that waits for its answer, maybe as a part of a call for several."""
+
     columns: Columns
     rows: int
     wanted: Wanted
@@ -41,7 +43,7 @@ class _Lane:
 
     ask: Ask
     ended: asyncio.Future[NoReturn]
-    batch: list[_Item]
+    batch: list[Item]
 
 
 class Batcher:
@@ -50,7 +52,7 @@ class Batcher:
     def __init__(self, metrics: Metrics | None = None, answer_seconds: float = Limits.answer_seconds) -> None:
         self._metrics = metrics
         self._answer_seconds = answer_seconds
-        self._waiting: deque[_Item] = deque()
+        self._waiting: deque[Item] = deque()
         self._idle: list[_Lane] = []
         self._crowded = False  # several went into the last call: so they will into the next, if it waits for this turn
 
@@ -63,7 +65,7 @@ class Batcher:
         if len(self._waiting) >= _MOST_WAITING:
             raise busy(self._metrics)
         loop = asyncio.get_running_loop()
-        item = _Item(columns, rows, wanted, loop.create_future())
+        item = Item(columns, rows, wanted, loop.create_future())
         limit = loop.call_later(self._answer_seconds, self._give_up, item)
         self._waiting.append(item)
         if not self._crowded:
@@ -116,9 +118,7 @@ class Batcher:
             if self._metrics is not None:
                 self._metrics.batch(rows)
             lane.batch, self._crowded = batch, len(batch) > 1
-            columns, wanted = batch[0].columns, batch[0].wanted
-            if len(batch) > 1:
-                columns, wanted = merge([item.columns for item in batch]), wanted_by_all(item.wanted for item in batch)
+            columns, wanted = merged(batch)
             try:
                 lane.ask(columns, rows, wanted, partial(self._told, lane))
             except Exception as error:  # noqa: BLE001 - a mistake of ours is told where the worker is looked after
@@ -142,22 +142,16 @@ class Batcher:
             lane.ended.set_exception(result)
             return
         else:
-            start = 0
-            for item in batch:
-                part = result
-                if len(batch) > 1:
-                    part = {name: values[start : start + item.rows] for name, values in result.items()}
-                _settle(item, part)
-                start += item.rows
+            share_out(result, batch)
         lane.batch = []
         self._idle.append(lane)
         self._begin()
 
-    def _give_up(self, item: _Item) -> None:
+    def _give_up(self, item: Item) -> None:
         _settle(item, late(self._answer_seconds))
 
-    def _take(self) -> list[_Item]:
-        batch: list[_Item] = []
+    def _take(self) -> list[Item]:
+        batch: list[Item] = []
         rows = 0
         while self._waiting and (not batch or rows + self._waiting[0].rows <= _MOST_ROWS):
             if self._waiting[0].alone and batch:
@@ -183,18 +177,30 @@ def late(seconds: float) -> Refused:
     return Refused(503, f"the model has not answered in {seconds:g} s", headers=(("retry-after", "1"),))
 
 
-def merge(requests: list[Columns]) -> Columns:
-    """Return the rows of all requests, one after the other."""
-    return {name: list(chain.from_iterable([columns[name] for columns in requests])) for name in requests[0]}
+def merged(batch: list[Item]) -> tuple[Columns, Wanted]:
+    """Return the rows of all requests, one after the other, and the outputs that all of them want.
+
+    That is None, all outputs, when they do not want the same.
+    """
+    first = batch[0]
+    if len(batch) == 1:
+        return first.columns, first.wanted
+    columns = {name: list(chain.from_iterable([item.columns[name] for item in batch])) for name in first.columns}
+    return columns, first.wanted if all(item.wanted == first.wanted for item in batch) else None
 
 
-def wanted_by_all(requests: Iterable[Wanted]) -> Wanted:
-    """Return the outputs that all requests want; None, which is all outputs, when they do not want the same."""
-    first, *others = requests
-    return first if all(wanted == first for wanted in others) else None
+def share_out(outputs: Outputs, batch: list[Item]) -> None:
+    """Give each request of a call its own rows of the answer; who has gone away gets none."""
+    start = 0
+    for item in batch:
+        part = outputs
+        if len(batch) > 1:
+            part = {name: values[start : start + item.rows] for name, values in outputs.items()}
+        _settle(item, part)
+        start += item.rows
 
 
-def _settle(item: _Item, result: Outputs | Refused) -> None:
+def _settle(item: Item, result: Outputs | Refused) -> None:
     if item.answer.done():
         return
     if isinstance(result, Refused):

@@ -8,18 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from modelyard.serving.batching import merge, wanted_by_all
+from modelyard.serving.batching import Item, merged, share_out
 from modelyard.serving.messages import Columns, Outputs, Refused, Wanted
-
-
-@dataclass(slots=True, eq=False)
-class _Item:
-    columns: Columns
-    rows: int
-    wanted: Wanted
-    answer: asyncio.Future[Outputs]
 
 
 class Turn:
@@ -33,7 +24,7 @@ class Turn:
     def __init__(self, answer: Callable[[Columns, int, Wanted], Outputs], most_rows: int) -> None:
         self._answer = answer
         self._most_rows = most_rows
-        self._items: list[_Item] = []
+        self._items: list[Item] = []
         self._asked = 0
         self._crowded = False  # several asked in the last turn: so will they in this one
         self._loop = asyncio.get_running_loop()
@@ -45,14 +36,14 @@ class Turn:
         self._asked += 1
         if self._asked == 1 and not self._crowded:
             return self._answer(columns, rows, wanted)
-        item = _Item(columns, rows, wanted, self._loop.create_future())
+        item = Item(columns, rows, wanted, self._loop.create_future())
         self._items.append(item)
         return await item.answer
 
     def _over(self) -> None:
         items, self._items = self._items, []
         self._crowded, self._asked = self._asked > 1, 0
-        batch: list[_Item] = []
+        batch: list[Item] = []
         rows = 0
         for item in items:
             if batch and rows + item.rows > self._most_rows:
@@ -63,10 +54,8 @@ class Turn:
         if batch:
             self._settle(batch, rows)
 
-    def _settle(self, batch: list[_Item], rows: int) -> None:
-        columns, wanted = batch[0].columns, batch[0].wanted
-        if len(batch) > 1:
-            columns, wanted = merge([item.columns for item in batch]), wanted_by_all(item.wanted for item in batch)
+    def _settle(self, batch: list[Item], rows: int) -> None:
+        columns, wanted = merged(batch)
         try:
             outputs = self._answer(columns, rows, wanted)
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
@@ -78,9 +67,4 @@ class Turn:
                 if not item.answer.done():
                     item.answer.set_exception(error)
             return
-        start = 0
-        for item in batch:
-            if not item.answer.done():  # else whoever asked has gone away
-                end = start + item.rows
-                item.answer.set_result({name: values[start:end] for name, values in outputs.items()})
-            start += item.rows
+        share_out(outputs, batch)

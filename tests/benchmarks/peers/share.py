@@ -24,17 +24,18 @@ def limited(processes: list[psutil.Process], share: float) -> Iterator[None]:
     parent = _CGROUPS / "cpu" if first_version else _CGROUPS
     groups = [parent / f"bench-{uuid.uuid4().hex}" for _ in processes]
     try:
-        for group, process in zip(groups, processes, strict=True):
-            group.mkdir()
-            if first_version:
-                (group / "cpu.cfs_period_us").write_text(str(_PERIOD))
-                (group / "cpu.cfs_quota_us").write_text(str(int(_PERIOD * share)))
-            else:
-                (group / "cpu.max").write_text(f"{int(_PERIOD * share)} {_PERIOD}")
-            (group / "cgroup.procs").write_text(str(process.pid))
+        try:
+            for group, process in zip(groups, processes, strict=True):
+                group.mkdir()
+                if first_version:
+                    (group / "cpu.cfs_period_us").write_text(str(_PERIOD))
+                    (group / "cpu.cfs_quota_us").write_text(str(int(_PERIOD * share)))
+                else:
+                    (group / "cpu.max").write_text(f"{int(_PERIOD * share)} {_PERIOD}")
+                (group / "cgroup.procs").write_text(str(process.pid))
+        except OSError as error:
+            raise RuntimeError(f"a process cannot be given a part of a processor here: {error}") from error
         yield
-    except OSError as error:
-        raise RuntimeError(f"a process cannot be given a part of a processor here: {error}") from error
     finally:
         for group in groups:
             if group.exists():
